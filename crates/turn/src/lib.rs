@@ -1,0 +1,1 @@
+//! A STUN and TURN server without IO: bytes and time in, effects out.

@@ -1,0 +1,1 @@
+//! A crash-safe WebM writer without IO.

@@ -1,0 +1,1 @@
+//! Fuzz targets; their corpora are replayed on stable by the tests.

@@ -1,0 +1,1 @@
+//! Joins rooms as a silent participant, writes WebM and stores it.

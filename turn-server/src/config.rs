@@ -1,0 +1,230 @@
+//! The configuration of turn-server: `config/turn-server.toml` is its reference, and equals [`Config::default`].
+//!
+//! One struct a section. Loading (file, environment, `*_file`) is `service::config`; meaning is checked in
+//! `Config::check`, before anything is bound.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[log]`
+    pub log: service::log::LogConfig,
+    /// `[api]`
+    pub api: ApiConfig,
+    /// `[relay]`
+    pub relay: RelayConfig,
+    /// `[rooms]`
+    pub rooms: RoomsConfig,
+    /// `[recording]`
+    pub recording: RecordingConfig,
+    /// `[storage]`
+    pub storage: service::storage::StorageConfig,
+}
+
+/// How the HTTP listener encrypts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    /// Plain HTTP only.
+    #[default]
+    Off,
+    /// A certificate made at start, kept in `state_dir`.
+    SelfSigned,
+    /// `tls_cert` and `tls_key`.
+    Files,
+}
+
+/// `[api]`: HTTP, WebSocket, the page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiConfig {
+    /// Plain HTTP.
+    pub listen: SocketAddr,
+    /// Encryption of `tls_listen`.
+    pub tls: TlsMode,
+    /// HTTPS, unless `tls = "off"`.
+    pub tls_listen: SocketAddr,
+    /// PEM chain for `tls = "files"`.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM key for `tls = "files"`.
+    pub tls_key: Option<PathBuf>,
+    /// Bearer keys of the REST API; none: only room tokens work.
+    pub keys: Vec<String>,
+    /// A file with one key a line, added to `keys`.
+    pub keys_file: Option<PathBuf>,
+    /// Where the server keeps what must survive a restart (self-signed certificate).
+    pub state_dir: PathBuf,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls: TlsMode::Off,
+            tls_listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
+            tls_cert: None,
+            tls_key: None,
+            keys: Vec::new(),
+            keys_file: None,
+            state_dir: PathBuf::from("data/turn-server"),
+        }
+    }
+}
+
+/// A long-term user of the relay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelayUser {
+    /// Name.
+    pub name: String,
+    /// Password.
+    pub password: String,
+}
+
+/// `[relay]`: STUN and TURN.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RelayConfig {
+    /// Whether the relay runs.
+    pub enabled: bool,
+    /// UDP and TCP listeners.
+    pub listen: Vec<SocketAddr>,
+    /// Threads; 0: one a core.
+    pub workers: u8,
+    /// Realm of long-term credentials.
+    pub realm: String,
+    /// Addresses that relayed sockets are bound to; empty: the address of the default route, else loopback.
+    pub relay_addresses: Vec<IpAddr>,
+    /// The public address of a relay address behind NAT: `public` or `public/private`.
+    pub external_addresses: Vec<String>,
+    /// Lowest relayed port.
+    pub min_port: u16,
+    /// Highest relayed port.
+    pub max_port: u16,
+    /// Long-term users.
+    pub users: Vec<RelayUser>,
+    /// Shared secrets of time-limited (REST) credentials; the first one signs ours, all are accepted.
+    pub secrets: Vec<String>,
+    /// A file with one secret a line, added to `secrets`.
+    pub secrets_file: Option<PathBuf>,
+    /// Life of the credentials that we hand out, seconds.
+    pub credential_ttl_s: u64,
+    /// CIDR ranges that are allowed although the built-in list denies them.
+    pub allow_peers: Vec<String>,
+    /// CIDR ranges that are denied beside the built-in list.
+    pub deny_peers: Vec<String>,
+    /// Allocations at once for one user id (REST names: the id part).
+    pub allocations_per_user: u32,
+    /// URLs handed to clients; empty: derived from `listen` and the address that the client reached us at.
+    pub advertise_urls: Vec<String>,
+}
+
+impl Default for RelayConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: vec![SocketAddr::from(([0, 0, 0, 0], 3478))],
+            workers: 0,
+            realm: "tern".into(),
+            relay_addresses: Vec::new(),
+            external_addresses: Vec::new(),
+            min_port: 49152,
+            max_port: 65535,
+            users: Vec::new(),
+            secrets: Vec::new(),
+            secrets_file: None,
+            credential_ttl_s: 12 * 3600,
+            allow_peers: Vec::new(),
+            deny_peers: Vec::new(),
+            allocations_per_user: 24,
+            advertise_urls: Vec::new(),
+        }
+    }
+}
+
+/// How media travels in rooms that are made by joining.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoomMode {
+    /// Between participants.
+    Mesh,
+    /// Through the server.
+    #[default]
+    Sfu,
+}
+
+/// What guests (participants without a token) may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guests {
+    /// Nothing: a token is needed.
+    #[default]
+    Off,
+    /// Join, publish, subscribe.
+    Join,
+    /// And moderate: mute, kick, lock, record. For development and trusted networks.
+    Moderate,
+}
+
+/// `[rooms]`: signalling and SFU.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoomsConfig {
+    /// Whether rooms are served.
+    pub enabled: bool,
+    /// The media port, UDP and TCP; worker n uses port + n.
+    pub listen: SocketAddr,
+    /// SFU threads.
+    pub workers: u8,
+    /// Addresses put into answers (`ip` or `ip:port`), best first; interface addresses and 127.0.0.1 are added.
+    pub advertise: Vec<String>,
+    /// Guests' rights.
+    pub guests: Guests,
+    /// Whether joining makes a room that does not exist.
+    pub create_on_join: bool,
+    /// Mode of rooms made by joining.
+    pub mode: RoomMode,
+    /// Visible participants at most, unless the room says otherwise.
+    pub max_participants: u32,
+    /// Secrets that sign room tokens, as `kid:secret`; the first one signs, all are accepted.
+    pub token_keys: Vec<String>,
+    /// A file with one `kid:secret` a line, added to `token_keys`.
+    pub token_keys_file: Option<PathBuf>,
+    /// Relay-only: hand clients `iceTransportPolicy: relay` advice in `features`.
+    pub relay_only: bool,
+}
+
+impl Default for RoomsConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: SocketAddr::from(([0, 0, 0, 0], 8189)),
+            workers: 1,
+            advertise: Vec::new(),
+            guests: Guests::Off,
+            create_on_join: true,
+            mode: RoomMode::Sfu,
+            max_participants: 50,
+            token_keys: Vec::new(),
+            token_keys_file: None,
+            relay_only: false,
+        }
+    }
+}
+
+/// `[recording]`: the recorder link.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecordingConfig {
+    /// Bearer keys of recorders; none: no recorder may connect.
+    pub keys: Vec<String>,
+    /// A file with one key a line, added to `keys`.
+    pub keys_file: Option<PathBuf>,
+    /// Record every room from its first participant on.
+    pub automatic: bool,
+}

@@ -1,0 +1,4 @@
+//! STUN/TURN relay, rooms, SFU, signalling and REST API in one binary.
+
+pub mod config;
+pub mod handover;

@@ -1,1 +1,3 @@
 //! The end-to-end tests: one binary, one module an area, each through public interfaces.
+
+mod page;

@@ -1,3 +1,5 @@
 //! What the end-to-end tests share: running products on free ports, outside tools, browsers, media checks.
 //!
 //! One noun a module. Nothing here pretends to be a part of the product.
+
+pub mod browser;

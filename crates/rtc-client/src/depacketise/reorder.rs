@@ -1,0 +1,129 @@
+//! Restores the order of one stream's packets and says what is lost for good.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::packet::RtpPacket;
+
+/// Packets that may wait behind a gap: about 4 s of a 5 Mbit/s picture. Beyond, the gap is given up.
+const MAX_WAITING: usize = 2048;
+
+/// What comes next in a stream.
+#[derive(Debug)]
+pub enum Ordered {
+    /// The packet that follows the one before.
+    Packet(RtpPacket),
+    /// So many packets in a row will not come any more.
+    Lost(u64),
+}
+
+/// The order of one stream (one SSRC, one m-line).
+#[derive(Debug)]
+pub struct Reorder {
+    patience: Duration,
+    next: Option<u64>,
+    waiting: BTreeMap<u64, RtpPacket>,
+    late: u64,
+}
+
+impl Reorder {
+    /// `patience` is how long a gap is waited for after the first packet behind it came.
+    pub fn new(patience: Duration) -> Self {
+        Self { patience, next: None, waiting: BTreeMap::new(), late: 0 }
+    }
+
+    /// Takes a packet in any order; doubles and what comes after its gap was given up is counted and dropped.
+    pub fn handle_packet(&mut self, packet: RtpPacket) {
+        let next = *self.next.get_or_insert(packet.sequence);
+        if packet.sequence < next {
+            self.late += 1;
+            return;
+        }
+        self.waiting.entry(packet.sequence).or_insert(packet);
+    }
+
+    /// The next packet or loss, if it is known.
+    pub fn poll(&mut self, now: Instant) -> Option<Ordered> {
+        let next = self.next?;
+        let entry = self.waiting.first_entry()?;
+        let sequence = *entry.key();
+        if sequence == next {
+            self.next = Some(next + 1);
+            return Some(Ordered::Packet(entry.remove()));
+        }
+        let due = entry.get().arrived + self.patience;
+        if now < due && self.waiting.len() < MAX_WAITING {
+            return None;
+        }
+        self.next = Some(sequence);
+        Some(Ordered::Lost(sequence - next))
+    }
+
+    /// When [`Reorder::poll`] may give a gap up; `None`: nothing waits.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.waiting.first_key_value().map(|(_, packet)| packet.arrived + self.patience)
+    }
+
+    /// Packets that came too late or twice.
+    pub fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// Gives every gap up: what waits comes out of [`Reorder::poll`] without further patience (at the end of a stream).
+    pub fn flush(&mut self) {
+        self.patience = Duration::ZERO;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::depacketise::vp8::tests::packet;
+
+    fn sequences(reorder: &mut Reorder, now: Instant) -> Vec<i64> {
+        let mut seen = Vec::new();
+        while let Some(ordered) = reorder.poll(now) {
+            seen.push(match ordered {
+                Ordered::Packet(packet) => packet.sequence.cast_signed(),
+                Ordered::Lost(count) => -count.cast_signed(),
+            });
+        }
+        seen
+    }
+
+    #[test]
+    fn a_repaired_packet_comes_out_in_its_place() {
+        let (mut reorder, mut now) = (Reorder::new(Duration::from_millis(500)), packet(0, 0, &[], false).arrived);
+        for sequence in [10, 11, 13, 14, 13] {
+            reorder.handle_packet(RtpPacket { arrived: now, ..packet(sequence, 0, &[], false) });
+        }
+        assert_eq!(sequences(&mut reorder, now), [10, 11]);
+        now += Duration::from_millis(499);
+        reorder.handle_packet(RtpPacket { arrived: now, ..packet(12, 0, &[], false) });
+        assert_eq!(sequences(&mut reorder, now), [12, 13, 14]);
+    }
+
+    #[test]
+    fn a_gap_is_given_up_when_patience_ends() {
+        let (mut reorder, now) = (Reorder::new(Duration::from_millis(500)), packet(0, 0, &[], false).arrived);
+        for sequence in [1, 5] {
+            reorder.handle_packet(RtpPacket { arrived: now, ..packet(sequence, 0, &[], false) });
+        }
+        assert_eq!(sequences(&mut reorder, now), [1]);
+        let due = reorder.poll_timeout().expect("something waits");
+        assert_eq!(sequences(&mut reorder, due), [-3, 5]);
+        reorder.handle_packet(packet(3, 0, &[], false));
+        assert_eq!((sequences(&mut reorder, due), reorder.late()), (vec![], 1));
+    }
+
+    #[test]
+    fn an_endless_gap_does_not_eat_memory() {
+        let (mut reorder, now) = (Reorder::new(Duration::from_secs(3600)), packet(0, 0, &[], false).arrived);
+        reorder.handle_packet(packet(0, 0, &[], false));
+        for sequence in 2..10_000 {
+            reorder.handle_packet(RtpPacket { arrived: now, ..packet(sequence, 0, &[], false) });
+            sequences(&mut reorder, now);
+        }
+        assert!(reorder.waiting.len() < MAX_WAITING);
+    }
+}

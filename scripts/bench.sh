@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# `make bench`: every benchmark and load generator of bench/, one after the other, on this machine.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+cd "$root"
+
+"$root/scripts/install-build.sh"
+cargo build --release --locked -p bench --bins --quiet
+for source in bench/src/bin/*.rs; do
+    [ -e "$source" ] || die "bench/src/bin holds no benchmark"
+    name=$(basename "$source" .rs)
+    step "$name"
+    "${CARGO_TARGET_DIR:-$root/target}/release/$name"
+done

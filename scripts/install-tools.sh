@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# What `make test` needs beside Rust: a browser, foreign STUN/TURN clients, media checkers, the test runner.
+# Everything comes from Debian and crates.io; on a machine that has it all this takes a fraction of a second.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+"$root/scripts/install-build.sh"
+
+packages=(
+    # To build the tests: libav bindings decode every recording.
+    clang libclang-dev pkg-config libavcodec-dev libavformat-dev libavutil-dev libswresample-dev
+    # Peers that are not ours: browser, TURN client, STUN client.
+    chromium coturn
+    # Media checkers.
+    ffmpeg mkvtoolnix libwebm-tools
+    # Network namespaces with NATs, and who holds a port.
+    iproute2 nftables procps
+    # Checks of the scripts themselves.
+    shellcheck
+)
+apt_install "${packages[@]}"
+
+# The runner: one version, so that its configuration means the same everywhere.
+nextest=0.9.143
+if ! cargo nextest --version >/dev/null 2>&1; then
+    say "installing cargo-nextest $nextest (some minutes, once)"
+    # Faster to build, and it only starts programs.
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        cargo install --quiet --locked cargo-nextest --version "$nextest"
+fi

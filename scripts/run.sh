@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# `make run`: builds and starts turn-server and recorder on this machine, says how to use them, stops both on Ctrl-C.
+# Secrets, certificate, spool, recordings and logs live in ./data; delete the folder to start afresh.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+cd "$root"
+
+"$root/scripts/install-build.sh"
+
+# The defaults of config/turn-server.toml, unless the environment says otherwise.
+api=${TERN__API__LISTEN:-127.0.0.1:8080}
+relay=${TERN__RELAY__LISTEN:-0.0.0.0:3478}
+media=${TERN__ROOMS__LISTEN:-0.0.0.0:8189}
+check_ports() {
+    need_port tcp "$(port_of "$api")" "[api] listen" "TERN__API__LISTEN=127.0.0.1:8081 make run"
+    local kind
+    for kind in udp tcp; do
+        need_port "$kind" "$(port_of "$relay")" "[relay] listen" "TERN__RELAY__LISTEN=0.0.0.0:3479 make run"
+        need_port "$kind" "$(port_of "$media")" "[rooms] listen" "TERN__ROOMS__LISTEN=0.0.0.0:8190 make run"
+    done
+}
+check_ports
+
+say "building (the first time takes some minutes)"
+cargo build --release --locked
+bin=${CARGO_TARGET_DIR:-$root/target}/release
+# The build took a while; somebody may have come in between.
+check_ports
+
+secrets=$root/data/secrets
+logs=$root/data/logs
+mkdir -p "$logs"
+"$bin/turn-server" init --dir "$secrets" >/dev/null
+
+export TERN__API__KEYS_FILE=${TERN__API__KEYS_FILE:-$secrets/api-key}
+export TERN__RELAY__SECRETS_FILE=${TERN__RELAY__SECRETS_FILE:-$secrets/relay-secret}
+export TERN__ROOMS__TOKEN_KEYS_FILE=${TERN__ROOMS__TOKEN_KEYS_FILE:-$secrets/token-key}
+export TERN__RECORDING__KEYS_FILE=${TERN__RECORDING__KEYS_FILE:-$secrets/recorder-key}
+
+server=
+recorder=
+# shellcheck disable=SC2317 # called by the trap
+stop() {
+    trap '' INT TERM
+    local pid
+    # The recorder first: it finishes its files while the server still answers.
+    for pid in $recorder $server; do
+        kill -TERM "$pid" 2>/dev/null || continue
+        wait "$pid" 2>/dev/null || true
+    done
+}
+# Whatever happens, nothing is left running.
+trap stop EXIT
+trap 'say; say "stopping"; exit 0' INT TERM
+
+# Sessions of their own, so that Ctrl-C reaches this script only and the order of stopping is ours.
+setsid "$bin/turn-server" --dev >"$logs/turn-server.log" 2>&1 </dev/null &
+server=$!
+port=$(port_of "$api")
+"$bin/turn-server" ready --url "http://127.0.0.1:$port/readyz" --wait 20 >/dev/null 2>&1 || {
+    tail -n 5 "$logs/turn-server.log" >&2
+    die "turn-server did not become ready; its log: data/logs/turn-server.log"
+}
+env -u TERN__API__KEYS_FILE -u TERN__RELAY__SECRETS_FILE -u TERN__ROOMS__TOKEN_KEYS_FILE -u TERN__RECORDING__KEYS_FILE \
+    TERN__SERVER__KEY_FILE="$secrets/recorder-key" TERN__SERVER__URL="ws://127.0.0.1:$port/v1/recorders/ws" \
+    setsid "$bin/recorder" >"$logs/recorder.log" 2>&1 </dev/null &
+recorder=$!
+sleep 1
+kill -0 "$recorder" 2>/dev/null || {
+    tail -n 5 "$logs/recorder.log" >&2
+    die "recorder did not start; its log: data/logs/recorder.log"
+}
+
+key=$(cat "$secrets/api-key")
+cat <<TEXT
+
+Tern is running.
+
+  page       http://localhost:$port/            open it twice, in two tabs, and join the same room
+  API        http://localhost:$port/v1          Authorization: Bearer $key
+  TURN       $("$bin/turn-server" credentials --user alice --ttl 12h 2>/dev/null | tr '\n' ' ' || true)
+  logs       data/logs/turn-server.log  data/logs/recorder.log
+  recordings data/recordings
+
+Next: record the room "demo" while you are in it, and list what there is:
+
+  curl -X POST -H "Authorization: Bearer $key" http://localhost:$port/v1/rooms/demo/recording
+  curl -H "Authorization: Bearer $key" http://localhost:$port/v1/recordings
+
+Ctrl-C stops both.
+TEXT
+
+# Until one of them ends, or Ctrl-C.
+wait -n "$server" "$recorder" || true
+for name in turn-server recorder; do
+    say "last lines of data/logs/$name.log:"
+    tail -n 3 "$logs/$name.log"
+done
+die "one of the two ended by itself; the other was stopped"

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# `make test-full`: what is too long for every change: licences, advisories, fuzzing (needs a nightly compiler).
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+cd "$root"
+
+"$root/scripts/test.sh"
+
+step "dependencies"
+if ! have cargo-deny; then
+    say "installing cargo-deny (some minutes, once)"
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off cargo install --quiet --locked cargo-deny
+fi
+# Advisories come from a git repository; without a way there, the rest is checked all the same.
+cargo deny --all-features check licenses bans sources
+cargo deny --all-features check advisories || say "warning: advisories not checked or not clean, see above"
+
+"$root/scripts/fuzz.sh" "${FUZZ_SECONDS:-60}"
+say
+say "test-full: all passed"

@@ -12,9 +12,15 @@ const MAX_LINES: usize = 600;
 const TEXT: [&str; 14] =
     ["rs", "toml", "md", "js", "html", "css", "sh", "yml", "yaml", "json", "lock", "Makefile", "Dockerfile", "run"];
 
-/// Product lines of a Rust file: up to its unit tests.
+/// The product part of a Rust file: up to its unit tests, whose module may carry more attributes.
 fn product(source: &str) -> &str {
-    source.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default()
+    let is_module = |rest: &str| {
+        let mut lines = rest.lines().map(str::trim).skip_while(|line| line.is_empty() || line.starts_with("#["));
+        lines.next().is_some_and(|line| line.contains("mod ") && line.ends_with(['{', '}']))
+    };
+    let marks = source.match_indices("\n#[cfg(test)]");
+    let tests = marks.map(|(at, mark)| (at, &source[at + mark.len()..])).find(|(_, rest)| is_module(rest));
+    tests.map_or(source, |(at, _)| &source[..at])
 }
 
 fn too_long(path: &Path, source: &str) -> Option<String> {

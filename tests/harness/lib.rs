@@ -3,3 +3,4 @@
 //! One noun a module. Nothing here pretends to be a part of the product.
 
 pub mod browser;
+pub mod s3;

@@ -1,0 +1,162 @@
+//! The verbs of storage, once on a folder and once on a real S3 server: the same story must hold for both.
+
+#[allow(unreachable_pub, reason = "the end-to-end tests share it")]
+#[path = "../../tests/harness/s3.rs"]
+mod s3;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use service::storage::{ContentType, Error, PART_SIZE, StorageConfig, StorageKind, Store, md5_hex, multipart_etag};
+use tokio::io::AsyncReadExt;
+
+fn disk(folder: &std::path::Path, prefix: &str) -> Store {
+    let config =
+        StorageConfig { kind: StorageKind::Disk, path: folder.into(), prefix: prefix.into(), ..Default::default() };
+    Store::open(&config).expect("opens")
+}
+
+#[tokio::test]
+async fn a_folder_keeps_objects() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = disk(folder.path(), "pre/fix");
+    objects(&store).await;
+    uploads(&store, true).await;
+    assert_eq!(store.presign_get("a", Duration::from_secs(60), "a").await.expect("answers"), None);
+}
+
+#[tokio::test]
+async fn a_bucket_keeps_objects() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = s3::S3Server::start(folder.path()).await.expect("serves");
+    for prefix in ["", "pre/fix"] {
+        let store = Store::open(&server.config(prefix)).expect("opens");
+        objects(&store).await;
+        uploads(&store, false).await;
+    }
+}
+
+fn bytes(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
+}
+
+async fn objects(store: &Store) {
+    assert_eq!(store.head("r1/rec/a.webm").await.expect("answers"), None);
+    assert!(matches!(store.get("r1/rec/a.webm").await, Err(Error::NotFound(_))));
+    store.put("r1/rec/a.webm", bytes("hello storage"), ContentType::WEBM).await.expect("writes");
+    store.put("r1/rec/segments/x.json", bytes("{}"), ContentType::JSON).await.expect("writes");
+    store.put("r10/rec/b.webm", bytes("other room"), ContentType::WEBM).await.expect("writes");
+    store.put("r1/rec/segments/x.json", bytes("{\"v\":2}"), ContentType::JSON).await.expect("replaces");
+
+    assert_eq!(store.get("r1/rec/a.webm").await.expect("reads"), "hello storage");
+    assert_eq!(store.get("r1/rec/segments/x.json").await.expect("reads"), "{\"v\":2}");
+    let mut download = store.read("r1/rec/a.webm", Some(6..1000)).await.expect("reads");
+    assert_eq!((download.size, download.range.clone()), (13, 6..13));
+    let mut text = String::new();
+    download.body.read_to_string(&mut text).await.expect("reads");
+    assert_eq!(text, "storage");
+    assert!(matches!(store.read("r1/rec/a.webm", Some(13..14)).await, Err(Error::Refused { .. })));
+
+    let digest = store.digest("r1/rec/a.webm", false).await.expect("answers").expect("is there");
+    assert_eq!((digest.size, digest.etag), (13, Some(md5_hex(b"hello storage"))));
+    let keys =
+        |objects: Vec<service::storage::Object>| objects.into_iter().map(|o| (o.key, o.size)).collect::<Vec<_>>();
+    let room = keys(store.list("r1/").await.expect("lists"));
+    assert_eq!(room, [("r1/rec/a.webm".to_owned(), 13), ("r1/rec/segments/x.json".to_owned(), 7)]);
+    assert_eq!(store.list("").await.expect("lists").len(), 3);
+    assert_eq!(store.list("nothing/").await.expect("lists"), []);
+
+    for key in ["r1/rec/a.webm", "r1/rec/a.webm", "r1/rec/segments/x.json", "r10/rec/b.webm"] {
+        store.delete(key).await.expect("deletes, twice too");
+    }
+    assert_eq!(store.list("").await.expect("lists"), []);
+    assert!(matches!(store.put("../x", bytes(""), ContentType::JSON).await, Err(Error::InvalidKey(_))));
+}
+
+async fn uploads(store: &Store, lists_uploads: bool) {
+    let key = "r1/rec/big.webm";
+    let (first, last) = (Bytes::from(vec![1; PART_SIZE]), Bytes::from(vec![2; 1000]));
+    let upload = store.create_upload(key, ContentType::WEBM).await.expect("begins");
+    assert_eq!(store.head(key).await.expect("answers"), None, "nothing is there before all of it is");
+    // Part 1 last, as a recorder does; and once too early, with other bytes.
+    store.upload_part(key, &upload, 1, Bytes::from(vec![9; PART_SIZE])).await.expect("takes");
+    let two = store.upload_part(key, &upload, 2, last.clone()).await.expect("takes");
+    let one = store.upload_part(key, &upload, 1, first.clone()).await.expect("takes");
+    assert_eq!((one.clone(), two.clone()), (md5_hex(&first), md5_hex(&last)));
+    let parts = store.list_parts(key, &upload).await.expect("lists");
+    let sizes: Vec<_> = parts.iter().map(|part| (part.number, part.size)).collect();
+    assert_eq!(sizes, [(1, PART_SIZE as u64), (2, 1000)]);
+    assert!(
+        parts
+            .iter()
+            .all(|part| part.etag.is_none() || part.etag == Some(one.clone()) || part.etag == Some(two.clone()))
+    );
+    if lists_uploads {
+        assert_eq!(store.list_uploads("r1/").await.expect("lists")[0].id, upload);
+    }
+    let etags = [one, two];
+    store.complete_upload(key, &upload, &etags).await.expect("completes");
+    let object = store.digest(key, true).await.expect("answers").expect("is there");
+    assert_eq!((object.size, object.etag), (PART_SIZE as u64 + 1000, multipart_etag(&etags)));
+    let mut download = store.read(key, Some(PART_SIZE as u64 - 1..PART_SIZE as u64 + 1)).await.expect("reads");
+    let mut seam = Vec::new();
+    download.body.read_to_end(&mut seam).await.expect("reads");
+    assert_eq!(seam, [1, 2]);
+    assert!(store.upload_part(key, &upload, 1, last.clone()).await.is_err(), "a completed upload takes no more");
+
+    let abandoned = store.create_upload(key, ContentType::WEBM).await.expect("begins");
+    store.upload_part(key, &abandoned, 1, last).await.expect("takes");
+    store.abort_upload(key, &abandoned).await.expect("gives up");
+    assert!(store.complete_upload(key, &abandoned, &etags[1..]).await.is_err());
+    store.delete(key).await.expect("deletes");
+    assert_eq!(store.list("").await.expect("lists"), [], "parts are not left behind");
+}
+
+#[tokio::test]
+async fn links_work_without_keys_and_only_as_signed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = s3::S3Server::start(folder.path()).await.expect("serves");
+    let store = Store::open(&server.config("p")).expect("opens");
+    store.put("r/a.webm", bytes("hello"), ContentType::WEBM).await.expect("writes");
+    let link = store.presign_get("r/a.webm", Duration::from_secs(60), "a.webm").await.expect("signs").expect("a link");
+    let (head, body) = get(&server, &link).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(body, "hello");
+    let (head, _) = get(&server, &link.replace("a.webm?", "b.webm?")).await;
+    assert!(head.starts_with("HTTP/1.1 403"), "{head}");
+}
+
+/// The least HTTP client: the link must work for anybody.
+async fn get(server: &s3::S3Server, link: &str) -> (String, String) {
+    use tokio::io::AsyncWriteExt;
+    let path = link.strip_prefix(&format!("http://{}", server.address())).expect("our server");
+    let mut socket = tokio::net::TcpStream::connect(server.address()).await.expect("connects");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address());
+    socket.write_all(request.as_bytes()).await.expect("writes");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.expect("reads");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+    (head.to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn trouble_is_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = s3::S3Server::start(folder.path()).await.expect("serves");
+    let mut config = server.config("");
+    config.secret_key = "wrong".into();
+    let stranger = Store::open(&config).expect("opens");
+    assert!(matches!(stranger.put("a", bytes("x"), ContentType::JSON).await, Err(Error::Refused { .. })));
+    config.endpoint = "http://127.0.0.1:1".into();
+    let nobody = Store::open(&config).expect("opens");
+    assert!(matches!(nobody.put("a", bytes("x"), ContentType::JSON).await, Err(Error::Unavailable { .. })));
+    for (key, bad) in [
+        ("endpoint", StorageConfig { endpoint: "not a url".into(), ..config.clone() }),
+        ("secret_key", StorageConfig { secret_key: String::new(), ..config.clone() }),
+        ("bucket", StorageConfig { bucket: String::new(), ..config.clone() }),
+        ("prefix", StorageConfig { prefix: "../up".into(), ..config.clone() }),
+    ] {
+        let error = Store::open(&bad).expect_err(key).to_string();
+        assert!(error.contains(key), "{error}");
+    }
+}

@@ -1,5 +1,7 @@
 //! What both binaries need from the outside world: configuration, logging, shutdown, metrics, object storage, batched UDP.
 
+pub mod config;
 pub mod log;
+pub mod shutdown;
 pub mod storage;
 pub mod udp;

@@ -1,6 +1,9 @@
 //! Logging: one line an event, to stderr, as text or JSON.
 
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,4 +30,44 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self { level: "info".into(), format: LogFormat::Text }
     }
+}
+
+/// Changes the filter while the program runs.
+#[derive(Clone)]
+pub struct LogHandle(tracing_subscriber::reload::Handle<EnvFilter, Registry>);
+
+impl LogHandle {
+    /// Filters by `level` from now on.
+    ///
+    /// # Errors
+    /// What is wrong with `level`; the old filter stays.
+    pub fn set_level(&self, level: &str) -> Result<(), String> {
+        self.0.reload(filter(level)?).map_err(|error| error.to_string())
+    }
+}
+
+/// Reads a filter such as `info` or `info,turn=debug`.
+///
+/// # Errors
+/// What is wrong with it and what is allowed.
+pub fn filter(level: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(level).map_err(|error| {
+        format!(
+            "{level:?} is not a filter ({error}); allowed: error, warn, info, debug, trace, or such as info,turn=debug"
+        )
+    })
+}
+
+/// Starts logging for the whole process; a second call in one process (tests) changes nothing and returns `None`.
+///
+/// # Errors
+/// What is wrong with `level`.
+pub fn start(config: &LogConfig) -> Result<Option<LogHandle>, String> {
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(filter(&config.level)?);
+    let lines = match config.format {
+        LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).boxed(),
+        LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
+    };
+    let started = Registry::default().with(filter).with(lines).try_init().is_ok();
+    Ok(started.then_some(LogHandle(handle)))
 }

@@ -4,6 +4,7 @@
 //! that translates one into the other (`turn-server/src/signalling`). The prose is `docs/signalling.md`.
 
 pub mod code;
+pub mod device;
 pub mod id;
 pub mod link;
 pub mod message;

@@ -91,6 +91,9 @@ pub struct Claims {
     /// The device's key that must sign the server's nonce (RFC 7800).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
+    /// Good for the REST API only, not for joining: what `ok` hands to a participant as `api_token`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub api: bool,
 }
 
 /// RFC 7800 section 3.1 with the thumbprint of RFC 7638.
@@ -199,6 +202,7 @@ mod tests {
             jti: "1".into(),
             grants: Grants::default(),
             cnf: None,
+            api: false,
         }
     }
 

@@ -1,0 +1,91 @@
+// @ts-check
+/** The REST API as the page uses it: plain fetches with the room's bearer, errors as the library's. */
+
+import { TernError } from '../tern.js';
+
+/**
+ * @typedef {object} RecordedFile
+ * @property {string} name
+ * @property {number} size
+ * @property {string} participant_name
+ * @property {string} participant
+ * @property {string[]} sources
+ * @property {number} start_ms
+ * @property {number} end_ms
+ *
+ * @typedef {object} Recording
+ * @property {string} id
+ * @property {string} room
+ * @property {string} state    starting recording paused finalising uploading ready failed
+ * @property {number} started_ms
+ * @property {number} [ended_ms]
+ * @property {{ files: RecordedFile[] }[]} segments
+ * @property {string} [error]
+ */
+
+export class Api {
+  #token;
+  #room;
+
+  /**
+   * @param {string} room
+   * @param {string} token  of the room's `ok`
+   */
+  constructor(room, token) {
+    this.#room = encodeURIComponent(room);
+    this.#token = token;
+  }
+
+  startRecording() {
+    return this.#call('POST', `/v1/rooms/${this.#room}/recording`);
+  }
+
+  stopRecording() {
+    return this.#call('DELETE', `/v1/rooms/${this.#room}/recording`);
+  }
+
+  /** @returns {Promise<Recording[]>} newest first */
+  async recordings() {
+    return (await this.#call('GET', `/v1/recordings?room=${this.#room}`)).recordings;
+  }
+
+  /**
+   * An URL that a media element can load by itself.
+   *
+   * @param {string} recording
+   * @param {string} file
+   * @returns {Promise<string>}
+   */
+  async link(recording, file) {
+    return (await this.#call('GET', `/v1/recordings/${recording}/files/${file}`)).url;
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @returns {Promise<any>}
+   */
+  async #call(method, path) {
+    const headers = { authorization: `Bearer ${this.#token}`, accept: 'application/json' };
+    const response = await fetch(path, { method, headers }).catch(() => {
+      throw new TernError('unreachable');
+    });
+    const body = await response.json().catch(() => ({}));
+    if (!response.ok) throw new TernError(body.code ?? 'internal', body.detail ?? body.title ?? `The server said ${response.status}`);
+    return body;
+  }
+}
+
+/**
+ * What the server says of itself; nothing when it does not.
+ *
+ * @returns {Promise<{ https_port?: number | null }>}
+ */
+export async function serverInfo() {
+  try {
+    const response = await fetch('/v1/info');
+    return response.ok ? await response.json() : {};
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,32 @@
+// @ts-check
+/** The red light: everybody in the room sees that it is being recorded, and since when. */
+
+import { byId } from './dom.js';
+import { duration } from './words.js';
+
+/** @type {Record<string, string>} */
+const WORDS = { starting: 'Recording starts', recording: 'Recording', paused: 'Recording paused' };
+
+export class RecordingLight {
+  #timer = 0;
+  #title = '';
+
+  /**
+   * @param {import('../tern/types.js').RoomRecording | null | undefined} recording
+   * @param {string} title  the document's, without the light
+   */
+  show(recording, title) {
+    this.#title = title;
+    clearInterval(this.#timer);
+    document.body.classList.toggle('recording-live', Boolean(recording));
+    document.title = recording ? `● ${this.#title}` : this.#title;
+    byId('recording').hidden = !recording;
+    if (!recording) return;
+    byId('recording-text').textContent = WORDS[recording.state] ?? 'Recording';
+    const time = byId('recording-time');
+    const tick = () => (time.textContent = duration(Date.now() - recording.started_ms));
+    time.hidden = recording.state !== 'recording';
+    tick();
+    this.#timer = setInterval(tick, 1000);
+  }
+}

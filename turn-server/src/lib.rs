@@ -2,3 +2,6 @@
 
 pub mod config;
 pub mod handover;
+pub mod init;
+pub mod plain_http;
+pub mod ready;

@@ -1,0 +1,88 @@
+//! One plain HTTP request and its answer: for garage's admin API, and to ask a running server whether it is ready.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Uri, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// How long connect and exchange may take together.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The answer's size, at most.
+const MAX_BODY: usize = 1 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The URL is not `http://host[:port]/path`.
+    #[error("{url}: must be http://host[:port][/path]")]
+    Url {
+        /// As given.
+        url: String,
+    },
+    /// Nobody listens, or the exchange broke off.
+    #[error("{url}: {why}")]
+    Exchange {
+        /// As given.
+        url: String,
+        /// What was wrong.
+        why: String,
+    },
+}
+
+/// Sends one request; `token` goes as bearer, `json` as body.
+///
+/// # Errors
+/// [`HttpError`]; an answer with an error status is no error.
+pub async fn request(
+    method: Method,
+    url: &str,
+    token: Option<&str>,
+    json: Option<String>,
+) -> Result<(u16, String), HttpError> {
+    let broken = |why: String| HttpError::Exchange { url: url.to_owned(), why };
+    tokio::time::timeout(PATIENCE, exchange(method, url, token, json))
+        .await
+        .map_err(|_| broken(format!("no answer in {} s", PATIENCE.as_secs())))?
+}
+
+async fn exchange(
+    method: Method,
+    url: &str,
+    token: Option<&str>,
+    json: Option<String>,
+) -> Result<(u16, String), HttpError> {
+    let broken = |why: &dyn std::fmt::Display| HttpError::Exchange { url: url.to_owned(), why: why.to_string() };
+    let bad_url = || HttpError::Url { url: url.to_owned() };
+    let uri: Uri = url.parse().map_err(|_| bad_url())?;
+    let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(bad_url)?;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+
+    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await.map_err(|e| broken(&e))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
+    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, authority.as_str());
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    if json.is_some() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    let request = request.body(Full::new(Bytes::from(json.unwrap_or_default()))).map_err(|e| broken(&e))?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(|e| broken(&e))?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|e| broken(&e))?;
+        Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+    };
+    // The connection drives the exchange and ends with it; its own errors reach `answer`.
+    tokio::pin!(answer);
+    tokio::select! {
+        answer = &mut answer => answer,
+        _ = connection => answer.await,
+    }
+}

@@ -3,10 +3,11 @@
 
 /** @typedef {{ x: number, y: number, w: number, h: number }} Rect */
 
-/** Between upright and wide, a camera's picture may be cropped without losing a face. */
+/** Between these shapes a camera's picture may be cropped without losing a face. */
 const NARROWEST = 3 / 4;
 const WIDEST = 16 / 9;
-const CAMERA = 4 / 3;
+/** What cameras mostly send. */
+const CAMERA = 16 / 10;
 
 /**
  * Packs `count` tiles into an area: the number of columns that shows most of the pictures, last row centred.
@@ -26,7 +27,7 @@ export function pack(count, area, gap) {
     const w = Math.min(cell.w, cell.h * shape);
     const h = w / shape;
     const shown = Math.min(shape / CAMERA, CAMERA / shape);
-    const score = w * h * Math.sqrt(shown);
+    const score = w * h * shown;
     if (score > best.score) best = { score, columns, w, h };
   }
   const rows = Math.ceil(count / best.columns);

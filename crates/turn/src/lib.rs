@@ -1,1 +1,46 @@
 //! A STUN and TURN server without IO: bytes and time in, effects out.
+//!
+//! [`Server`] is one worker's share of a TURN server (RFC 8656 with RFC 8489's long-term authentication): it owns the
+//! allocations of the 5-tuples that arrive there. [`Registrar`] holds what spans 5-tuples: quotas, ports, reservations;
+//! there is one beside any number of servers. [`Credentials`] answers which keys a user name may have signed with.
+//!
+//! The shell feeds [`Server::handle_client`], [`Server::handle_peer`] and [`Server::handle_timeout`], executes what
+//! [`Server::poll_output`] says, and answers with [`Server::handle_key`] and [`Server::handle_bound`]. The data path
+//! does not go through outputs: it returns a route and a range of the buffer that was handed in.
+//!
+//! Sockets, files, clocks, threads, configuration files and metrics formats do not belong here.
+
+mod address;
+mod allocation;
+mod auth;
+mod channel;
+pub mod framing;
+mod nonce;
+mod permission;
+mod policy;
+mod ports;
+mod quota;
+mod registrar;
+mod reply;
+mod route;
+mod server;
+mod stats;
+mod wire;
+
+pub use address::{Family, FiveTuple, PeerAddress, Transport};
+pub use allocation::{AllocationId, Snapshot, Usage};
+pub use auth::{Candidates, Credentials, Minted};
+pub use nonce::Nonces;
+pub use policy::{OpenPorts, Policy, PolicyError, Verdict};
+pub use quota::QuotaKey;
+pub use registrar::{Grant, Lease, PortWish, Registrar, RegistrarConfig, Reserved, Unavailable};
+pub use route::{Handled, Head, Route, ToClient, ToPeer};
+pub use server::{BoundRelay, Context, Output, RequestId, Server, ServerConfig, Way};
+pub use stats::{Drop, Stats};
+
+/// Some moment: tests count from it, and never wait.
+#[cfg(test)]
+fn some_instant() -> std::time::Instant {
+    #[allow(clippy::disallowed_methods, reason = "an Instant cannot be made in any other way")]
+    std::time::Instant::now()
+}

@@ -22,8 +22,7 @@ fn receive(socket: &UdpSocket, wanted: usize) -> Vec<(SocketAddr, Option<IpAddr>
 #[test]
 fn a_run_and_single_datagrams_arrive_as_they_were_pushed() {
     let server = UdpSocket::bind(SocketAddr::from(([0, 0, 0, 0], 0)), true).unwrap();
-    let client =
-        UdpSocket::bind_small(SocketAddr::from(([127, 0, 0, 1], 0)), &Offload::probe().unwrap()).unwrap();
+    let client = UdpSocket::bind_small(SocketAddr::from(([127, 0, 0, 1], 0)), &Offload::probe().unwrap()).unwrap();
     let to = SocketAddr::from((Ipv4Addr::LOCALHOST, server.local_addr().port()));
 
     let mut queue = SendQueue::default();

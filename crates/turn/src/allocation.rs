@@ -1,0 +1,124 @@
+//! One allocation: a relayed address for one 5-tuple, with its permissions and channels. Which requests change it, and
+//! what they are answered, is `server`'s.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use stun_types::message::{IntegrityKey, TransactionId};
+
+use crate::address::{Family, FiveTuple};
+use crate::channel::Channels;
+use crate::permission::Permissions;
+use crate::registrar::Lease;
+use crate::stats::Flow;
+
+/// RFC 8656 section 7.2: life without a wish, which is also the shortest.
+pub(crate) const DEFAULT_LIFE: u32 = 600;
+/// RFC 8656 section 7.2: the longest life that may be asked for.
+pub(crate) const MAX_LIFE: u32 = 3600;
+
+/// Names an allocation of one server; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AllocationId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+impl AllocationId {
+    /// As one number, for tables of the shell.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.slot)
+    }
+
+    /// Back from [`AllocationId::to_bits`].
+    pub fn from_bits(bits: u64) -> Self {
+        Self { slot: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+/// What an allocation carried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// From the client to peers.
+    pub to_peers: Flow,
+    /// From peers to the client.
+    pub to_client: Flow,
+}
+
+/// An allocation, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its name.
+    pub id: AllocationId,
+    /// Who made it.
+    pub username: String,
+    /// Who pays for it.
+    pub quota_key: String,
+    /// The client's side.
+    pub client: FiveTuple,
+    /// The relayed address.
+    pub relayed: SocketAddr,
+    /// Life left.
+    pub remaining: Duration,
+    /// IPs with a permission.
+    pub permissions: usize,
+    /// Bound channels.
+    pub channels: usize,
+    /// What it carried.
+    pub usage: Usage,
+}
+
+/// See the module.
+pub(crate) struct Allocation {
+    pub(crate) id: AllocationId,
+    pub(crate) client: FiveTuple,
+    pub(crate) username: String,
+    pub(crate) key: IntegrityKey,
+    /// The request that made it, to answer its retransmissions alike (RFC 8489 section 6.3.1).
+    pub(crate) made_by: TransactionId,
+    /// What the answer to it said.
+    pub(crate) granted: u32,
+    pub(crate) token: Option<u64>,
+    /// As peers see it.
+    pub(crate) relayed: SocketAddr,
+    /// Where the socket is bound.
+    pub(crate) local: SocketAddr,
+    pub(crate) lease: Lease,
+    pub(crate) until: Instant,
+    pub(crate) permissions: Permissions,
+    pub(crate) channels: Channels,
+    pub(crate) usage: Usage,
+    /// When it is in the server's timer list.
+    pub(crate) timer: Instant,
+}
+
+impl Allocation {
+    pub(crate) fn family(&self) -> Family {
+        Family::of(self.relayed.ip())
+    }
+
+    /// The next moment at which something of it ends.
+    pub(crate) fn next_end(&self) -> Instant {
+        let parts = [self.permissions.next_end(), self.channels.next_end()];
+        parts.into_iter().flatten().fold(self.until, Instant::min)
+    }
+
+    pub(crate) fn snapshot(&self, now: Instant) -> Snapshot {
+        Snapshot {
+            id: self.id,
+            username: self.username.clone(),
+            quota_key: self.lease.user.as_str().into(),
+            client: self.client,
+            relayed: self.relayed,
+            remaining: self.until.saturating_duration_since(now),
+            permissions: self.permissions.len(),
+            channels: self.channels.len(),
+            usage: self.usage,
+        }
+    }
+}
+
+/// RFC 8656 section 7.2: what is asked for, but at least the default and at most an hour.
+pub(crate) fn life(asked: Option<u32>) -> u32 {
+    asked.unwrap_or(DEFAULT_LIFE).clamp(DEFAULT_LIFE, MAX_LIFE)
+}

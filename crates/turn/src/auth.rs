@@ -1,0 +1,179 @@
+//! Who may use the relay: long-term users and time-limited (REST) names, always both.
+//! The order of checks on a request is `server`'s; this file only knows names, secrets and keys.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use stun_types::message::{IntegrityAlgorithm, IntegrityKey, LongTermKeyCredentials};
+
+use crate::quota::QuotaKey;
+
+/// The keys that a request of some user name may be signed with.
+pub struct Candidates {
+    /// Never empty, also for unknown names: the check then costs the same.
+    pub(crate) keys: Vec<IntegrityKey>,
+    /// Unknown or expired: refuse whatever the check says.
+    pub(crate) refused: bool,
+    /// Who pays for allocations.
+    pub(crate) quota: QuotaKey,
+}
+
+/// Time-limited credentials that we hand out (draft-uberti-behave-turn-rest-00).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Minted {
+    /// `expiry:id`
+    pub username: String,
+    /// base64(HMAC-SHA1(secret, username))
+    pub password: String,
+    /// Life from now, seconds.
+    pub ttl: u64,
+}
+
+/// Users and secrets. Replace it as a whole to change it.
+pub struct Credentials {
+    realm: String,
+    /// Only keys are kept, no passwords (RFC 8656 section 6).
+    users: HashMap<String, IntegrityKey>,
+    secrets: Vec<Hmac<Sha1>>,
+}
+
+impl Credentials {
+    /// Long-term users with their passwords, and the shared secrets of REST names (the first one signs ours).
+    pub fn new<'a>(
+        realm: &str,
+        users: impl IntoIterator<Item = (&'a str, &'a str)>,
+        secrets: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let keyed = |(name, password): (&str, &str)| (name.to_owned(), key(name, password, realm));
+        let secret = |secret: &str| Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+        Self {
+            realm: realm.into(),
+            users: users.into_iter().map(keyed).collect(),
+            secrets: secrets.into_iter().map(secret).collect(),
+        }
+    }
+
+    /// Which keys a request of this name may be signed with. `unix` is the time in seconds.
+    ///
+    /// Expiry counts here, and so for a new allocation only: a call may outlive its credentials.
+    pub fn candidates(&self, username: &str, unix: u64, client: IpAddr) -> Candidates {
+        let user = self.users.get(username);
+        let (expiry, id) = rest_name(username);
+        let quota = match (user, id) {
+            (None, Some(id)) => QuotaKey::new(id),
+            // A bare timestamp tells nobody apart but by address.
+            (None, None) if expiry.is_some() => QuotaKey::new(&client.to_string()),
+            _ => QuotaKey::new(username),
+        };
+        let known = user.is_some() || expiry.is_some_and(|expiry| expiry > unix) && !self.secrets.is_empty();
+        let mut keys: Vec<_> = user.cloned().into_iter().collect();
+        if user.is_none() {
+            // Also for names that no secret can have signed: unknown names must take as long as wrong passwords.
+            keys.extend(self.secrets.iter().map(|secret| key(username, &sign(secret, username), &self.realm)));
+        }
+        if keys.is_empty() {
+            keys.push(key(username, "", &self.realm));
+        }
+        Candidates { keys, refused: !known, quota }
+    }
+
+    /// Makes credentials for `id`; none without a secret.
+    pub fn mint(&self, id: &str, ttl: u64, unix: u64) -> Option<Minted> {
+        let username = format!("{}:{id}", unix.saturating_add(ttl));
+        let password = sign(self.secrets.first()?, &username);
+        Some(Minted { username, password, ttl })
+    }
+
+    /// The realm that keys are made for.
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+}
+
+/// `ts` or `ts:id`, split at the first colon only: Matrix ids have colons of their own.
+fn rest_name(username: &str) -> (Option<u64>, Option<&str>) {
+    let (stamp, id) = match username.split_once(':') {
+        Some((stamp, id)) => (stamp, Some(id)),
+        None => (username, None),
+    };
+    let digits = !stamp.is_empty() && stamp.bytes().all(|byte| byte.is_ascii_digit());
+    match stamp.parse().ok().filter(|_| digits) {
+        Some(expiry) => (Some(expiry), id.filter(|id| !id.is_empty())),
+        None => (None, None),
+    }
+}
+
+fn sign(secret: &Hmac<Sha1>, username: &str) -> String {
+    let mut mac = secret.clone();
+    mac.update(username.as_bytes());
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
+fn key(username: &str, password: &str, realm: &str) -> IntegrityKey {
+    LongTermKeyCredentials::new(username.into(), password.into(), realm.into()).make_key(IntegrityAlgorithm::Sha1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_741_600_000;
+
+    fn credentials() -> Credentials {
+        Credentials::new("tern", [("alice", "pw")], ["new", "old"])
+    }
+
+    fn look(name: &str) -> (bool, String, usize) {
+        let found = credentials().candidates(name, NOW, "192.0.2.9".parse().unwrap());
+        (!found.refused, found.quota.as_str().to_owned(), found.keys.len())
+    }
+
+    #[test]
+    fn the_quota_key_is_the_id_after_the_first_colon() {
+        assert_eq!(look("1741604101:@user:domain.tld"), (true, "@user:domain.tld".into(), 2));
+        assert_eq!(look("1741604102:@user:domain.tld"), (true, "@user:domain.tld".into(), 2));
+        assert_eq!(look("1741604101"), (true, "192.0.2.9".into(), 2));
+        assert_eq!(look("1741604101:"), (true, "192.0.2.9".into(), 2));
+        assert_eq!(look("alice"), (true, "alice".into(), 1));
+    }
+
+    #[test]
+    fn expired_and_malformed_stamps_are_refused() {
+        for name in [
+            "1741599999:bob",
+            "1741600000:bob",
+            "0:bob",
+            "-1:bob",
+            "+1741604101:bob",
+            "18446744073709551616:bob",
+            "0x7fffffff:bob",
+            " 1741604101:bob",
+            "bob:1741604101",
+            ":bob",
+            "",
+            "mallory",
+        ] {
+            assert!(!look(name).0, "{name}");
+        }
+    }
+
+    #[test]
+    fn minted_credentials_are_among_the_candidates() {
+        let minted = credentials().mint("bob", 3600, NOW).unwrap();
+        assert_eq!(minted.username, "1741603600:bob");
+        let found = credentials().candidates(&minted.username, NOW, "192.0.2.9".parse().unwrap());
+        assert!(found.keys.contains(&key(&minted.username, &minted.password, "tern")));
+        assert!(Credentials::new("tern", [], []).mint("bob", 1, NOW).is_none());
+    }
+
+    #[test]
+    fn names_without_any_secret_are_refused() {
+        let none = Credentials::new("tern", [], []);
+        let found = none.candidates("1741604101:bob", NOW, "192.0.2.9".parse().unwrap());
+        assert!(found.refused && found.keys.len() == 1);
+    }
+}

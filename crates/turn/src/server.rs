@@ -1,0 +1,312 @@
+//! One worker's server: takes packets, decides who handles them, keeps the tables. The parts: `authenticate` (who asks),
+//! `allocate`, `refresh` and `permit` (the requests of RFC 8656), `relay` (the data path), `pending` (requests that wait
+//! for the shell), `table` (allocations and their timers).
+
+mod allocate;
+mod authenticate;
+mod pending;
+mod permit;
+mod refresh;
+mod relay;
+mod table;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use stun_types::attribute::Attribute as _;
+use stun_types::message::{BINDING, IntegrityKey, Message};
+use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH};
+
+use crate::address::{Family, FiveTuple};
+use crate::allocation::{AllocationId, Snapshot};
+use crate::nonce::Nonces;
+use crate::policy::{OpenPorts, Policy};
+use crate::quota::QuotaKey;
+use crate::registrar::{Lease, PortWish};
+use crate::reply::{self, Refusal};
+use crate::route::{Handled, Route};
+use crate::stats::{Drop, Stats};
+use crate::wire::{self, Class, Content};
+use pending::Pending;
+use table::Table;
+
+/// The largest request that is looked at: user name, realm and nonce of full length, and 256 peers, need 8 KB.
+const MAX_REQUEST: usize = 8192;
+
+/// What a server is made with.
+#[derive(Clone)]
+pub struct ServerConfig {
+    /// Told to clients; keys are made for it.
+    pub realm: String,
+    /// Shared by all workers.
+    pub nonces: Nonces,
+    /// Who may be reached.
+    pub policy: Arc<Policy>,
+    /// Families that relayed addresses can have.
+    pub families: Vec<Family>,
+    /// Seed of transaction ids.
+    pub seed: [u8; 32],
+}
+
+/// What the shell knows and the server does not keep.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The time.
+    pub now: Instant,
+    /// Which ports of our own addresses are open now.
+    pub open: &'a dyn OpenPorts,
+}
+
+/// Names a question to the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub(crate) u64);
+
+/// What the shell has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send bytes to a client.
+    Transmit {
+        /// Receives.
+        client: FiveTuple,
+        /// One STUN message.
+        bytes: Vec<u8>,
+    },
+    /// Find the keys of a user; answer with [`Server::handle_key`].
+    NeedKey {
+        /// The question.
+        request: RequestId,
+        /// The name.
+        username: String,
+        /// Who asks.
+        client: IpAddr,
+    },
+    /// Get a port from the registrar and bind it; answer with [`Server::handle_bound`].
+    BindRelay {
+        /// The question.
+        request: RequestId,
+        /// Who pays.
+        user: QuotaKey,
+        /// Of the relayed address.
+        family: Family,
+        /// Which port.
+        wish: PortWish,
+    },
+    /// Close an allocation's socket and give its port back.
+    CloseRelay {
+        /// Gone.
+        allocation: AllocationId,
+        /// Where its socket was bound.
+        local: SocketAddr,
+        /// For the registrar.
+        lease: Lease,
+    },
+    /// A channel was bound or refreshed.
+    RouteInstalled(Route),
+    /// A channel is gone.
+    RouteRemoved(AllocationId, u16),
+}
+
+/// A relayed socket that the shell bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundRelay {
+    /// What peers and the client are told: the external address if there is one.
+    pub relayed: SocketAddr,
+    /// Where it is bound.
+    pub local: SocketAddr,
+    /// The port's.
+    pub lease: Lease,
+    /// RESERVATION-TOKEN of the port that was reserved beside it.
+    pub token: Option<u64>,
+}
+
+/// Which way a packet for a relayed address came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Through the relayed socket.
+    Network,
+    /// Handed over inside the process, from an address of ours.
+    Handover,
+}
+
+/// Who sent a request, once that is proven.
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) key: IntegrityKey,
+    /// Known where the keys were asked for; an allocation's own user needs none.
+    pub(crate) quota: Option<QuotaKey>,
+}
+
+/// See the module.
+pub struct Server {
+    realm: String,
+    nonces: Nonces,
+    policy: Arc<Policy>,
+    families: Vec<Family>,
+    table: Table,
+    pending: Pending,
+    outputs: VecDeque<Output>,
+    stats: Stats,
+    rng: StdRng,
+}
+
+impl Server {
+    /// No allocations.
+    pub fn new(config: ServerConfig) -> Self {
+        Self {
+            realm: config.realm,
+            nonces: config.nonces,
+            policy: config.policy,
+            families: config.families,
+            table: Table::default(),
+            pending: Pending::default(),
+            outputs: VecDeque::new(),
+            stats: Stats::default(),
+            rng: StdRng::from_seed(config.seed),
+        }
+    }
+
+    /// Takes what a client sent: a datagram, or a frame of its stream.
+    pub fn handle_client(&mut self, context: Context<'_>, client: FiveTuple, bytes: &[u8]) -> Handled {
+        match wire::classify(bytes) {
+            Some(Content::Channel { number, payload }) => self.relay_channel(context, client, number, payload),
+            Some(Content::Stun { class: Class::Indication, method: wire::SEND }) => {
+                self.relay_send(context, client, bytes)
+            }
+            Some(Content::Stun { class: Class::Request, .. }) if bytes.len() <= MAX_REQUEST => {
+                self.handle_request(context, client, bytes)
+            }
+            Some(Content::Stun { class: Class::Request, .. }) => self.dropped(Drop::TooLarge),
+            // RFC 8489 section 6.3: what begins no transaction is never answered.
+            Some(Content::Stun { .. }) => self.dropped(Drop::NotARequest),
+            None => self.dropped(Drop::Malformed),
+        }
+    }
+
+    fn handle_request(&mut self, context: Context<'_>, client: FiveTuple, bytes: &[u8]) -> Handled {
+        let Ok(request) = Message::from_bytes(bytes) else { return self.dropped(Drop::Malformed) };
+        match request.method() {
+            BINDING => {
+                let unknown = unknown_attributes(&request);
+                if unknown.is_empty() {
+                    self.stats.bindings += 1;
+                    self.transmit(client, reply::binding(&request, client.client));
+                } else {
+                    self.refuse(client, &request, &Refusal::Unknown(unknown), None);
+                }
+                Handled::Control
+            }
+            ALLOCATE | REFRESH | CREATE_PERMISSION | CHANNEL_BIND => self.authenticate(context, client, &request),
+            // RFC 8489 section 6.3: a method that is not known is not answered.
+            _ => self.dropped(Drop::NotARequest),
+        }
+    }
+
+    /// Does what an authenticated request asks for.
+    fn dispatch(&mut self, context: Context<'_>, client: FiveTuple, request: &Message<'_>, user: User) {
+        let key = user.key.clone();
+        let unknown = unknown_attributes(request);
+        let outcome = if !unknown.is_empty() {
+            Err(Refusal::Unknown(unknown))
+        } else {
+            match request.method() {
+                ALLOCATE => self.allocate(context, client, request, user),
+                REFRESH => self.refresh(context, client, request, &user),
+                CREATE_PERMISSION => self.create_permission(context, client, request, &user),
+                _ => self.channel_bind(context, client, request, &user),
+            }
+        };
+        match outcome {
+            Ok(Some(bytes)) => self.transmit(client, bytes),
+            // Answered when the shell has.
+            Ok(None) => {}
+            Err(refusal) => self.refuse(client, request, &refusal, Some(&key)),
+        }
+    }
+
+    /// What to do next; call until it gives `None`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Server::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.table.next_timer(), self.pending.next_timer()].into_iter().flatten().min()
+    }
+
+    /// The time has come: ends what is over.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.pending.expire(now);
+        while let Some(id) = self.table.pop_due(now) {
+            self.expire(now, id);
+        }
+    }
+
+    /// A client's connection is gone: its allocation ends (RFC 8656 section 5).
+    pub fn handle_disconnected(&mut self, client: FiveTuple) {
+        self.pending.forget(client);
+        if let Some(id) = self.table.id_of(client) {
+            self.end(id);
+        }
+    }
+
+    /// Ends an allocation at the operator's wish; `false`: there is none.
+    pub fn handle_end(&mut self, id: AllocationId) -> bool {
+        self.table.get(id).is_some() && {
+            self.end(id);
+            true
+        }
+    }
+
+    /// Changes the peer policy and applies it to what is installed: nothing denied survives.
+    pub fn handle_policy(&mut self, context: Context<'_>, policy: Arc<Policy>) {
+        self.policy = policy;
+        self.apply_policy(context);
+    }
+
+    /// Counters, with the present numbers of allocations, permissions and channels.
+    pub fn stats(&self) -> Stats {
+        let (allocations, permissions, channels) = self.table.totals();
+        Stats { allocations, permissions, channels, ..self.stats.clone() }
+    }
+
+    /// All allocations, for people.
+    pub fn snapshots(&self, now: Instant) -> Vec<Snapshot> {
+        self.table.iter().map(|allocation| allocation.snapshot(now)).collect()
+    }
+
+    fn transmit(&mut self, client: FiveTuple, bytes: Vec<u8>) {
+        self.outputs.push_back(Output::Transmit { client, bytes });
+    }
+
+    fn refuse(&mut self, client: FiveTuple, request: &Message<'_>, refusal: &Refusal, key: Option<&IntegrityKey>) {
+        self.stats.error(refusal.code());
+        self.transmit(client, reply::error(request, refusal, key));
+    }
+
+    fn dropped(&mut self, reason: Drop) -> Handled {
+        Handled::Dropped(self.stats.drop(reason))
+    }
+}
+
+/// The comprehension-required attributes that this server does not understand (RFC 8489 section 6.3.1).
+fn unknown_attributes(request: &Message<'_>) -> Vec<stun_types::attribute::AttributeType> {
+    /// MAPPED-ADDRESS to XOR-MAPPED-ADDRESS as RFC 8489 and RFC 8656 name them. Not among them, and so refused:
+    /// DONT-FRAGMENT, SHA-256 authentication, and the connections of RFC 6062.
+    const KNOWN: [u16; 16] = [
+        0x0001, 0x0006, 0x0008, 0x0009, 0x000A, 0x000C, 0x000D, 0x0012, 0x0013, 0x0014, 0x0015, 0x0016, 0x0017, 0x0018,
+        0x0019, 0x0022,
+    ];
+    const MAPPED: u16 = 0x0020;
+    let kinds = request.iter_attributes().map(|(_, attribute)| attribute.get_type());
+    let strange = |kind: &stun_types::attribute::AttributeType| {
+        kind.comprehension_required() && kind.value() != MAPPED && !KNOWN.contains(&kind.value())
+    };
+    kinds.filter(strange).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! The Allocate request, in the order of RFC 8656 section 7.2, and the allocation that the shell's socket makes.
+
+use stun_types::attribute::{AttributeFromRaw, AttributeStaticType, AttributeWrite, ErrorCode, XorMappedAddress};
+use stun_types::message::Message;
+use turn_types::AddressFamily;
+use turn_types::attribute::{
+    AdditionalAddressFamily, EvenPort, Lifetime, RequestedAddressFamily, RequestedTransport, ReservationToken,
+    XorRelayedAddress,
+};
+
+use super::pending::{Stage, Wanted};
+use super::{BoundRelay, Context, Output, RequestId, Server, User};
+use crate::address::{Family, FiveTuple};
+use crate::allocation::{self, Allocation, AllocationId, Usage};
+use crate::registrar::{PortWish, Unavailable};
+use crate::reply::{self, Refusal};
+
+/// MOBILITY-TICKET (RFC 8016 section 3.1); the codec has no name for it.
+const MOBILITY_TICKET: u16 = 0x8030;
+/// 405 (RFC 8016 section 3.1).
+const MOBILITY_FORBIDDEN: u16 = 405;
+
+/// What an Allocate request asks for.
+struct Asked {
+    family: Family,
+    wish: PortWish,
+    life: u32,
+}
+
+impl Server {
+    pub(super) fn allocate(
+        &mut self,
+        context: Context<'_>,
+        client: FiveTuple,
+        request: &Message<'_>,
+        user: User,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        if let Some(id) = self.table.id_of(client) {
+            let allocation = self.table.get(id).expect("the client table names living allocations");
+            // RFC 8489 section 6.3.1: a retransmission gets the same answer.
+            let again = allocation.made_by == request.transaction_id() && allocation.username == user.name;
+            return if again {
+                Ok(Some(answer(request, allocation)))
+            } else {
+                Err(ErrorCode::ALLOCATION_MISMATCH.into())
+            };
+        }
+        let asked = self.read_allocate(request)?;
+        // A user without an allocation has just been looked up.
+        let quota = user.quota.clone().ok_or(ErrorCode::SERVER_ERROR)?;
+        let wanted = Wanted { user, life: asked.life };
+        let stage = Stage::Relay(wanted);
+        if let Some(id) = self.pending.add(context.now, client, request.as_bytes(), stage) {
+            let bind = Output::BindRelay { request: id, user: quota, family: asked.family, wish: asked.wish };
+            self.outputs.push_back(bind);
+        }
+        Ok(None)
+    }
+
+    /// RFC 8656 section 7.2, items 3 to 11.
+    fn read_allocate(&self, request: &Message<'_>) -> Result<Asked, Refusal> {
+        let bad = ErrorCode::BAD_REQUEST;
+        match optional::<RequestedTransport>(request)?.map(|transport| transport.protocol()) {
+            Some(RequestedTransport::UDP) => {}
+            Some(_) => return Err(ErrorCode::UNSUPPORTED_TRANSPORT_PROTOCOL.into()),
+            None => return Err(bad.into()),
+        }
+        if request.has_attribute(MOBILITY_TICKET.into()) {
+            return Err(MOBILITY_FORBIDDEN.into());
+        }
+        let token = optional::<ReservationToken>(request)?.map(|token| token.token());
+        let even = optional::<EvenPort>(request)?.map(|even| even.requested());
+        let family = optional_family::<RequestedAddressFamily>(request, RequestedAddressFamily::family)?;
+        let additional = request.raw_attribute(AdditionalAddressFamily::TYPE);
+        if token.is_some() && (even.is_some() || family.is_some() || additional.is_some()) {
+            return Err(bad.into());
+        }
+        // Two addresses at once are not offered: the attribute is comprehension-optional, its misuse still an error.
+        const IPV4: u8 = 1;
+        if additional.is_some_and(|raw| family.is_some() || even == Some(true) || raw.value.first() == Some(&IPV4)) {
+            return Err(bad.into());
+        }
+        let family = match family {
+            // RFC 8656 section 7.2 item 8: IPv4 unless asked otherwise.
+            None | Some(AddressFamily::IPV4) => Family::V4,
+            Some(AddressFamily::IPV6) => Family::V6,
+        };
+        if !self.families.contains(&family) {
+            return Err(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED.into());
+        }
+        let wish = match (token, even) {
+            (Some(token), _) => PortWish::Reserved(token),
+            (None, Some(reserve)) => PortWish::Even { reserve },
+            (None, None) => PortWish::Any,
+        };
+        let life = allocation::life(optional::<Lifetime>(request)?.map(|lifetime| lifetime.seconds()));
+        Ok(Asked { family, wish, life })
+    }
+
+    /// The answer to [`Output::BindRelay`]. `None`: there is no allocation, and the socket and its port go back.
+    pub fn handle_bound(
+        &mut self,
+        context: Context<'_>,
+        id: RequestId,
+        bound: Result<BoundRelay, Unavailable>,
+    ) -> Option<AllocationId> {
+        let pending = self.pending.take(id)?;
+        let Stage::Relay(wanted) = pending.stage else { return None };
+        let request = Message::from_bytes(&pending.bytes).ok()?;
+        let Wanted { user, life } = wanted;
+        let bound = match bound {
+            Ok(bound) => bound,
+            Err(unavailable) => {
+                let code = match unavailable {
+                    Unavailable::Quota => ErrorCode::ALLOCATION_QUOTA_REACHED,
+                    Unavailable::Capacity => ErrorCode::INSUFFICIENT_CAPACITY,
+                };
+                self.refuse(pending.client, &request, &Refusal::Code(code), Some(&user.key));
+                return None;
+            }
+        };
+        let until = context.now + std::time::Duration::from_secs(life.into());
+        let id = self.table.next_id();
+        let allocation = Allocation {
+            id,
+            client: pending.client,
+            username: user.name,
+            key: user.key,
+            made_by: request.transaction_id(),
+            granted: life,
+            token: bound.token,
+            relayed: bound.relayed,
+            local: bound.local,
+            lease: bound.lease,
+            until,
+            permissions: Default::default(),
+            channels: Default::default(),
+            usage: Usage::default(),
+            timer: until,
+        };
+        self.transmit(pending.client, answer(&request, &allocation));
+        self.table.insert(allocation);
+        self.stats.allocations_made += 1;
+        Some(id)
+    }
+}
+
+/// RFC 8656 section 7.2: the success response.
+fn answer(request: &Message<'_>, allocation: &Allocation) -> Vec<u8> {
+    let transaction = request.transaction_id();
+    let relayed = XorRelayedAddress::new(allocation.relayed, transaction);
+    let lifetime = Lifetime::new(allocation.granted);
+    let mapped = XorMappedAddress::new(allocation.client.client, transaction);
+    let token = allocation.token.map(ReservationToken::new);
+    let mut attributes: Vec<&dyn AttributeWrite> = vec![&relayed, &lifetime, &mapped];
+    attributes.extend(token.as_ref().map(|token| token as &dyn AttributeWrite));
+    reply::success(request, &attributes, &allocation.key)
+}
+
+/// An attribute that may be absent but not malformed: 400.
+pub(super) fn optional<'a, A: AttributeFromRaw<'a> + AttributeStaticType>(
+    request: &'a Message<'a>,
+) -> Result<Option<A>, Refusal> {
+    if !request.has_attribute(A::TYPE) {
+        return Ok(None);
+    }
+    request.attribute::<A>().map(Some).map_err(|_| ErrorCode::BAD_REQUEST.into())
+}
+
+/// An address family that may be absent; one that nobody knows is 440 (RFC 8656 section 7.2 item 8).
+pub(super) fn optional_family<'a, A: AttributeFromRaw<'a> + AttributeStaticType>(
+    request: &'a Message<'a>,
+    family: fn(&A) -> AddressFamily,
+) -> Result<Option<AddressFamily>, Refusal> {
+    match request.raw_attribute(A::TYPE) {
+        None => Ok(None),
+        Some(raw) if raw.value.len() != 4 => Err(ErrorCode::BAD_REQUEST.into()),
+        Some(_) => match request.attribute::<A>() {
+            Ok(attribute) => Ok(Some(family(&attribute))),
+            Err(_) => Err(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED.into()),
+        },
+    }
+}

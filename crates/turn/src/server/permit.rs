@@ -1,0 +1,103 @@
+//! CreatePermission and ChannelBind: both doors to peers, both through the same policy.
+
+use stun_types::attribute::{Attribute as _, AttributeStaticType, ErrorCode};
+use stun_types::message::Message;
+use turn_types::attribute::{ChannelNumber, XorPeerAddress};
+
+use super::allocate::optional;
+use super::{Context, Output, Server, User};
+use crate::address::{Family, FiveTuple, PeerAddress};
+use crate::channel;
+use crate::reply::{self, Refusal};
+use crate::route::Route;
+
+impl Server {
+    /// RFC 8656 section 10.2: one or more peers, all or nothing.
+    pub(super) fn create_permission(
+        &mut self,
+        context: Context<'_>,
+        client: FiveTuple,
+        request: &Message<'_>,
+        user: &User,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let id = self.owned(client, user)?;
+        let family = self.table.get(id).expect("owned() found it").family();
+        let mut granted = Vec::new();
+        let named = request.iter_attributes().filter(|(_, raw)| raw.get_type() == XorPeerAddress::TYPE);
+        for (_, raw) in named {
+            let peer = XorPeerAddress::try_from(&raw).map_err(|_| ErrorCode::BAD_REQUEST)?;
+            let peer = PeerAddress::new(peer.addr(request.transaction_id()));
+            let own = self.check_peer(context, family, &peer)?;
+            granted.push((peer.ip(), own));
+        }
+        if granted.is_empty() {
+            return Err(ErrorCode::BAD_REQUEST.into());
+        }
+        let allocation = self.table.get_mut(id).expect("owned() found it");
+        if !allocation.permissions.has_room(&granted) {
+            return Err(ErrorCode::INSUFFICIENT_CAPACITY.into());
+        }
+        for (ip, own) in granted {
+            let until = allocation.permissions.install(context.now, ip, own);
+            allocation.channels.handle_permitted(ip, until);
+        }
+        self.table.reschedule(id);
+        Ok(Some(reply::success(request, &[], &user.key)))
+    }
+
+    /// RFC 8656 section 12.2.
+    pub(super) fn channel_bind(
+        &mut self,
+        context: Context<'_>,
+        client: FiveTuple,
+        request: &Message<'_>,
+        user: &User,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let id = self.owned(client, user)?;
+        let number = optional::<ChannelNumber>(request)?.ok_or(ErrorCode::BAD_REQUEST)?.channel();
+        let peer = optional::<XorPeerAddress>(request)?.ok_or(ErrorCode::BAD_REQUEST)?;
+        let peer = PeerAddress::new(peer.addr(request.transaction_id()));
+        if !channel::NUMBERS.contains(&number) {
+            return Err(ErrorCode::BAD_REQUEST.into());
+        }
+        let allocation = self.table.get(id).expect("owned() found it");
+        if !allocation.channels.is_bijective(number, peer.socket()) {
+            return Err(ErrorCode::BAD_REQUEST.into());
+        }
+        let own = self.check_peer(context, allocation.family(), &peer)?;
+        if peer.port() == 0 {
+            return Err(ErrorCode::BAD_REQUEST.into());
+        }
+        let allocation = self.table.get_mut(id).expect("owned() found it");
+        let room = allocation.channels.has_room(number) && allocation.permissions.has_room(&[(peer.ip(), own)]);
+        if !room {
+            return Err(ErrorCode::INSUFFICIENT_CAPACITY.into());
+        }
+        let permitted_until = allocation.permissions.install(context.now, peer.ip(), own);
+        allocation.channels.handle_permitted(peer.ip(), permitted_until);
+        allocation.channels.bind(context.now, number, peer.socket(), own, permitted_until);
+        let route = Route {
+            allocation: id,
+            client,
+            number,
+            relayed: allocation.local,
+            peer: peer.socket(),
+            until: permitted_until,
+        };
+        self.outputs.push_back(Output::RouteInstalled(route));
+        self.table.reschedule(id);
+        Ok(Some(reply::success(request, &[], &user.key)))
+    }
+
+    /// The one check of a peer: 403 by policy, 443 by family. Says whether the peer is an address of ours.
+    fn check_peer(&self, context: Context<'_>, family: Family, peer: &PeerAddress) -> Result<bool, Refusal> {
+        let verdict = self.policy.explain(peer, context.open);
+        if !verdict.allowed {
+            return Err(ErrorCode::FORBIDDEN.into());
+        }
+        if Family::of(peer.ip()) != family {
+            return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH.into());
+        }
+        Ok(verdict.own)
+    }
+}

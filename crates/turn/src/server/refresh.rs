@@ -1,0 +1,107 @@
+//! The Refresh request, and every other way in which an allocation lives on or ends.
+
+use std::time::{Duration, Instant};
+
+use stun_types::attribute::ErrorCode;
+use stun_types::message::Message;
+use turn_types::AddressFamily;
+use turn_types::attribute::{Lifetime, RequestedAddressFamily};
+
+use super::allocate::{optional, optional_family};
+use super::{Context, Output, Server, User};
+use crate::address::{Family, FiveTuple, PeerAddress};
+use crate::allocation::{self, AllocationId};
+use crate::reply::{self, Refusal};
+
+impl Server {
+    /// RFC 8656 section 8.2.
+    pub(super) fn refresh(
+        &mut self,
+        context: Context<'_>,
+        client: FiveTuple,
+        request: &Message<'_>,
+        user: &User,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let id = self.owned(client, user)?;
+        let asked = optional::<Lifetime>(request)?.map(|lifetime| lifetime.seconds());
+        let family = optional_family::<RequestedAddressFamily>(request, RequestedAddressFamily::family)
+            .map_err(|refusal| match refusal.code() {
+                ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED => ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH.into(),
+                _ => refusal,
+            })?
+            .map(|family| if family == AddressFamily::IPV4 { Family::V4 } else { Family::V6 });
+        let allocation = self.table.get_mut(id).expect("owned() found it");
+        if family.is_some_and(|family| family != allocation.family()) {
+            return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH.into());
+        }
+        let life = if asked == Some(0) { 0 } else { allocation::life(asked) };
+        let answer = reply::success(request, &[&Lifetime::new(life)], &user.key);
+        if life == 0 {
+            self.end(id);
+        } else {
+            allocation.until = context.now + Duration::from_secs(life.into());
+            self.table.reschedule(id);
+        }
+        Ok(Some(answer))
+    }
+
+    /// The allocation that a request is about: 437 without one, 441 for somebody else's (RFC 8656 section 5).
+    pub(super) fn owned(&self, client: FiveTuple, user: &User) -> Result<AllocationId, Refusal> {
+        let id = self.table.id_of(client).ok_or(ErrorCode::ALLOCATION_MISMATCH)?;
+        let owner = self.table.get(id).map(|allocation| allocation.username.as_str());
+        if owner == Some(user.name.as_str()) { Ok(id) } else { Err(ErrorCode::WRONG_CREDENTIALS.into()) }
+    }
+
+    /// Ends an allocation and everything of it.
+    pub(super) fn end(&mut self, id: AllocationId) {
+        let Some(allocation) = self.table.remove(id) else { return };
+        let removed = allocation.channels.iter().map(|channel| Output::RouteRemoved(id, channel.number));
+        self.outputs.extend(removed);
+        let close = Output::CloseRelay { allocation: id, local: allocation.local, lease: allocation.lease };
+        self.outputs.push_back(close);
+    }
+
+    /// Something of an allocation is over: drops just that.
+    pub(super) fn expire(&mut self, now: Instant, id: AllocationId) {
+        let Some(allocation) = self.table.get_mut(id) else { return };
+        if allocation.until <= now {
+            return self.end(id);
+        }
+        allocation.permissions.retain(|_, permission| permission.until > now);
+        allocation.channels.retain(|channel| {
+            let alive = channel.until > now;
+            if !alive {
+                self.outputs.push_back(Output::RouteRemoved(id, channel.number));
+            }
+            alive
+        });
+        self.table.reschedule(id);
+    }
+
+    /// Removes every permission and channel that the policy denies now.
+    pub(super) fn apply_policy(&mut self, context: Context<'_>) {
+        let policy = std::sync::Arc::clone(&self.policy);
+        let ids: Vec<_> = self.table.iter().map(|allocation| allocation.id).collect();
+        for id in ids {
+            let Some(allocation) = self.table.get_mut(id) else { continue };
+            // An address that is ours now, or no longer, needs a new permission: it travels another way.
+            let allowed = |peer: PeerAddress, own: bool| {
+                if own || policy.is_own(peer.ip()) {
+                    return own && policy.is_own(peer.ip());
+                }
+                policy.explain(&peer, context.open).allowed
+            };
+            allocation
+                .permissions
+                .retain(|ip, permission| allowed(PeerAddress::new(std::net::SocketAddr::new(ip, 0)), permission.own));
+            allocation.channels.retain(|channel| {
+                let keep = allowed(PeerAddress::new(channel.peer), channel.own);
+                if !keep {
+                    self.outputs.push_back(Output::RouteRemoved(id, channel.number));
+                }
+                keep
+            });
+            self.table.reschedule(id);
+        }
+    }
+}

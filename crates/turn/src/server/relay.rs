@@ -1,0 +1,121 @@
+//! The data path: between ChannelData or Send indications and relayed datagrams. It looks up and answers; it allocates
+//! nothing and changes nothing but counters (RFC 8656 sections 11 and 12.6: data refreshes nothing).
+
+use std::ops::Range;
+
+use rand::RngExt;
+
+use super::{Context, Server, Way};
+use crate::address::{Family, FiveTuple, PeerAddress, Transport};
+use crate::allocation::AllocationId;
+use crate::route::{Handled, Head, ToClient, ToPeer};
+use crate::stats::Drop;
+use crate::wire;
+
+impl Server {
+    /// RFC 8656 section 12.6.
+    pub(super) fn relay_channel(
+        &mut self,
+        context: Context<'_>,
+        client: FiveTuple,
+        number: u16,
+        payload: Range<usize>,
+    ) -> Handled {
+        let Some(allocation) = self.table.of_client(client) else { return self.dropped(Drop::NoAllocation) };
+        let open = allocation.channels.open(context.now, number);
+        let Some(channel) = open.filter(|_| allocation.until > context.now) else {
+            return self.dropped(Drop::NoChannel);
+        };
+        let (peer, own) = (channel.peer, channel.own);
+        if own && !context.open.is_open(peer) {
+            return self.dropped(Drop::Policy);
+        }
+        allocation.usage.to_peers.add(payload.len());
+        self.stats.to_peers.add(payload.len());
+        Handled::Relay(ToPeer { allocation: allocation.id, relayed: allocation.relayed, peer, own, payload })
+    }
+
+    /// RFC 8656 section 11.2.
+    pub(super) fn relay_send(&mut self, context: Context<'_>, client: FiveTuple, bytes: &[u8]) -> Handled {
+        let Some(allocation) = self.table.of_client(client) else { return self.dropped(Drop::NoAllocation) };
+        let Some((peer, payload)) = wire::send_indication(bytes) else { return self.dropped(Drop::Malformed) };
+        let peer = PeerAddress::new(peer);
+        let permission = allocation.permissions.get(context.now, peer.ip());
+        let alive = allocation.until > context.now && Family::of(peer.ip()) == allocation.family();
+        let Some(permission) = permission.filter(|_| alive) else { return self.dropped(Drop::NoPermission) };
+        // The permission is for an IP: what is written now is checked now.
+        let verdict = self.policy.explain(&peer, context.open);
+        if !verdict.allowed || verdict.own != permission.own || peer.port() == 0 {
+            return self.dropped(Drop::Policy);
+        }
+        allocation.usage.to_peers.add(payload.len());
+        self.stats.to_peers.add(payload.len());
+        let (relayed, own) = (allocation.relayed, permission.own);
+        Handled::Relay(ToPeer { allocation: allocation.id, relayed, peer: peer.socket(), own, payload })
+    }
+
+    /// Takes a datagram of `len` bytes that came to a relayed address (RFC 8656 section 11.3).
+    ///
+    /// # Errors
+    /// Why it goes nowhere.
+    pub fn handle_peer(
+        &mut self,
+        context: Context<'_>,
+        id: AllocationId,
+        from: std::net::SocketAddr,
+        len: usize,
+        way: Way,
+    ) -> Result<ToClient, Drop> {
+        let reason = match self.route_to_client(context, id, from, len, way) {
+            Ok(to_client) => return Ok(to_client),
+            Err(reason) => reason,
+        };
+        Err(self.stats.drop(reason))
+    }
+
+    fn route_to_client(
+        &mut self,
+        context: Context<'_>,
+        id: AllocationId,
+        from: std::net::SocketAddr,
+        len: usize,
+        way: Way,
+    ) -> Result<ToClient, Drop> {
+        let allocation = self.table.get_mut(id).filter(|allocation| allocation.until > context.now);
+        let allocation = allocation.ok_or(Drop::NoAllocation)?;
+        let peer = PeerAddress::new(from).socket();
+        // A channel is bound to IP and port: another port of a permitted IP arrives as an indication.
+        let channel = allocation.channels.open_for(context.now, peer);
+        let (own, number) = match channel {
+            Some(channel) => (channel.own, Some(channel.number)),
+            None => {
+                let permission = allocation.permissions.get(context.now, peer.ip()).ok_or(Drop::NoPermission)?;
+                (permission.own, None)
+            }
+        };
+        // Packets between our own addresses are handed over; one that came through the kernel was sent by another
+        // program on this host.
+        if own != (way == Way::Handover) {
+            return Err(Drop::Policy);
+        }
+        let payload = u16::try_from(len).ok().filter(|_| len <= wire::MAX_PAYLOAD).ok_or(Drop::TooLarge)?;
+        let client = allocation.client;
+        let head = match number {
+            Some(number) => Head::channel(number, payload, client.transport == Transport::Tcp),
+            None => Head::data_indication(peer, payload, self.rng.random()),
+        };
+        allocation.usage.to_client.add(len);
+        self.stats.to_clients.add(len);
+        Ok(ToClient { client, head })
+    }
+
+    /// Packets and bytes that a mirror of the routes carried by itself.
+    pub fn handle_usage(&mut self, id: AllocationId, usage: crate::allocation::Usage) {
+        if let Some(allocation) = self.table.get_mut(id) {
+            allocation.usage.to_peers += usage.to_peers;
+            allocation.usage.to_client += usage.to_client;
+            self.stats.to_peers += usage.to_peers;
+            self.stats.to_clients += usage.to_client;
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The server under virtual time, spoken to through the codec. `rig` is the shell of these tests: it executes outputs
+//! with a real registrar and real credentials.
+
+mod abuse;
+mod allocation;
+mod data;
+mod expiry;
+mod never;
+mod rig;

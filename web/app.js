@@ -38,7 +38,7 @@ async function join({ room: name, name: me }) {
   // What else the address says (relay=1) stays for a reload.
   history.replaceState(null, '', `${location.search}#${name}`);
   document.body.dataset.view = 'call';
-  byId('lobby').hidden = true;
+  lobby.close();
   byId('call').hidden = false;
   const view = new CallView(room, own, me, grid);
   const controls = new Controls({ room, own, api: () => new Api(name, room.apiToken), recordings, redraw: () => view.drawOwn() });

@@ -5,6 +5,7 @@ import { explain } from '../tern.js';
 import { serverInfo } from './api.js';
 import * as devices from './devices.js';
 import { avatar, byId, dress, make } from './dom.js';
+import { Level } from './level.js';
 import { cleanRoom, newRoom } from './options.js';
 import { toast } from './toast.js';
 
@@ -13,6 +14,7 @@ const NAME_KEY = 'tern.name';
 export class Lobby {
   #own;
   #onJoin;
+  #level = new Level(byId('preview-mic'));
 
   /**
    * @param {import('./own.js').OwnMedia} own
@@ -50,6 +52,11 @@ export class Lobby {
     // One after the other: two prompts at once confuse people and some browsers.
     if (!mic && micOn) await this.#try(this.#own.setMic(true));
     if (!camera) await this.#try(this.#own.setCamera(true));
+  }
+
+  close() {
+    byId('lobby').hidden = true;
+    this.#level.follow(null);
   }
 
   /** @param {string} text */
@@ -105,6 +112,7 @@ export class Lobby {
     if (!own.camera) video.srcObject = null;
     byId('preview-off').hidden = own.cameraOn;
     avatar(byId('preview-avatar'), byId('name').value);
+    this.#level.follow(micOn && !byId('lobby').hidden ? own.mic : null);
   }
 
   async #explainInsecure() {

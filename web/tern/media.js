@@ -174,11 +174,10 @@ export class Media extends Emitter {
    * @param {RTCConfiguration} [config]
    */
   async #answered(transport, offer, answer, config) {
-    for (const { mid, track } of answer.published ?? []) {
-      const source = offer.tracks.find((intent) => intent.mid === mid)?.src;
-      const local = source && this.locals.get(source);
+    (answer.own ?? []).forEach((track, n) => {
+      const local = this.locals.get(offer.tracks[n].src);
       if (local) local.id = track;
-    }
+    });
     await transport.accept(offer, answer, config);
     this.setSlots(answer.slots ?? []);
   }

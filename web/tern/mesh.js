@@ -37,7 +37,7 @@ export class MeshLeg extends Emitter {
     this.#polite = polite;
     this.#signal = (/** @type {object} */ body) => signal({ to: peer, epoch, ...body }).catch(() => {});
     this.#pc = new RTCPeerConnection(config);
-    this.#pc.onicecandidate = ({ candidate }) => this.#signal({ cand: candidate?.toJSON() ?? null });
+    this.#pc.onicecandidate = ({ candidate }) => candidate && this.#signal({ cand: candidate.toJSON() });
     this.#pc.onnegotiationneeded = () => this.#offer();
     this.#pc.onconnectionstatechange = () => this.#changed();
     if (polite) for (const source of LINES) this.#pc.addTransceiver(kindOf(source), { direction: 'sendrecv' });

@@ -152,7 +152,7 @@ export class Room extends Emitter {
    * @param {{ to?: string[], reliable?: boolean }} [options]  to nobody in particular: to everybody else
    */
   async send(topic, data, { to = [], reliable = true } = {}) {
-    if (!reliable && this.#media.transport?.send({ t: 'msg', to, topic, data })) return;
+    if (!reliable && this.#media.transport?.send({ t: 'msg', id: 0, to, topic, data, reliable })) return;
     await this.#session.request('msg', { to, topic, data, reliable });
   }
 

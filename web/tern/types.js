@@ -41,7 +41,7 @@
  * @property {string} pc
  * @property {number} epoch
  * @property {Slot[]} slots
- * @property {{ mid: string, track: string }[]} [published]
+ * @property {string[]} [own]   ids of the published tracks, in the order of the offer's `tracks`
  *
  * @typedef {object} Welcome
  * @property {string[]} [features]

@@ -13,7 +13,7 @@ fi
 if have node; then
     step "node --check"
     # A module's syntax is checked as a module only under that name, or from stdin when told so.
-    git ls-files 'web/*.js' | while read -r file; do
+    find web -name "*.js" | while read -r file; do
         node --input-type=module --check <"$file" || die "$file: syntax error"
     done
 fi

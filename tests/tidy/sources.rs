@@ -12,19 +12,37 @@ const MAX_LINES: usize = 600;
 const TEXT: [&str; 14] =
     ["rs", "toml", "md", "js", "html", "css", "sh", "yml", "yaml", "json", "lock", "Makefile", "Dockerfile", "run"];
 
-/// The product part of a Rust file: up to its unit tests, whose module may carry more attributes.
-fn product(source: &str) -> &str {
-    let is_module = |rest: &str| {
-        let mut lines = rest.lines().map(str::trim).skip_while(|line| line.is_empty() || line.starts_with("#["));
-        lines.next().is_some_and(|line| line.contains("mod ") && line.ends_with(['{', '}']))
-    };
-    let marks = source.match_indices("\n#[cfg(test)]");
-    let tests = marks.map(|(at, mark)| (at, &source[at + mark.len()..])).find(|(_, rest)| is_module(rest));
-    tests.map_or(source, |(at, _)| &source[..at])
+/// The lines of a Rust file, without the items that only tests see, each with its number.
+fn product(source: &str) -> impl Iterator<Item = (usize, &str)> {
+    // Where the skipped item ends: at the brace that stands as far in as its attribute.
+    let mut end: Option<String> = None;
+    let mut in_body = false;
+    source.lines().enumerate().map(|(at, line)| (at + 1, line)).filter(move |(_, line)| {
+        if let Some(brace) = &end {
+            in_body |= line.ends_with('{');
+            if line == brace || (!in_body && line.ends_with([';', '}'])) {
+                end = None;
+            }
+            return false;
+        }
+        let test_only = line.trim_start() == "#[cfg(test)]";
+        if test_only {
+            end = Some(line.replace("#[cfg(test)]", "}"));
+            in_body = false;
+        }
+        !test_only
+    })
+}
+
+#[test]
+fn what_only_tests_see_is_no_product() {
+    let source = "a\n#[cfg(test)]\nmod tests;\nb\n    #[cfg(test)]\n    fn x() {\n        c\n    }\nd\n\
+                  #[cfg(test)]\n#[allow(x)]\nmod tests {\n    fn y() {\n    }\n}\ne\n";
+    assert_eq!(product(source).collect::<Vec<_>>(), [(1, "a"), (4, "b"), (9, "d"), (16, "e")]);
 }
 
 fn too_long(path: &Path, source: &str) -> Option<String> {
-    let lines = product(source).lines().count();
+    let lines = product(source).count();
     (lines > MAX_LINES).then(|| format!("{}: {lines} product lines, at most {MAX_LINES}", path.display()))
 }
 
@@ -32,7 +50,7 @@ fn too_long(path: &Path, source: &str) -> Option<String> {
 fn files_hold_one_concept() {
     let sources = ["rs", "js"].into_iter().flat_map(|end| files_named("", &format!(".{end}")));
     none(sources.filter_map(|path| too_long(&path, &read(&path))).collect());
-    let long = format!("{}\n#[cfg(test)]\nmod tests {{}}\n", "x\n".repeat(MAX_LINES));
+    let long = format!("{}#[cfg(test)]\nmod tests {{}}\n", "x\n".repeat(MAX_LINES));
     assert_eq!(too_long(Path::new("a"), &long), None);
     assert!(too_long(Path::new("a"), &"x\n".repeat(MAX_LINES + 1)).is_some());
 }
@@ -97,9 +115,8 @@ fn impure(path: &Path, source: &str) -> Vec<String> {
         "SystemTime::now",
         "thread_local!",
     ];
-    let code = product(source).lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
-    let found =
-        code.filter_map(|(at, line)| words.iter().find(|word| line.contains(**word)).map(|word| (at + 1, word)));
+    let code = product(source).filter(|(_, line)| !line.trim_start().starts_with("//"));
+    let found = code.filter_map(|(at, line)| words.iter().find(|word| line.contains(**word)).map(|word| (at, word)));
     found.map(|(at, word)| format!("{}:{at}: {word}", path.display())).collect()
 }
 

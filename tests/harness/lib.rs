@@ -3,6 +3,7 @@
 //! One noun a module. Nothing here pretends to be a part of the product.
 
 pub mod browser;
+pub mod guest;
 pub mod media_check;
 pub mod media_source;
 pub mod s3;

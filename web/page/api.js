@@ -7,11 +7,12 @@ import { TernError } from '../tern.js';
  * @typedef {object} RecordedFile
  * @property {string} name
  * @property {number} size
- * @property {string} participant_name
+ * @property {string[]} codecs
  * @property {string} participant
- * @property {string[]} sources
+ * @property {string} participant_name
  * @property {number} start_ms
  * @property {number} end_ms
+ * @property {string} [url]   good by itself for a while; absent until the file is complete
  *
  * @typedef {object} Recording
  * @property {string} id
@@ -19,7 +20,7 @@ import { TernError } from '../tern.js';
  * @property {string} state    starting recording paused finalising uploading ready failed
  * @property {number} started_ms
  * @property {number} [ended_ms]
- * @property {{ files: RecordedFile[] }[]} segments
+ * @property {RecordedFile[]} files
  * @property {string} [error]
  */
 
@@ -50,14 +51,19 @@ export class Api {
   }
 
   /**
-   * An URL that a media element can load by itself.
+   * An URL that a media element can load by itself: elements send no bearer. It is asked for anew each time, as it
+   * expires.
    *
    * @param {string} recording
    * @param {string} file
    * @returns {Promise<string>}
    */
   async link(recording, file) {
-    return (await this.#call('GET', `/v1/recordings/${recording}/files/${file}`)).url;
+    /** @type {Recording} */
+    const { files } = await this.#call('GET', `/v1/recordings/${recording}`);
+    const url = files.find(({ name }) => name === file)?.url;
+    if (!url) throw new TernError('recording_not_found');
+    return url;
   }
 
   /**

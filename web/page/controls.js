@@ -54,7 +54,7 @@ export class Controls {
   }
 
   draw() {
-    const { info, grants, locals } = this.#room;
+    const { info, grants, locals, features } = this.#room;
     const own = this.#own;
     dress(byId('mic'), own.mic && own.micOn
       ? { icon: 'mic', word: 'Mute', title: 'Mute microphone', key: 'M' }
@@ -71,7 +71,8 @@ export class Controls {
     byId('share').hidden = !devices.canShare || !grants.publish.includes('screen');
     byId('mic').hidden = !grants.publish.includes('mic');
     byId('camera').hidden = !grants.publish.includes('camera');
-    byId('record').hidden = !grants.moderate;
+    byId('record').hidden = !grants.moderate || !features.includes('recording');
+    byId('show-recordings').hidden = !features.includes('recording');
     byId('record').disabled = this.#switching;
   }
 

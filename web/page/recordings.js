@@ -3,7 +3,7 @@
 
 import { explain } from '../tern.js';
 import { byId, icon, make } from './dom.js';
-import { bytes, day, duration, sources } from './words.js';
+import { bytes, content, day, duration } from './words.js';
 import { toast } from './toast.js';
 
 const REFRESH_MS = 1_500;
@@ -62,7 +62,7 @@ export class Recordings {
   #show(recordings) {
     byId('recordings-empty').hidden = recordings.length > 0;
     // Redrawing what did not change would take the focus away.
-    const shown = JSON.stringify(recordings);
+    const shown = JSON.stringify(recordings, (key, value) => (key === 'url' ? undefined : value));
     if (shown === this.#shown) return;
     this.#shown = shown;
     this.#list.replaceChildren(...recordings.map((recording) => this.#row(recording)));
@@ -71,7 +71,7 @@ export class Recordings {
   /** @param {import('./api.js').Recording} recording */
   #row(recording) {
     const state = STATES[recording.state] ?? { word: recording.state, look: '' };
-    const files = recording.segments.flatMap((segment) => segment.files);
+    const { files } = recording;
     const size = files.reduce((sum, file) => sum + file.size, 0);
     const people = [...new Set(files.map((file) => file.participant_name || file.participant))];
     const length = recording.ended_ms ? duration(recording.ended_ms - recording.started_ms) : '';
@@ -93,7 +93,7 @@ export class Recordings {
    */
   #file(recording, file) {
     const who = file.participant_name || file.participant;
-    const what = `${who}: ${sources(file.sources)}`;
+    const what = `${who}: ${content(file)}`;
     const button = (/** @type {string} */ name, /** @type {string} */ word, /** @type {() => Promise<void>} */ run) => {
       const element = make('button', { type: 'button', class: 'quiet', 'aria-label': `${word} ${what}` }, icon(name), make('span', { text: word }));
       element.onclick = () => run().catch((error) => toast(explain(error), { error: true }));

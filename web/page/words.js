@@ -30,13 +30,17 @@ export function day(ms) {
   return `${date.toLocaleDateString([], { day: 'numeric', month: 'long', year: 'numeric' })}, ${time}`;
 }
 
-/** @param {string[]} list */
-export function sources(list) {
-  const has = (/** @type {string} */ name) => list.includes(name);
-  if (has('screen')) return has('screen_audio') ? 'screen with sound' : 'screen';
-  if (has('camera') && has('mic')) return 'camera and microphone';
-  if (has('camera')) return 'camera';
-  return has('mic') ? 'microphone' : 'sound';
+/**
+ * What a recorded file holds: its name says the source, its codecs whether there is a picture and sound.
+ *
+ * @param {{ name: string, codecs: string[] }} file
+ */
+export function content({ name, codecs }) {
+  const sound = codecs.some((codec) => codec.toLowerCase() === 'opus');
+  const picture = codecs.some((codec) => codec.toLowerCase() !== 'opus');
+  if (name.includes('-screen-')) return sound ? 'screen with sound' : 'screen';
+  if (!picture) return 'microphone';
+  return sound ? 'camera and microphone' : 'camera';
 }
 
 /** @param {number} count */

@@ -31,6 +31,7 @@ export class Media extends Emitter {
   /** @type {Map<string, import('./types.js').Slot>} by mid */
   #slots = new Map();
   #negotiation = Promise.resolve();
+  #meshEpoch = 1;
 
   /**
    * @param {import('./types.js').Options} options
@@ -50,23 +51,28 @@ export class Media extends Emitter {
     return { transport, offer: await transport.offer(this.locals.values()) };
   }
 
+  /** What is published in a mesh room, where no m-line of ours carries it. */
+  get meshTracks() {
+    return [...this.locals.values()].map(({ source, muted }) => ({ mid: '', src: source, muted }));
+  }
+
   /**
    * We are in: the prepared connection replaces the last one.
    *
-   * @param {{ transport: Transport, offer: import('./transport.js').PendingOffer }} prepared
    * @param {import('./types.js').Welcome & import('./types.js').Answer} ok
+   * @param {{ transport: Transport, offer: import('./transport.js').PendingOffer } | null} prepared  null: mesh only
    */
-  async joined({ transport, offer }, ok) {
-    this.transport?.close();
-    for (const leg of [...this.legs.keys()]) this.closeLeg(leg);
-    this.transport = transport;
+  async joined(ok, prepared) {
+    this.close();
     this.#config = configuration(this.#options, ok);
     this.#slots.clear();
-    transport.on('state', (state) => this.#changed(transport, state));
-    transport.on('message', (message) => this.emit('message', message));
+    this.#meshEpoch = 1;
+    if (prepared) this.#use(prepared.transport);
+    this.#take(prepared?.offer.tracks ?? this.meshTracks, ok);
     await this.setMode(ok.mode);
     if (ok.mode !== 'sfu') for (const peer of this.#roster.peers.keys()) this.#openLeg(peer, true, 1);
-    await this.#answered(transport, offer, ok, this.#config);
+    if (prepared && ok.sdp) await prepared.transport.accept(prepared.offer, ok, this.#config);
+    this.route();
     this.dirty = false;
   }
 
@@ -74,6 +80,10 @@ export class Media extends Emitter {
   async setMode(mode) {
     this.#mode = mode;
     const toServer = mode !== 'mesh';
+    if (toServer && !this.transport) {
+      this.#use(new Transport(this.#config));
+      this.negotiate().catch(() => {});
+    }
     await Promise.all([...this.locals.values()].map((local) => this.#setServerLeg(local, toServer)));
     if (mode === 'sfu') for (const peer of [...this.legs.keys()]) this.closeLeg(peer);
     this.route();
@@ -115,11 +125,13 @@ export class Media extends Emitter {
     this.dirty = true;
     const turn = this.#negotiation.then(async () => {
       const transport = this.transport;
-      if (!transport) return;
-      const offer = await transport.offer(this.locals.values(), options);
-      const ok = await this.#request('offer', { epoch: offer.epoch, sdp: offer.sdp, tracks: offer.tracks });
+      const offer = await transport?.offer(this.locals.values(), options);
+      const tracks = offer?.tracks ?? this.meshTracks;
+      const ok = await this.#request('offer', { epoch: offer?.epoch ?? ++this.#meshEpoch, sdp: offer?.sdp, tracks });
       if (transport !== this.transport) return;
-      await this.#answered(transport, offer, ok);
+      this.#take(tracks, ok);
+      if (transport && offer) await transport.accept(offer, ok, this.#config);
+      this.route();
       this.dirty = false;
     });
     this.#negotiation = turn.catch(() => {});
@@ -167,19 +179,25 @@ export class Media extends Emitter {
     this.transport = null;
   }
 
+  /** @param {Transport} transport */
+  #use(transport) {
+    this.transport = transport;
+    transport.on('state', (state) => this.#changed(transport, state));
+    transport.on('message', (message) => this.emit('message', message));
+  }
+
   /**
-   * @param {Transport} transport
-   * @param {import('./transport.js').PendingOffer} offer
-   * @param {import('./types.js').Answer} answer
-   * @param {RTCConfiguration} [config]
+   * What an `ok` says, at once: events that come while its SDP is applied are newer.
+   *
+   * @param {import('./types.js').Intent[]} tracks
+   * @param {{ own?: string[], slots?: import('./types.js').Slot[] }} ok
    */
-  async #answered(transport, offer, answer, config) {
-    (answer.own ?? []).forEach((track, n) => {
-      const local = this.locals.get(offer.tracks[n].src);
-      if (local) local.id = track;
+  #take(tracks, { own = [], slots = [] }) {
+    tracks.forEach(({ src }, n) => {
+      const local = this.locals.get(src);
+      if (local && own[n]) local.id = own[n];
     });
-    await transport.accept(offer, answer, config);
-    this.setSlots(answer.slots ?? []);
+    this.setSlots(slots);
   }
 
   /**

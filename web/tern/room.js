@@ -31,6 +31,8 @@ export class Room extends Emitter {
   grants = { publish: [], subscribe: false, moderate: false };
   /** A bearer for the REST API, good for this room. */
   apiToken = '';
+  /** What the server can do beyond the protocol: `turn`, `recording`, ... @type {string[]} */
+  features = [];
 
   #options;
   #roster = new Roster();
@@ -186,7 +188,8 @@ export class Room extends Emitter {
    * @param {Promise<any>} hello
    */
   async #enter(request, hello) {
-    const [prepared] = await Promise.all([this.#media.prepare(), hello]);
+    /** @type {Awaited<ReturnType<Media['prepare']>> | null} */
+    let prepared = (await Promise.all([this.#media.prepare(), hello]))[0];
     const { room, token, name } = this.#options;
     const { sdp, tracks } = prepared.offer;
     let ok;
@@ -194,10 +197,13 @@ export class Room extends Emitter {
       ok = await request('join', { v: 1, room, token, name, sdp, tracks });
     } catch (error) {
       prepared.transport.close();
-      throw error;
+      if (/** @type {import('./error.js').TernError} */ (error).code !== 'sfu_disabled') throw error;
+      // A mesh room, where the server takes no media at all.
+      prepared = null;
+      ok = await request('join', { v: 1, room, token, name, tracks: this.#media.meshTracks });
     }
     this.#welcome(ok);
-    this.#media.joined(prepared, ok).catch((error) => this.emit('error', error));
+    this.#media.joined(ok, prepared).catch((error) => this.emit('error', error));
     this.#tellWishes([...this.#wishes.values()]);
     return ok;
   }
@@ -208,6 +214,7 @@ export class Room extends Emitter {
     this.info = ok.room;
     this.grants = ok.grants;
     this.apiToken = ok.api_token;
+    this.features = ok.features ?? [];
     this.#roster.reset(ok.peers);
     this.emit('room', this.info);
   }

@@ -69,7 +69,8 @@ export class Session extends Emitter {
     this.#socket = socket;
     socket.on('event', (frame) => this.#receive(frame));
     const ok = await this.#admit(socket);
-    this.#ticket = { session: ok.session, resume: ok.resume };
+    // A server that cannot resume hands out no secret.
+    this.#ticket = ok.resume ? { session: ok.session, resume: ok.resume } : null;
     socket.on('close', () => this.#lost(socket));
     this.emit('up');
   }

@@ -64,10 +64,10 @@ export class Transport extends Emitter {
   /**
    * @param {PendingOffer} offer
    * @param {import('./types.js').Answer} answer
-   * @param {RTCConfiguration} [config]  what the server's welcome adds
+   * @param {RTCConfiguration} config  with what the server's welcome adds
    */
   async accept(offer, answer, config) {
-    if (config) this.#pc.setConfiguration(config);
+    this.#pc.setConfiguration(config);
     await this.#pc.setLocalDescription({ type: 'offer', sdp: offer.sdp });
     await this.#pc.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
     this.#epoch = answer.epoch;

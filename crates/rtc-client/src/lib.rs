@@ -19,4 +19,4 @@ pub mod transport;
 pub use config::{Config, Kind, Publication};
 pub use error::Error;
 pub use packet::{Codec, Mid, RtpPacket, SenderReport};
-pub use transport::{Line, Output, Transport};
+pub use transport::{Frame, Line, Output, Transport};

@@ -9,7 +9,7 @@ use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{RtpPacket as EnginePacket, RtpWrite};
+use str0m::rtp::{ExtensionValues, RtpPacket as EnginePacket, RtpWrite};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output as EngineOutput, Rtc};
 
 use crate::config::{Config, Kind, Publication};
@@ -34,6 +34,25 @@ pub struct Line {
     pub receives: bool,
     /// Whether it was made for a [`Publication`].
     pub sends: bool,
+}
+
+/// A frame to send.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// On which m-line.
+    pub mid: Mid,
+    /// As which simulcast layer.
+    pub rid: Option<&'a str>,
+    /// What it is: VP8 or Opus.
+    pub codec: Codec,
+    /// The whole frame.
+    pub data: &'a [u8],
+    /// In ticks of the codec's clock.
+    pub timestamp: u32,
+    /// When it was taken, for sender reports; not in the future.
+    pub captured: Instant,
+    /// Loudness in dBov, 0 to -127 (RFC 6464).
+    pub level: Option<i8>,
 }
 
 /// What a transport says.
@@ -210,33 +229,24 @@ impl Transport {
 
     /// Sends a frame: a whole VP8 picture, or an Opus packet.
     ///
-    /// `timestamp` is in ticks of the codec's clock, `captured` is when it was taken (for sender reports).
-    ///
     /// # Errors
     /// [`Error::NotSending`] if the m-line or layer is none that sends, [`Error::Codec`] if the answer refused the
     /// codec or it cannot be packetised here, [`Error::Frame`] if the frame is empty or too large.
-    pub fn send_frame(
-        &mut self,
-        target: (Mid, Option<&str>),
-        codec: Codec,
-        frame: &[u8],
-        timestamp: u32,
-        captured: Instant,
-        now: Instant,
-    ) -> Result<(), Error> {
-        let (mid, rid) = target;
-        if frame.is_empty() || frame.len() > MAX_FRAME {
-            return Err(Error::Frame(frame.len()));
+    pub fn send_frame(&mut self, frame: &Frame<'_>, now: Instant) -> Result<(), Error> {
+        let Frame { mid, codec, data, .. } = *frame;
+        if data.is_empty() || data.len() > MAX_FRAME {
+            return Err(Error::Frame(data.len()));
         }
         let pt = self.payload_type(mid, codec).ok_or(Error::Codec { mid, codec })?;
-        let key = (mid, rid.map(Arc::from));
-        let packets = self.packetisers.entry(key).or_default().packets(codec, frame);
-        let rid: Option<Rid> = rid.map(Into::into);
+        let packets = self.packetisers.entry((mid, frame.rid.map(Arc::from))).or_default().packets(codec, data);
+        let rid: Option<Rid> = frame.rid.map(Into::into);
+        let extensions = ExtensionValues { audio_level: frame.level, ..ExtensionValues::default() };
         for packet in packets.ok_or(Error::Codec { mid, codec })? {
             let mut api = self.rtc.direct_api();
             let stream = api.stream_tx_by_mid(mid.0, rid).ok_or(Error::NotSending(mid))?;
-            let write = RtpWrite::new(pt, packet.sequence.into(), timestamp, captured, packet.payload)
+            let write = RtpWrite::new(pt, packet.sequence.into(), frame.timestamp, frame.captured, packet.payload)
                 .marker(packet.marker)
+                .ext_vals(extensions.clone())
                 .nackable(true);
             stream.write_rtp(write);
             self.drain();

@@ -206,8 +206,9 @@ pub enum Command {
         topic: String,
         /// The text, not read here.
         data: Arc<str>,
-        /// Whether it must arrive; if not, the data channel may be used.
-        reliable: bool,
+        /// If it need not arrive: the whole `msg` frame as the data channel carries it. Receivers without an open
+        /// channel get the event instead.
+        unreliable: Option<Arc<str>>,
     },
     /// A mesh leg's signalling to one participant. Reply: [`crate::Success::Done`].
     Signal {

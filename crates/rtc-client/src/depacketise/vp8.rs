@@ -148,8 +148,8 @@ impl Assembler {
 
     fn packet(&mut self, packet: &RtpPacket) {
         if self.partial.as_ref().is_some_and(|p| p.timestamp != packet.timestamp) {
-            // A sender that sets no marker bit: the new timestamp ends the old picture, and no packet is missing.
-            self.complete();
+            // The old picture never ended: a forwarder switched sources in the middle of it.
+            self.damage();
         }
         let body = Descriptor::parse(&packet.payload)
             .and_then(|d| Some((d, packet.payload.get(d.length..).filter(|body| !body.is_empty())?)));
@@ -270,15 +270,24 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn padding_is_no_loss_and_a_missing_marker_no_damage() {
+    fn padding_is_no_loss() {
         let mut assembler = Assembler::default();
-        for mut packet in stream(&[key_frame(10), vec![1; 10], vec![1; 10]]) {
-            packet.marker = false;
+        for packet in stream(&[key_frame(10), vec![1; 10], vec![1; 10]]) {
             let padding = RtpPacket { payload: Arc::from([]), ..packet.clone() };
             assembler.handle(Ordered::Packet(packet));
             assembler.handle(Ordered::Packet(padding));
         }
-        assert_eq!(pictures(&mut assembler), [0, 3000]);
+        assert_eq!(pictures(&mut assembler), [0, 3000, 6000]);
+    }
+
+    #[test]
+    fn a_picture_that_never_ends_is_damage() {
+        let mut assembler = Assembler::default();
+        for mut packet in stream(&[key_frame(10), vec![1; 10], vec![1; 10], key_frame(20)]) {
+            packet.marker &= packet.timestamp != 3000;
+            assembler.handle(Ordered::Packet(packet));
+        }
+        assert_eq!(pictures(&mut assembler), [0, 9000]);
     }
 
     #[test]

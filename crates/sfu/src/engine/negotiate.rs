@@ -1,0 +1,109 @@
+//! What is negotiated: the engine's configuration, codecs by payload type, and the candidates in an answer.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ::str0m::config::{DtlsCert, DtlsVersion};
+use ::str0m::format::{Codec, CodecConfig, FormatParams, PayloadParams};
+use ::str0m::media::{Frequency, Pt};
+use ::str0m::{Rtc, RtcConfig};
+
+use crate::engine::{Format, Protocol};
+
+/// Packets kept for retransmission on each video m-line: about 1 s of 5 Mbit/s.
+const VIDEO_HISTORY: usize = 512;
+/// The same for audio: 4 s, a recorder asks late.
+const AUDIO_HISTORY: usize = 200;
+
+/// H264 as browsers offer it: payload type, its RTX, packetization-mode 1?, profile-level-id.
+const H264: [(u8, u8, bool, u32); 7] = [
+    (127, 121, true, 0x42001f),
+    (125, 107, false, 0x42001f),
+    (108, 109, true, 0x42e01f),
+    (124, 120, false, 0x42e01f),
+    (123, 119, true, 0x4d001f),
+    (35, 36, false, 0x4d001f),
+    (114, 115, true, 0x64001f),
+];
+
+/// An engine that answers offers. ICE-lite: the client finds us, we need no candidates of it.
+pub(super) fn engine(certificate: &DtlsCert, now: Instant) -> Rtc {
+    let mut config = RtcConfig::new()
+        .set_rtp_mode(true)
+        .set_ice_lite(true)
+        .set_dtls_cert(certificate.clone())
+        // The ClientHello decides; 1.3 saves a round trip.
+        .set_dtls_version(DtlsVersion::Auto)
+        // Receivers align sound and picture by reports: the first ones must come soon.
+        .set_rtcp_report_interval_audio(Duration::from_secs(1))
+        .set_rtcp_report_interval_video(Duration::from_secs(1))
+        .set_send_buffer_video(VIDEO_HISTORY)
+        .set_send_buffer_audio(AUDIO_HISTORY)
+        .clear_codecs();
+    codecs(config.codec_config());
+    config.build(now)
+}
+
+/// In the order of our preference, which the answer keeps. Opus has an RTX payload type, because a recorder asks for
+/// lost sound again and the engine resends nothing without one; browsers do not offer it, so it falls out for them.
+fn codecs(config: &mut CodecConfig) {
+    let plain = FormatParams::default();
+    let opus = FormatParams { min_p_time: Some(10), use_inband_fec: Some(true), ..plain };
+    config.add_config(111.into(), Some(112.into()), Codec::Opus, Frequency::FORTY_EIGHT_KHZ, Some(2), opus);
+    let mut video = |pt: u8, rtx: u8, codec, format| {
+        config.add_config(Pt::from(pt), Some(Pt::from(rtx)), codec, Frequency::NINETY_KHZ, None, format);
+    };
+    video(96, 97, Codec::Vp8, plain);
+    video(98, 99, Codec::Vp9, FormatParams { profile_id: Some(0), ..plain });
+    video(100, 101, Codec::Vp9, FormatParams { profile_id: Some(2), ..plain });
+    video(45, 46, Codec::Av1, plain);
+    for (pt, rtx, mode, profile) in H264 {
+        config.add_h264(pt.into(), Some(rtx.into()), mode, profile);
+    }
+}
+
+/// Our name for what a payload type carries.
+pub(super) fn format(params: &PayloadParams) -> Option<Format> {
+    let spec = params.spec();
+    Some(match spec.codec {
+        Codec::Opus => Format::Opus,
+        Codec::Vp8 => Format::Vp8,
+        Codec::Vp9 => Format::Vp9(spec.format.profile_id.unwrap_or(0) as u8),
+        Codec::H264 => {
+            // RFC 6184, 8.1: Baseline, level 1 if absent.
+            let profile = spec.format.profile_level_id.unwrap_or(0x42000a) >> 8;
+            Format::H264(spec.format.packetization_mode.unwrap_or(0), profile as u16)
+        }
+        Codec::Av1 => Format::Av1,
+        _ => return None,
+    })
+}
+
+/// Puts our candidates (RFC 8839, RFC 6544) into the first m-line of an answer, in the place of the engine's own.
+pub(super) fn with_candidates(answer: &str, candidates: &[(Protocol, SocketAddr)]) -> String {
+    let mut out = String::with_capacity(answer.len() + candidates.len() * 80);
+    let mut todo = true;
+    for line in answer.lines().filter(|line| !line.starts_with("a=candidate:")) {
+        out.push_str(line);
+        out.push_str("\r\n");
+        if todo && line.starts_with("a=ice-pwd:") {
+            todo = false;
+            for (index, (protocol, address)) in candidates.iter().enumerate() {
+                out.push_str(&candidate(index, *protocol, *address));
+            }
+            out.push_str("a=end-of-candidates\r\n");
+        }
+    }
+    out
+}
+
+fn candidate(index: usize, protocol: Protocol, address: SocketAddr) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    // RFC 8445, 5.1.2.1: type preference 126 (host), local preference falling in our order; TCP below every UDP.
+    let local = 65_535_u32.saturating_sub(index as u32);
+    let (name, preference, tcp) = match protocol {
+        Protocol::Udp => ("udp", 126 << 24 | local << 8 | 255, ""),
+        Protocol::Tcp => ("tcp", 90 << 24 | local << 8 | 255, " tcptype passive"),
+    };
+    format!("a=candidate:{} 1 {name} {preference} {ip} {port} typ host{tcp}\r\n", index + 1)
+}

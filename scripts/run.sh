@@ -7,12 +7,14 @@ cd "$root"
 
 "$root/scripts/install-build.sh"
 
-# The defaults of config/turn-server.toml, unless the environment says otherwise.
+# The defaults of config/turn-server.toml and config/recorder.toml, unless the environment says otherwise.
 api=${TERN__API__LISTEN:-127.0.0.1:8080}
 relay=${TERN__RELAY__LISTEN:-0.0.0.0:3478}
 media=${TERN__ROOMS__LISTEN:-0.0.0.0:8189}
+recorder_listen=${TERN__RECORDER__LISTEN:-127.0.0.1:8090}
 check_ports() {
     need_port tcp "$(port_of "$api")" "[api] listen" "TERN__API__LISTEN=127.0.0.1:8081 make run"
+    need_port tcp "$(port_of "$recorder_listen")" "[recorder] listen" "TERN__RECORDER__LISTEN=127.0.0.1:8091 make run"
     local kind
     for kind in udp tcp; do
         need_port "$kind" "$(port_of "$relay")" "[relay] listen" "TERN__RELAY__LISTEN=0.0.0.0:3479 make run"
@@ -53,22 +55,31 @@ stop() {
 trap stop EXIT
 trap 'say; say "stopping"; exit 0' INT TERM
 
-# Sessions of their own, so that Ctrl-C reaches this script only and the order of stopping is ours.
-setsid "$bin/turn-server" --dev >"$logs/turn-server.log" 2>&1 </dev/null &
+# Becomes a program that sees of our variables only those of its sections: it would refuse the others. It gets a session
+# of its own, so that Ctrl-C reaches this script only, and the order of stopping is ours.
+become() {
+    local sections=" $1 " others=() name section
+    shift
+    for name in $(compgen -e TERN__); do
+        section=${name#TERN__}
+        case $sections in *" ${section%%__*} "*) ;; *) others+=(-u "$name") ;; esac
+    done
+    exec env "${others[@]}" setsid "$@"
+}
+become "LOG API RELAY ROOMS RECORDING STORAGE" "$bin/turn-server" --dev >"$logs/turn-server.log" 2>&1 </dev/null &
 server=$!
 port=$(port_of "$api")
 "$bin/turn-server" ready --url "http://127.0.0.1:$port/readyz" --wait 20 >/dev/null 2>&1 || {
     tail -n 5 "$logs/turn-server.log" >&2
     die "turn-server did not become ready; its log: data/logs/turn-server.log"
 }
-env -u TERN__API__KEYS_FILE -u TERN__RELAY__SECRETS_FILE -u TERN__ROOMS__TOKEN_KEYS_FILE -u TERN__RECORDING__KEYS_FILE \
-    TERN__SERVER__KEY_FILE="$secrets/recorder-key" TERN__SERVER__URL="ws://127.0.0.1:$port/v1/recorders/ws" \
-    setsid "$bin/recorder" >"$logs/recorder.log" 2>&1 </dev/null &
+export TERN__SERVER__KEY_FILE=${TERN__SERVER__KEY_FILE:-$secrets/recorder-key}
+export TERN__SERVER__URL=${TERN__SERVER__URL:-http://127.0.0.1:$port}
+become "LOG SERVER RECORDER STORAGE" "$bin/recorder" >"$logs/recorder.log" 2>&1 </dev/null &
 recorder=$!
-sleep 1
-kill -0 "$recorder" 2>/dev/null || {
+"$bin/turn-server" ready --url "http://127.0.0.1:$(port_of "$recorder_listen")/readyz" --wait 20 >/dev/null 2>&1 || {
     tail -n 5 "$logs/recorder.log" >&2
-    die "recorder did not start; its log: data/logs/recorder.log"
+    die "recorder did not become ready; its log: data/logs/recorder.log"
 }
 
 key=$(cat "$secrets/api-key")

@@ -22,6 +22,6 @@ for target in "${targets[@]}"; do
     # New inputs go to a folder of their own: the committed corpus changes only on purpose.
     found=$root/target/fuzz-found/$target
     mkdir -p "$found"
-    cargo +nightly fuzz run --release "$target" "$found" "fuzz/corpus/$target" -- \
+    cargo +nightly fuzz run --release --features libfuzzer "$target" "$found" "fuzz/corpus/$target" -- \
         -max_total_time="$seconds" -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 2>&1 | tail -n 12
 done

@@ -1,0 +1,231 @@
+//! The relay's core: what a stranger can send, what a user can send, and the frames of a stream.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use stun_types::attribute::{AttributeType, Nonce, RawAttribute, Realm, Username};
+use stun_types::message::{
+    IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageClass, MessageType, MessageWrite, MessageWriteExt,
+    MessageWriteVec, TransactionId,
+};
+use turn::{
+    AllocationId, BoundRelay, Context, Credentials, Family, FiveTuple, Handled, Nonces, OpenPorts, Output, Policy,
+    Registrar, RegistrarConfig, Server, ServerConfig, Transport, Way,
+};
+use turn_types::message::{ALLOCATE, CHANNEL_BIND, CONNECT, CREATE_PERMISSION, REFRESH};
+
+use crate::input::{Input, some_instant};
+
+/// Only the media port is open.
+struct MediaPort;
+
+impl OpenPorts for MediaPort {
+    fn is_open(&self, address: SocketAddr) -> bool {
+        address.port() == 8189
+    }
+}
+
+/// A server with its registrar, and two clients.
+struct Rig {
+    server: Server,
+    registrar: Registrar,
+    credentials: Credentials,
+    now: Instant,
+    sockets: BTreeMap<AllocationId, SocketAddr>,
+    nonce: Option<String>,
+}
+
+fn own_ip(family: Family) -> std::net::IpAddr {
+    if family == Family::V4 { [203, 0, 113, 5].into() } else { [0x2001, 0xdb8, 0, 0, 0, 0, 0, 5].into() }
+}
+
+fn client(number: u8) -> FiveTuple {
+    let transport = if number & 2 == 0 { Transport::Udp } else { Transport::Tcp };
+    let port = 4000 + u16::from(number & 1);
+    FiveTuple { transport, client: ([198, 20, 0, 1], port).into(), server: ([203, 0, 113, 5], 3478).into() }
+}
+
+impl Rig {
+    fn new() -> Self {
+        let now = some_instant();
+        let policy =
+            Policy::new([own_ip(Family::V4)], &["198.18.0.0/15".into()], &[]).expect("the ranges are well-formed");
+        let config = ServerConfig {
+            realm: "tern".into(),
+            nonces: Nonces::new(&[3; 32], now, Duration::from_secs(1800)),
+            policy: Arc::new(policy),
+            families: vec![Family::V4, Family::V6],
+            seed: [4; 32],
+        };
+        let ports = RegistrarConfig { min_port: 50_000, max_port: 50_019, per_user: 3, seed: [5; 32] };
+        Self {
+            server: Server::new(config),
+            registrar: Registrar::new(&ports),
+            credentials: Credentials::new("tern", [("alice", "pw")], ["secret"]),
+            now,
+            sockets: BTreeMap::new(),
+            nonce: None,
+        }
+    }
+
+    fn handle_client(&mut self, from: FiveTuple, bytes: &[u8]) {
+        let handled = self.server.handle_client(Context { now: self.now, open: &MediaPort }, from, bytes);
+        if let Handled::Relay(to_peer) = handled {
+            assert!(bytes.get(to_peer.payload.clone()).is_some(), "the payload lies in the packet");
+            assert!(self.sockets.contains_key(&to_peer.allocation), "an allocation that lives");
+            let own = to_peer.peer.ip() == own_ip(Family::V4);
+            assert!(!own || to_peer.own, "a peer of this host never gets a packet by the network");
+        }
+        self.drain();
+    }
+
+    /// The shell: executes outputs at once.
+    fn drain(&mut self) {
+        let context = Context { now: self.now, open: &MediaPort };
+        while let Some(output) = self.server.poll_output() {
+            match output {
+                Output::Transmit { bytes, .. } => {
+                    let message = Message::from_bytes(&bytes).expect("what we send is a STUN message");
+                    if let Ok(nonce) = message.attribute::<Nonce>() {
+                        self.nonce = Some(nonce.nonce().to_owned());
+                    }
+                }
+                Output::NeedKey { request, username, client } => {
+                    let keys = self.credentials.candidates(&username, 1_700_000_000, client);
+                    self.server.handle_key(context, request, &keys);
+                }
+                Output::BindRelay { request, user, family, wish } => {
+                    let granted = self.registrar.handle_wish(self.now, &user, family, wish);
+                    let bound = granted.map(|grant| {
+                        let address = SocketAddr::new(own_ip(family), grant.lease.port);
+                        let token = grant.reserved.map(|reserved| reserved.token);
+                        BoundRelay { relayed: address, local: address, lease: grant.lease, token }
+                    });
+                    let kept = bound.clone().ok();
+                    match (self.server.handle_bound(context, request, bound), kept) {
+                        (Some(id), Some(bound)) => assert!(self.sockets.insert(id, bound.local).is_none()),
+                        (None, Some(bound)) => self.registrar.handle_release(&bound.lease),
+                        _ => {}
+                    }
+                }
+                Output::CloseRelay { allocation, local, lease } => {
+                    assert_eq!(self.sockets.remove(&allocation), Some(local), "what closes was open");
+                    self.registrar.handle_release(&lease);
+                }
+                Output::RouteInstalled(_) | Output::RouteRemoved(..) => {}
+            }
+        }
+    }
+
+    fn advance(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        while let Some(at) = self.server.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.server.handle_timeout(self.now);
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    fn handle_peers(&mut self, from: SocketAddr, len: usize) {
+        let context = Context { now: self.now, open: &MediaPort };
+        for id in self.sockets.keys() {
+            for way in [Way::Network, Way::Handover] {
+                // Either answer is fine; what it may not do is panic.
+                let _ = self.server.handle_peer(context, *id, from, len, way);
+            }
+        }
+    }
+
+    /// In the end every socket closes and every port comes back.
+    fn finish(mut self) {
+        for number in 0..4 {
+            self.server.handle_disconnected(client(number));
+            self.drain();
+        }
+        self.advance(2 * 3600);
+        assert!(self.sockets.is_empty(), "a socket stays open: {:?}", self.sockets);
+    }
+}
+
+/// Datagrams of strangers, with time passing between them.
+pub fn turn_datagram(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let mut rig = Rig::new();
+    while let Some(kind) = input.byte() {
+        let Some(chunk) = input.chunk() else { break };
+        rig.handle_client(client(kind), chunk);
+        rig.advance(u64::from(kind >> 2));
+    }
+    rig.finish();
+}
+
+/// Requests of a user who knows the password: any attributes, correctly signed. Between them data and time.
+pub fn turn_request(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let mut rig = Rig::new();
+    let bare = MessageType::from_class_method(MessageClass::Request, ALLOCATE);
+    rig.handle_client(client(0), &Message::builder(bare, TransactionId::from(1), MessageWriteVec::new()).finish());
+    let mut transaction = 2;
+    while let Some(kind) = input.byte() {
+        let from = client(kind >> 4);
+        match kind & 0x0F {
+            method @ 0..=9 => {
+                let method = [ALLOCATE, REFRESH, CREATE_PERMISSION, CHANNEL_BIND, CONNECT][usize::from(method % 5)];
+                let attributes = attributes(&mut input);
+                let nonce = rig.nonce.clone().expect("the first request was challenged");
+                rig.handle_client(from, &signed(method, transaction, &attributes, &nonce));
+                transaction += 1;
+            }
+            10..=12 => rig.handle_client(from, input.chunk().unwrap_or_default()),
+            13 => {
+                let peer = SocketAddr::from(([198, 19, 0, 9], input.number().unwrap_or(7000)));
+                rig.handle_peers(peer, usize::from(kind) * 90);
+            }
+            _ => {
+                let seconds = input.number().unwrap_or(1);
+                rig.advance(u64::from(seconds));
+            }
+        }
+    }
+    rig.finish();
+}
+
+/// Up to four attributes: type, length, value.
+fn attributes<'a>(input: &mut Input<'a>) -> Vec<RawAttribute<'a>> {
+    let count = input.byte().unwrap_or_default() & 3;
+    let mut read = || Some(RawAttribute::new(AttributeType::new(input.number()?), input.chunk()?));
+    (0..=count).map_while(|_| read()).collect()
+}
+
+fn signed(
+    method: stun_types::message::Method,
+    transaction: u128,
+    attributes: &[RawAttribute<'_>],
+    nonce: &str,
+) -> Vec<u8> {
+    let kind = MessageType::from_class_method(MessageClass::Request, method);
+    let mut write = Message::builder(kind, TransactionId::from(transaction), MessageWriteVec::new());
+    for attribute in attributes {
+        // Some types cannot be added by hand (integrity); the request then goes without.
+        let _ = write.add_attribute(attribute);
+    }
+    let credentials = LongTermKeyCredentials::new("alice".to_owned(), "pw".to_owned(), "tern".into());
+    let _ = write.add_attribute(&Username::new("alice").expect("a short name"));
+    let _ = write.add_attribute(&Realm::new("tern").expect("a short realm"));
+    let _ = write.add_attribute(&Nonce::new(nonce).expect("a nonce of ours"));
+    let _ = write.add_message_integrity(&credentials.into(), IntegrityAlgorithm::Sha1);
+    write.finish()
+}
+
+/// A stream cut into frames: progress, and nothing beyond what came.
+pub fn turn_stream(bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Ok(Some(frame)) = turn::framing::first_frame(rest, 2048) {
+        assert!(frame.len <= frame.consumed && frame.consumed > 0);
+        let Some(after) = rest.get(frame.consumed..) else { break };
+        rest = after;
+    }
+}

@@ -97,6 +97,32 @@ pub(super) fn with_candidates(answer: &str, candidates: &[(Protocol, SocketAddr)
     out
 }
 
+/// A stream that we send on an m-line and that the engine's answer does not name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sender {
+    pub(super) mid: String,
+    pub(super) ssrc: u32,
+    pub(super) rtx: u32,
+}
+
+/// Names streams (RFC 5576) at the end of their m-lines: a receiver then knows a retransmission's source.
+pub(super) fn with_senders(answer: &str, senders: &[Sender]) -> String {
+    let mut out = String::with_capacity(answer.len() + senders.len() * 160);
+    for section in answer.split_inclusive("\r\nm=") {
+        // The separator belongs to the next m-line; what we add goes before it.
+        let (body, next) = section.strip_suffix("m=").map_or((section, ""), |body| (body, "m="));
+        out.push_str(body);
+        let mid = body.lines().find_map(|line| line.strip_prefix("a=mid:"));
+        if let Some(Sender { ssrc, rtx, .. }) = senders.iter().find(|sender| Some(sender.mid.as_str()) == mid) {
+            out.push_str(&format!(
+                "a=ssrc-group:FID {ssrc} {rtx}\r\na=ssrc:{ssrc} cname:{ssrc}\r\na=ssrc:{rtx} cname:{ssrc}\r\n"
+            ));
+        }
+        out.push_str(next);
+    }
+    out
+}
+
 fn candidate(index: usize, protocol: Protocol, address: SocketAddr) -> String {
     let (ip, port) = (address.ip(), address.port());
     // RFC 8445, 5.1.2.1: type preference 126 (host), local preference falling in our order; TCP below every UDP.
@@ -106,4 +132,21 @@ fn candidate(index: usize, protocol: Protocol, address: SocketAddr) -> String {
         Protocol::Tcp => ("tcp", 90 << 24 | local << 8 | 255, " tcptype passive"),
     };
     format!("a=candidate:{} 1 {name} {preference} {ip} {port} typ host{tcp}\r\n", index + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_is_named_on_its_own_line_only() {
+        let answer = "v=0\r\nm=audio 9\r\na=mid:0\r\nm=video 9\r\na=mid:1\r\nm=video 9\r\na=mid:2\r\n";
+        let senders = |mid: &str| [Sender { mid: mid.into(), ssrc: 7, rtx: 8 }];
+        let named = "a=ssrc-group:FID 7 8\r\na=ssrc:7 cname:7\r\na=ssrc:8 cname:7\r\n";
+        for mid in ["1", "2"] {
+            let line = format!("a=mid:{mid}\r\n");
+            assert_eq!(with_senders(answer, &senders(mid)), answer.replace(&line, &format!("{line}{named}")));
+        }
+        assert_eq!(with_senders(answer, &senders("9")), answer);
+    }
 }

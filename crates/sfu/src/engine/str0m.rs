@@ -18,7 +18,7 @@ use ::str0m::{Candidate, Event, Input, Output as EngineOutput, Rtc};
 
 use crate::codec::Picture;
 use crate::engine::lines::{Section, scan};
-use crate::engine::negotiate::{engine, format, with_candidates};
+use crate::engine::negotiate::{Sender, engine, format, with_candidates, with_senders};
 use crate::engine::{Format, Line, Output, Packet, Path, Protocol, Refusal, Report, Rewrite, Why};
 
 /// The label of the data channel that messages take.
@@ -127,9 +127,30 @@ impl Transport {
         let answer = answer.ok_or_else(|| Refusal::Sdp("the engine failed".into()))?;
         let answer = answer.map_err(|e| Refusal::Sdp(e.to_string()))?;
         let lines = sections.iter().map(|section| line(section, self.formats(section))).collect();
+        let declared = sections.iter().filter_map(|section| self.declare_sender(section)).collect::<Vec<_>>();
         self.drain();
         self.handle_timeout(now);
-        Ok((with_candidates(&answer.to_sdp_string(), candidates), lines))
+        let answer = with_senders(&answer.to_sdp_string(), &declared);
+        Ok((with_candidates(&answer, candidates), lines))
+    }
+
+    /// Where a client sends simulcast and receives, the engine expects simulcast the other way, too, and makes no
+    /// stream. A slot carries one encoding.
+    fn declare_sender(&mut self, section: &Section) -> Option<Sender> {
+        let mid = ::str0m::media::Mid::from(section.mid.as_str());
+        let sending = self.rtc.media(mid).is_some_and(|media| media.direction().is_sending());
+        if !sending || section.rids.is_empty() {
+            return None;
+        }
+        self.guard(|rtc| {
+            let mut api = rtc.direct_api();
+            if api.stream_tx_by_mid(mid, None).is_some() {
+                return None;
+            }
+            let (ssrc, rtx) = (api.new_ssrc(), api.new_ssrc());
+            api.declare_stream_tx(ssrc, Some(rtx), mid, None);
+            Some(Sender { mid: section.mid.clone(), ssrc: *ssrc, rtx: *rtx })
+        })?
     }
 
     /// The user name fragment that the client's STUN requests carry (RFC 8445, 7.2.2).

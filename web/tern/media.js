@@ -70,7 +70,9 @@ export class Media extends Emitter {
     if (prepared) this.#use(prepared.transport);
     this.#take(prepared?.offer.tracks ?? this.meshTracks, ok);
     await this.setMode(ok.mode);
-    if (ok.mode !== 'sfu') for (const peer of this.#roster.peers.keys()) this.#openLeg(peer, true, 1);
+    // Who came after us offers to us.
+    const before = ok.mode === 'sfu' ? [] : ok.peers.filter(({ id }) => this.#roster.peers.has(id) && !this.legs.has(id));
+    for (const { id } of before) this.#openLeg(id, true, 1);
     if (prepared && ok.sdp) await prepared.transport.accept(prepared.offer, ok, this.#config);
     this.route();
     this.dirty = false;

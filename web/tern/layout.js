@@ -14,12 +14,27 @@
 export const AUDIO_SLOTS = 3;
 export const VIDEO_SLOTS = 9;
 
-/** Simulcast: a quarter, a half and the full size. */
-const CAMERA_ENCODINGS = [
-  { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
-  { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
-  { rid: 'f', scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
-];
+/** The simulcast layers of a camera, smallest first. */
+const CAMERA_RIDS = ['q', 'h', 'f'];
+const CAMERA_BITRATES = [150_000, 500_000, 1_700_000];
+
+/**
+ * How each layer of a camera is encoded. Chromium encodes three layers from 960 pixels on, two from 480, else one, and
+ * takes the first ones: so the first ones must reach the full size.
+ *
+ * @param {number} longSide  of the camera's picture, in pixels
+ * @returns {{ scaleResolutionDownBy: number, maxBitrate: number, active: boolean }[]}
+ */
+export function cameraLayers(longSide) {
+  const count = longSide >= 960 ? 3 : longSide >= 480 ? 2 : 1;
+  return CAMERA_RIDS.map((_, n) => ({
+    scaleResolutionDownBy: n < count ? 2 ** (count - 1 - n) : 1,
+    // The full size of a small camera still needs more than a thumbnail does.
+    maxBitrate: n === count - 1 && n < 2 ? 700_000 : CAMERA_BITRATES[n],
+    active: n < count,
+  }));
+}
+
 const SCREEN_ENCODINGS = [{ maxBitrate: 2_500_000 }];
 
 /** What is sent on the n-th m-line of a kind. */
@@ -42,12 +57,17 @@ export function addSlots(pc, kind, count) {
     const source = SENT[kind][n];
     const transceiver = pc.addTransceiver(kind, {
       direction: source ? 'sendrecv' : 'recvonly',
-      sendEncodings: source === 'camera' ? CAMERA_ENCODINGS : source === 'screen' ? SCREEN_ENCODINGS : undefined,
+      sendEncodings: source === 'camera' ? cameraEncodings() : source === 'screen' ? SCREEN_ENCODINGS : undefined,
     });
     prefer(transceiver, kind);
     if (source) senders.set(source, transceiver);
   }
   return senders;
+}
+
+/** Before the camera is known. */
+function cameraEncodings() {
+  return cameraLayers(1280).map((layer, n) => ({ rid: CAMERA_RIDS[n], ...layer }));
 }
 
 /**

@@ -110,6 +110,18 @@ export class Media extends Emitter {
     return local;
   }
 
+  /**
+   * Another device's track for a source, or none.
+   *
+   * @param {import('./types.js').Source} source
+   * @param {MediaStreamTrack | null} media
+   */
+  async replace(source, media) {
+    const local = this.locals.get(source);
+    await local?.setMedia(media);
+    if (local?.legs.includes('sfu')) await this.transport?.fit(local);
+  }
+
   /** @param {import('./types.js').Source} source */
   async unpublish(source) {
     const local = this.locals.get(source);
@@ -208,8 +220,9 @@ export class Media extends Emitter {
    */
   async #setServerLeg(local, on) {
     const sender = this.transport?.sender(local.source);
-    if (on && sender) await local.addLeg('sfu', sender);
-    else await local.dropLeg('sfu');
+    if (!on || !sender) return local.dropLeg('sfu');
+    await local.addLeg('sfu', sender);
+    await this.transport?.fit(local);
   }
 
   /**

@@ -118,7 +118,7 @@ export class Room extends Emitter {
    * @param {MediaStreamTrack | null} media
    */
   async replace(source, media) {
-    await this.#media.locals.get(source)?.setMedia(media);
+    await this.#media.replace(source, media);
   }
 
   /**
@@ -237,7 +237,7 @@ export class Room extends Emitter {
         return void media.negotiate().catch(() => {});
       case 'layers': {
         const source = [...media.locals.values()].find((local) => local.id === frame.track)?.source;
-        if (source) media.transport?.setLayers(source, frame.rids).catch(() => {});
+        if (source === 'camera') media.transport?.setWatched(frame.rids);
       }
     }
   }

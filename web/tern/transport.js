@@ -2,7 +2,7 @@
 /** Our one connection to the server's SFU: slots in, published tracks out, a data channel. It always offers. */
 
 import { Emitter } from './emitter.js';
-import { AUDIO_SLOTS, VIDEO_SLOTS, addSlots, midsOf } from './layout.js';
+import { AUDIO_SLOTS, VIDEO_SLOTS, addSlots, cameraLayers, midsOf } from './layout.js';
 
 /**
  * @typedef {{ sdp: string, mids: string[], epoch: number, tracks: import('./types.js').Intent[] }} PendingOffer
@@ -15,6 +15,10 @@ export class Transport extends Emitter {
   #epoch = 0;
   /** @type {Map<import('./types.js').Source, RTCRtpTransceiver>} */
   #outgoing = new Map();
+  #layers = cameraLayers(1280);
+  /** @type {string[] | null} rids that somebody watches; null: nobody told */
+  #watched = null;
+  #encoding = Promise.resolve();
 
   /** @param {RTCConfiguration} config */
   constructor(config) {
@@ -89,17 +93,40 @@ export class Transport extends Emitter {
   }
 
   /**
+   * Encodes a track as its size asks for.
+   *
+   * @param {import('./local.js').LocalTrack} local
+   */
+  async fit({ source, media }) {
+    const { width = 0, height = 0 } = media?.getSettings() ?? {};
+    if (source === 'camera' && media) this.#layers = cameraLayers(Math.max(width, height));
+    await this.#encode();
+  }
+
+  /**
    * Encodes only what somebody watches.
    *
-   * @param {import('./types.js').Source} source
-   * @param {string[]} rids
+   * @param {string[]} rids  of the camera
    */
-  async setLayers(source, rids) {
-    const sender = this.sender(source);
-    const parameters = sender?.getParameters();
-    if (!sender || !parameters || parameters.encodings.length < 2) return;
-    for (const encoding of parameters.encodings) encoding.active = rids.includes(encoding.rid ?? '');
-    await sender.setParameters(parameters);
+  async setWatched(rids) {
+    this.#watched = rids;
+    await this.#encode();
+  }
+
+  /** Brings what the camera's size allows and what is watched into effect, one change after the other. */
+  #encode() {
+    this.#encoding = this.#encoding.then(async () => {
+      const sender = this.sender('camera');
+      const parameters = sender?.getParameters();
+      if (!sender || !parameters?.encodings) return;
+      parameters.encodings.forEach((encoding, n) => {
+        const layer = this.#layers[n];
+        const watched = !this.#watched || this.#watched.includes(encoding.rid ?? '');
+        Object.assign(encoding, layer, { active: layer.active && watched });
+      });
+      await sender.setParameters(parameters).catch(() => {});
+    });
+    return this.#encoding;
   }
 
   /**

@@ -20,7 +20,7 @@ const recordings = new Recordings();
 /** @type {{ room: import('./tern.js').Room, view: CallView, controls: Controls } | null} */
 let call = null;
 
-const lobby = new Lobby(own, join);
+const lobby = new Lobby(own, Boolean(options.token), join);
 const grid = new Grid(byId('grid'), (id, w, h) => call?.view.sized(id, w, h));
 const devices = settings({
   reopen: (kind) => own.reopen(kind).catch((error) => toast(explain(error), { error: true })),

@@ -85,7 +85,7 @@ export class Api {
 /**
  * What the server says of itself; nothing when it does not.
  *
- * @returns {Promise<{ https_port?: number | null }>}
+ * @returns {Promise<{ https_port?: number | null, guests?: 'off' | 'join' | 'moderate' }>}
  */
 export async function serverInfo() {
   try {

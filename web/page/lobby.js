@@ -13,15 +13,18 @@ const NAME_KEY = 'tern.name';
 
 export class Lobby {
   #own;
+  #invited;
   #onJoin;
   #level = new Level(byId('preview-mic'));
 
   /**
    * @param {import('./own.js').OwnMedia} own
+   * @param {boolean} invited  the address has a token
    * @param {(where: { room: string, name: string }) => Promise<void>} onJoin
    */
-  constructor(own, onJoin) {
+  constructor(own, invited, onJoin) {
     this.#own = own;
+    this.#invited = invited;
     this.#onJoin = onJoin;
     own.on('change', () => this.#draw());
     byId('preview-mic').onclick = () => this.#try(own.setMic(!own.micOn || !own.mic));
@@ -35,7 +38,7 @@ export class Lobby {
   }
 
   /**
-   * @param {{ room: string, name: string, notice?: string, error?: boolean }} start
+   * @param {{ room: string, name: string, notice?: string }} start
    */
   async open({ room, name, notice = '' }) {
     document.body.dataset.view = 'lobby';
@@ -47,7 +50,9 @@ export class Lobby {
     this.say(notice);
     this.#draw();
     byId(byId('name').value ? 'join' : 'name').focus();
-    if (!devices.secure) return this.#explainInsecure();
+    const info = await serverInfo();
+    if (!notice && info.guests === 'off' && !this.#invited) this.say('This server lets in who has an invitation: a link with a token.');
+    if (!devices.secure) return this.#explainInsecure(info);
     const { camera, mic, micOn } = this.#own;
     // One after the other: two prompts at once confuse people and some browsers.
     if (!mic && micOn) await this.#try(this.#own.setMic(true));
@@ -115,8 +120,8 @@ export class Lobby {
     this.#level.follow(micOn && !byId('lobby').hidden ? own.mic : null);
   }
 
-  async #explainInsecure() {
-    const { https_port: port } = await serverInfo();
+  /** @param {{ https_port?: number | null }} info */
+  #explainInsecure({ https_port: port }) {
     const box = byId('insecure');
     box.hidden = false;
     box.replaceChildren('Camera and microphone need HTTPS. You can join now to watch and listen');

@@ -140,23 +140,6 @@ impl Manifest {
     }
 }
 
-/// The body of `GET /v1/recordings`, newest first.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Recordings {
-    /// What the caller may see.
-    pub recordings: Vec<Manifest>,
-}
-
-/// The body of `GET /v1/recordings/{id}/files/{name}` for `Accept: application/json`. A `<video>` element cannot send
-/// a bearer, so a page asks for this first; without that header the same path redirects (S3) or streams (local disk).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileLink {
-    /// Good by itself for a while: presigned by the storage, or a path of ours with a signature in its query.
-    pub url: String,
-    /// Until when, milliseconds since 1970.
-    pub expires_ms: u64,
-}
-
 /// The folder of a recording below the storage prefix.
 pub fn folder(room_id: &str, recording: &RecordingId) -> String {
     format!("{room_id}/{recording}")

@@ -3,5 +3,6 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod page;
+mod playback;
 mod tidy;
 mod webm;

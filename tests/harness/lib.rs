@@ -6,4 +6,6 @@ pub mod browser;
 pub mod guest;
 pub mod media_check;
 pub mod media_source;
+pub mod playback;
+pub mod range_server;
 pub mod s3;

@@ -44,11 +44,13 @@ pub struct Video {
     /// Frames from one key frame to the next.
     pub key_every: u32,
     pub seconds: f64,
+    /// Target bit rate.
+    pub kilobits: u32,
 }
 
 impl Default for Video {
     fn default() -> Self {
-        Self { picture: Picture::Bars, width: 640, height: 360, fps: 30, key_every: 60, seconds: 10.0 }
+        Self { picture: Picture::Bars, width: 640, height: 360, fps: 30, key_every: 60, seconds: 10.0, kilobits: 600 }
     }
 }
 
@@ -58,7 +60,7 @@ impl Video {
     /// # Errors
     /// When ffmpeg is missing or fails.
     pub fn vp8(self) -> io::Result<Vec<Encoded>> {
-        let Self { picture, width, height, fps, key_every, seconds } = self;
+        let Self { picture, width, height, fps, key_every, seconds, kilobits } = self;
         let source = match picture {
             Picture::Bars => format!("testsrc2=size={width}x{height}:rate={fps}"),
             Picture::Flashes(first) => format!(
@@ -66,7 +68,7 @@ impl Video {
                 once_a_second(first)
             ),
         };
-        let (seconds, key_every) = (seconds.to_string(), key_every.to_string());
+        let (seconds, key_every, rate) = (seconds.to_string(), key_every.to_string(), format!("{kilobits}k"));
         let ivf = ffmpeg(&[
             "-f",
             "lavfi",
@@ -79,11 +81,14 @@ impl Video {
             "-deadline",
             "realtime",
             "-cpu-used",
-            "8",
+            "16",
+            // More threads than free cores wait for each other busily: thirty times the work on a full machine.
+            "-threads",
+            "1",
             "-auto-alt-ref",
             "0",
             "-b:v",
-            "600k",
+            &rate,
             "-g",
             &key_every,
             "-f",

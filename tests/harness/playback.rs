@@ -1,0 +1,104 @@
+//! A recording in Chromium's own player: does it play, what does it say, where does it get when it seeks.
+
+use std::io;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::browser::Browser;
+
+/// How long a whole playback may take on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// One seek.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Seek {
+    /// Where to, in seconds.
+    pub target: f64,
+    /// Where the player says it is.
+    pub arrived: f64,
+    /// Time of the picture then shown; none in a file without video.
+    pub picture: Option<f64>,
+}
+
+/// What the player did.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Playback {
+    /// Seconds; a file that nobody finished has none.
+    pub duration: Option<f64>,
+    /// Each size of the picture, in order.
+    pub sizes: Vec<(u32, u32)>,
+    /// How far it played before it was asked to seek, in seconds.
+    pub played: f64,
+    pub seeks: Vec<Seek>,
+    /// Requests for the file.
+    #[serde(default)]
+    pub requests: usize,
+}
+
+/// Plays `play` seconds of what is at `url` from its start at ten times the speed, then seeks to each of these parts of its
+/// duration. The player stands in the document at `page`, because Chromium lets no opaque origin read from loopback.
+///
+/// # Errors
+/// What the player says when it cannot go on.
+pub async fn playback(browser: &Browser, page: &str, url: &str, play: f64, seeks: &[f64]) -> io::Result<Playback> {
+    let page = browser.open(page).await?;
+    let (url_json, seeks) = (serde_json::to_string(url)?, serde_json::to_string(seeks)?);
+    page.eval::<()>(&format!("{{ {SCRIPT}; window.outcome = run({url_json}, {play}, {seeks}).catch(String) }} null"))
+        .await?;
+    let outcome: Value = page.wait_until("window.outcome", DEADLINE).await?;
+    if let Some(error) = outcome.as_str() {
+        return Err(io::Error::other(format!("{error}: {:?}", page.errors())));
+    }
+    let mut playback: Playback = serde_json::from_value(outcome)?;
+    playback.requests = page.requests().iter().filter(|requested| *requested == url).count();
+    page.close().await?;
+    Ok(playback)
+}
+
+const SCRIPT: &str = r#"
+async function run(url, play, seeks) {
+  const video = document.createElement('video');
+  video.muted = true;
+  // With less, Chromium closes its connection after each megabyte that it reads.
+  video.preload = 'auto';
+  document.body.replaceChildren(video);
+  const failed = new Promise((_, fail) => {
+    video.onerror = () => fail(new Error(video.error.message || 'code ' + video.error.code));
+  });
+  const happens = (name) => Promise.race([failed, new Promise(done => video.addEventListener(name, done, { once: true }))]);
+  const shown = () =>
+    Promise.race([failed, new Promise(done => video.requestVideoFrameCallback((_, frame) => done(frame.mediaTime)))]);
+  const sizes = [];
+  video.addEventListener('resize', () => sizes.push([video.videoWidth, video.videoHeight]));
+  const known = happens('loadeddata');
+  video.src = url;
+  await known;
+  const duration = Number.isFinite(video.duration) ? video.duration : null;
+  if (play > 0) {
+    video.playbackRate = 10;
+    await Promise.race([failed, video.play()]);
+    while (video.currentTime < play && !video.ended) await happens('timeupdate');
+    video.pause();
+  }
+  const played = video.currentTime;
+  const went = [];
+  for (const part of seeks) {
+    const target = duration * part;
+    let picture = video.videoWidth ? shown() : null;
+    const arrived = happens('seeked');
+    video.currentTime = target;
+    await arrived;
+    picture = await picture;
+    // The first one may still be from before the seek.
+    while (picture !== null && Math.abs(picture - target) > 0.5) {
+      const next = await Promise.race([shown(), new Promise(done => setTimeout(done, 5000))]);
+      if (next === undefined) break;
+      picture = next;
+    }
+    went.push({ target, arrived: video.currentTime, picture });
+  }
+  return { duration, sizes, played, seeks: went };
+}
+"#;

@@ -4,5 +4,6 @@
 
 mod page;
 mod playback;
+mod relay;
 mod tidy;
 mod webm;

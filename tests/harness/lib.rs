@@ -8,4 +8,8 @@ pub mod media_check;
 pub mod media_source;
 pub mod playback;
 pub mod range_server;
+pub mod netns;
+pub mod relay;
 pub mod s3;
+pub mod turn_client;
+pub mod turn_tools;

@@ -65,6 +65,11 @@ impl Lane {
 }
 
 impl LaneEnd {
+    /// Whether no packet waits.
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
     /// The next packet, if one waits.
     pub fn try_recv(&self) -> Option<Packet> {
         self.receiver.try_recv().ok()
@@ -124,6 +129,16 @@ pub struct Handover {
 pub struct OwnAddresses(pub std::collections::BTreeSet<IpAddr>);
 
 impl OwnAddresses {
+    /// The addresses of this host's interfaces, and `more` (advertised and external ones).
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn of_host(more: impl IntoIterator<Item = IpAddr>) -> std::io::Result<Self> {
+        let interfaces = if_addrs::get_if_addrs()?.into_iter().map(|interface| interface.ip());
+        let all = interfaces.chain(more).map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified());
+        Ok(Self(all.collect()))
+    }
+
     /// Whether a packet for this address would arrive at this host.
     pub fn contains(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || ip.is_unspecified() || self.0.contains(&ip.to_canonical())
@@ -132,19 +147,27 @@ impl OwnAddresses {
 
 /// Where a packet for an own address goes.
 pub enum Destination<'a> {
-    /// To the relay worker with this live relayed port.
-    Relay(&'a Lane),
-    /// To the SFU worker with this media port.
-    Media(&'a Lane),
+    /// To the relay worker with this index, which has the live relayed port.
+    Relay(u8, &'a Lane),
+    /// To the SFU worker with this index, which has the media port.
+    Media(usize, &'a Lane),
+}
+
+/// A port of ours is open to peers where a packet for it has somebody to take it.
+impl turn::OpenPorts for Handover {
+    fn is_open(&self, address: SocketAddr) -> bool {
+        self.destination(address).is_some()
+    }
 }
 
 impl Handover {
     /// Who takes packets for this own address and port; `None`: nobody, and the packet must not leave either.
     pub fn destination(&self, to: SocketAddr) -> Option<Destination<'_>> {
-        if let Some((_, lane)) = self.media.iter().find(|(port, _)| *port == to.port()) {
-            return Some(Destination::Media(lane));
+        let media = self.media.iter().enumerate().find(|(_, (port, _))| *port == to.port());
+        if let Some((index, (_, lane))) = media {
+            return Some(Destination::Media(index, lane));
         }
         let worker = self.live.worker(to)?;
-        self.relay.get(usize::from(worker)).map(Destination::Relay)
+        self.relay.get(usize::from(worker)).map(|lane| Destination::Relay(worker, lane))
     }
 }

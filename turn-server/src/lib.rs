@@ -5,3 +5,4 @@ pub mod handover;
 pub mod init;
 pub mod plain_http;
 pub mod ready;
+pub mod relay;

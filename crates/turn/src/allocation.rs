@@ -25,6 +25,11 @@ pub struct AllocationId {
 }
 
 impl AllocationId {
+    /// A small number, unique among the living allocations of a server: an index for tables of the shell.
+    pub fn slot(self) -> u32 {
+        self.slot
+    }
+
     /// As one number, for tables of the shell.
     pub fn to_bits(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.slot)

@@ -88,6 +88,8 @@ pub enum Output {
     BindRelay {
         /// The question.
         request: RequestId,
+        /// For whom.
+        client: FiveTuple,
         /// Who pays.
         user: QuotaKey,
         /// Of the relayed address.
@@ -99,6 +101,8 @@ pub enum Output {
     CloseRelay {
         /// Gone.
         allocation: AllocationId,
+        /// Whose it was.
+        client: FiveTuple,
         /// Where its socket was bound.
         local: SocketAddr,
         /// For the registrar.

@@ -51,7 +51,7 @@ impl Server {
         let wanted = Wanted { user, life: asked.life };
         let stage = Stage::Relay(wanted);
         if let Some(id) = self.pending.add(context.now, client, request.as_bytes(), stage) {
-            let bind = Output::BindRelay { request: id, user: quota, family: asked.family, wish: asked.wish };
+            let bind = Output::BindRelay { request: id, client, user: quota, family: asked.family, wish: asked.wish };
             self.outputs.push_back(bind);
         }
         Ok(None)

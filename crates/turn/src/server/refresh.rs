@@ -57,7 +57,12 @@ impl Server {
         let Some(allocation) = self.table.remove(id) else { return };
         let removed = allocation.channels.iter().map(|channel| Output::RouteRemoved(id, channel.number));
         self.outputs.extend(removed);
-        let close = Output::CloseRelay { allocation: id, local: allocation.local, lease: allocation.lease };
+        let close = Output::CloseRelay {
+            allocation: id,
+            client: allocation.client,
+            local: allocation.local,
+            lease: allocation.lease,
+        };
         self.outputs.push_back(close);
     }
 

@@ -114,7 +114,7 @@ impl Rig {
                     let keys = self.credentials.candidates(&username, UNIX, client);
                     self.server.handle_key(context, request, &keys);
                 }
-                Output::BindRelay { request, user, family, wish } => {
+                Output::BindRelay { request, user, family, wish, .. } => {
                     let granted = self.registrar.handle_wish(self.now, &user, family, wish);
                     let bound = granted.map(|grant| BoundRelay {
                         relayed: relayed(family, grant.lease.port),
@@ -129,7 +129,7 @@ impl Rig {
                         _ => {}
                     }
                 }
-                Output::CloseRelay { allocation, local, lease } => {
+                Output::CloseRelay { allocation, local, lease, .. } => {
                     assert_eq!(self.sockets.remove(&allocation), Some(local));
                     self.registrar.handle_release(&lease);
                 }

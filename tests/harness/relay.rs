@@ -1,0 +1,36 @@
+//! A relay with two workers in this process, on free ports of loopback, stopped when it is dropped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use turn_server::config::{RelayConfig, RelayUser};
+use turn_server::handover::{Handover, OwnAddresses};
+use turn_server::relay::{self, Relay};
+
+/// Name and password of the long-term user.
+pub const USER: (&str, &str) = ("user1", "pass1");
+/// The shared secret of time-limited names.
+pub const SECRET: &str = "north";
+
+/// Starts a relay; `edit` changes its configuration before.
+pub fn start(edit: impl FnOnce(&mut RelayConfig)) -> (Relay, SocketAddr) {
+    let mut config = RelayConfig {
+        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        workers: 2,
+        relay_addresses: vec![[127, 0, 0, 1].into()],
+        users: vec![RelayUser { name: USER.0.into(), password: USER.1.into() }],
+        secrets: vec![SECRET.into(), "south".into()],
+        ..RelayConfig::default()
+    };
+    edit(&mut config);
+    let bound = relay::bind(&config).unwrap_or_else(|error| panic!("{error}"));
+    let address = bound.addresses()[0];
+    let handover = Handover {
+        live: Arc::default(),
+        relay: bound.lanes().into(),
+        media: Arc::new([]),
+        own: Arc::new(OwnAddresses::of_host(bound.external_addresses()).expect("interfaces can be listed")),
+    };
+    let relay = bound.start(handover).unwrap_or_else(|error| panic!("{error}"));
+    (relay, address)
+}

@@ -1,0 +1,202 @@
+//! A TURN client of a few lines that says exactly what a test wants it to say. Written with the codec, not with our
+//! server's code.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use stun_types::attribute::{AttributeWrite, ErrorCode, Nonce, Realm, Username, XorMappedAddress};
+use stun_types::message::{
+    BINDING, IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageClass, MessageIntegrityCredentials,
+    MessageType, MessageWrite, MessageWriteExt, MessageWriteVec, Method, TransactionId,
+};
+use turn_types::attribute::{ChannelNumber, Data, Lifetime, RequestedTransport, XorPeerAddress, XorRelayedAddress};
+use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, SEND};
+
+/// How long an answer may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+enum Way {
+    Udp(UdpSocket),
+    Tcp(TcpStream),
+}
+
+/// A client with one 5-tuple.
+pub struct TurnClient {
+    way: Way,
+    name: String,
+    password: String,
+    realm: String,
+    nonce: String,
+}
+
+impl TurnClient {
+    /// Over UDP.
+    pub fn udp(server: SocketAddr, name: &str, password: &str) -> Self {
+        let socket = UdpSocket::bind((server.ip(), 0)).expect("a free port");
+        socket.connect(server).expect("a local address");
+        socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        Self::over(Way::Udp(socket), name, password)
+    }
+
+    /// Over TCP.
+    pub fn tcp(server: SocketAddr, name: &str, password: &str) -> Self {
+        let stream = TcpStream::connect(server).expect("a listener");
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        Self::over(Way::Tcp(stream), name, password)
+    }
+
+    fn over(way: Way, name: &str, password: &str) -> Self {
+        Self { way, name: name.into(), password: password.into(), realm: String::new(), nonce: String::new() }
+    }
+
+    /// Our address, as the server sees it on loopback.
+    pub fn local_addr(&self) -> SocketAddr {
+        match &self.way {
+            Way::Udp(socket) => socket.local_addr(),
+            Way::Tcp(stream) => stream.local_addr(),
+        }
+        .expect("bound")
+    }
+
+    /// Sends bytes as they are.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        match &mut self.way {
+            Way::Udp(socket) => drop(socket.send(bytes).expect("sent")),
+            Way::Tcp(stream) => stream.write_all(bytes).expect("sent"),
+        }
+    }
+
+    /// The next datagram, or the next `STUN` message or ChannelData of the stream; `None`: nothing came in time.
+    pub fn receive(&mut self) -> Option<Vec<u8>> {
+        match &mut self.way {
+            Way::Udp(socket) => {
+                let mut bytes = vec![0; 65_536];
+                let length = socket.recv(&mut bytes).ok()?;
+                bytes.truncate(length);
+                Some(bytes)
+            }
+            Way::Tcp(stream) => {
+                let mut bytes = vec![0; 4];
+                stream.read_exact(&mut bytes).ok()?;
+                let length = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
+                let (whole, padded) = match bytes[0] {
+                    0..=3 => (20 + length, 20 + length),
+                    _ => (4 + length, 4 + length.next_multiple_of(4)),
+                };
+                bytes.resize(padded, 0);
+                stream.read_exact(&mut bytes[4..]).ok()?;
+                bytes.truncate(whole);
+                Some(bytes)
+            }
+        }
+    }
+
+    /// Whether nothing comes for `time`.
+    pub fn is_silent_for(&mut self, time: Duration) -> bool {
+        let Way::Udp(socket) = &self.way else { panic!("for UDP only") };
+        socket.set_read_timeout(Some(time)).expect("not zero");
+        let silent = socket.recv(&mut [0; 2048]).is_err();
+        socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        silent
+    }
+
+    fn exchange(&mut self, request: &[u8]) -> Vec<u8> {
+        self.send_raw(request);
+        loop {
+            let answer = self.receive().expect("an answer in time");
+            // Data may come between.
+            if answer.get(4..20) == request.get(4..20) {
+                return answer;
+            }
+        }
+    }
+
+    /// A Binding request: the address that the server sees. Also proves that everything sent before was looked at.
+    pub fn binding(&mut self) -> SocketAddr {
+        let request = Message::builder_request(BINDING, MessageWriteVec::new()).finish();
+        let answer = self.exchange(&request);
+        let message = Message::from_bytes(&answer).expect("a STUN message");
+        message.attribute::<XorMappedAddress>().expect("an address").addr(message.transaction_id())
+    }
+
+    fn request(&mut self, transaction: TransactionId, method: Method, attributes: &[&dyn AttributeWrite]) -> Vec<u8> {
+        let kind = MessageType::from_class_method(MessageClass::Request, method);
+        let mut write = Message::builder(kind, transaction, MessageWriteVec::new());
+        for attribute in attributes {
+            write.add_attribute(*attribute).expect("fits");
+        }
+        if !self.nonce.is_empty() {
+            write.add_attribute(&Username::new(&self.name).expect("short")).expect("fits");
+            write.add_attribute(&Realm::new(&self.realm).expect("short")).expect("fits");
+            write.add_attribute(&Nonce::new(&self.nonce).expect("short")).expect("fits");
+            let key = LongTermKeyCredentials::new(self.name.clone(), self.password.clone(), self.realm.clone());
+            let key = MessageIntegrityCredentials::from(key);
+            write.add_message_integrity(&key, IntegrityAlgorithm::Sha1).expect("fits");
+        }
+        self.exchange(&write.finish())
+    }
+
+    /// An Allocate request, with the challenge before it: the relayed address, or the error code.
+    pub fn allocate(&mut self) -> Result<SocketAddr, u16> {
+        let transport = RequestedTransport::new(RequestedTransport::UDP);
+        let challenge = self.request(TransactionId::generate(), ALLOCATE, &[&transport]);
+        let message = Message::from_bytes(&challenge).expect("a STUN message");
+        self.realm = message.attribute::<Realm>().expect("a realm").realm().into();
+        self.nonce = message.attribute::<Nonce>().expect("a nonce").nonce().into();
+        let answer = self.request(TransactionId::generate(), ALLOCATE, &[&transport]);
+        let message = Message::from_bytes(&answer).expect("a STUN message");
+        match code(&message) {
+            0 => Ok(message.attribute::<XorRelayedAddress>().expect("an address").addr(message.transaction_id())),
+            code => Err(code),
+        }
+    }
+
+    /// A CreatePermission request: its error code, 0 for success.
+    pub fn permit(&mut self, peer: SocketAddr) -> u16 {
+        let transaction = TransactionId::generate();
+        let answer = self.request(transaction, CREATE_PERMISSION, &[&XorPeerAddress::new(peer, transaction)]);
+        code(&Message::from_bytes(&answer).expect("a STUN message"))
+    }
+
+    /// A ChannelBind request: its error code, 0 for success.
+    pub fn bind(&mut self, number: u16, peer: SocketAddr) -> u16 {
+        let transaction = TransactionId::generate();
+        let peer = XorPeerAddress::new(peer, transaction);
+        let answer = self.request(transaction, CHANNEL_BIND, &[&ChannelNumber::new(number), &peer]);
+        code(&Message::from_bytes(&answer).expect("a STUN message"))
+    }
+
+    /// A Refresh request: its error code, 0 for success.
+    pub fn refresh(&mut self, seconds: u32) -> u16 {
+        let answer = self.request(TransactionId::generate(), REFRESH, &[&Lifetime::new(seconds)]);
+        code(&Message::from_bytes(&answer).expect("a STUN message"))
+    }
+
+    /// A Send indication.
+    pub fn send(&mut self, peer: SocketAddr, data: &[u8]) {
+        let mut write = Message::builder_indication(SEND, MessageWriteVec::new());
+        let peer = XorPeerAddress::new(peer, write.transaction_id());
+        write.add_attribute(&peer).expect("fits");
+        write.add_attribute(&Data::new(data)).expect("fits");
+        self.send_raw(&write.finish());
+    }
+
+    /// ChannelData, padded where the stream needs it.
+    pub fn send_channel(&mut self, number: u16, data: &[u8]) {
+        let mut bytes = number.to_be_bytes().to_vec();
+        bytes.extend((data.len() as u16).to_be_bytes());
+        bytes.extend(data);
+        if matches!(self.way, Way::Tcp(_)) {
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        self.send_raw(&bytes);
+    }
+}
+
+fn code(message: &Message<'_>) -> u16 {
+    if message.class() == MessageClass::Success {
+        return 0;
+    }
+    message.attribute::<ErrorCode>().expect("an error code").code()
+}

@@ -1,0 +1,111 @@
+//! coturn's client tools, which know nothing of us. Their exit code says nothing about lost packets, so output is read.
+
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::netns::Namespace;
+
+/// The longest run of a client.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What `turnutils_uclient` said.
+#[derive(Debug)]
+pub struct ClientRun {
+    /// It ended by itself with code 0.
+    pub success: bool,
+    /// Everything that it printed.
+    pub output: String,
+}
+
+impl ClientRun {
+    /// Packets that came back, if it got as far as counting them.
+    pub fn received(&self) -> u64 {
+        let last = self.output.lines().filter(|line| line.contains("tot_recv_msgs=")).next_back();
+        let number = last.and_then(|line| line.split("tot_recv_msgs=").nth(1)?.split(',').next()?.trim().parse().ok());
+        number.unwrap_or(0)
+    }
+
+    /// Fails unless packets came back and none was lost.
+    #[track_caller]
+    pub fn assert_nothing_lost(&self) {
+        let lost_none = self.output.contains("Total lost packets 0 ");
+        assert!(self.success && lost_none && self.received() > 0, "{}", self.output);
+    }
+}
+
+/// Runs `turnutils_uclient` against a server.
+pub fn uclient(server: SocketAddr, arguments: &[&str]) -> ClientRun {
+    let mut command = Command::new("turnutils_uclient");
+    command.args(["-p", &server.port().to_string()]).args(arguments).arg(server.ip().to_string());
+    run(command)
+}
+
+fn run(mut command: Command) -> ClientRun {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("turnutils_uclient (coturn) is installed");
+    let mut stdout = child.stdout.take().expect("piped above");
+    let mut stderr = child.stderr.take().expect("piped above");
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stdout.read_to_end(&mut bytes);
+        bytes
+    });
+    let error_reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stderr.read_to_end(&mut bytes);
+        bytes
+    });
+    let deadline = Instant::now() + DEADLINE;
+    let success = loop {
+        match child.try_wait().expect("the child is ours") {
+            Some(status) => break status.success(),
+            None if Instant::now() > deadline => {
+                let _ = child.kill();
+                let _ = child.wait();
+                break false;
+            }
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    let mut output = reader.join().expect("the reader does not panic");
+    output.extend(error_reader.join().expect("the reader does not panic"));
+    ClientRun { success, output: String::from_utf8_lossy(&output).into_owned() }
+}
+
+/// `turnutils_peer` in another namespace: sends back what it gets.
+pub struct EchoPeer {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl EchoPeer {
+    /// Starts it, and waits until it answers.
+    pub fn start(space: &Namespace) -> Self {
+        let address = SocketAddr::from((space.there, 3480));
+        let mut command = space.command("turnutils_peer");
+        command.args(["-L", &space.there.to_string(), "-p", "3480"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let peer = Self { child: command.spawn().expect("turnutils_peer (coturn) is installed"), address };
+        let probe = std::net::UdpSocket::bind((space.here, 0)).expect("our end has an address");
+        probe.set_read_timeout(Some(Duration::from_millis(50))).expect("not zero");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            // Nobody listening yet shows as an error here, and is asked again.
+            let _ = probe.send_to(b"are you there?", address);
+            if probe.recv(&mut [0; 64]).is_ok() {
+                return peer;
+            }
+            assert!(Instant::now() < deadline, "turnutils_peer does not answer");
+        }
+    }
+}
+
+impl Drop for EchoPeer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,5 @@
+//! The relay from outside: coturn's clients, and a client of our own that says what they would not.
+//! Every test runs two workers, so that whatever spans 5-tuples spans workers too.
+
+mod abuse;
+mod outside;

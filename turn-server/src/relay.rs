@@ -1,0 +1,267 @@
+//! The relay's shell: threads, sockets and time around `turn`'s core.
+//!
+//! [`bind`] takes the sockets, [`Bound::start`] the threads. A worker owns one core, its share of the client sockets
+//! (SO_REUSEPORT), its connections, and the relayed sockets of its allocations; nothing of it is shared but [`shared`].
+//! Protocol rules do not belong here: the core has them.
+
+mod command;
+mod credentials;
+mod listen;
+mod settings;
+mod shared;
+mod worker;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::Sender;
+use turn::{AllocationId, Minted, PeerAddress, Policy, Snapshot};
+
+use crate::config::RelayConfig;
+use crate::handover::{Handover, Lane};
+use command::Command;
+pub use command::RelayStats;
+use listen::WorkerSockets;
+pub use settings::RelayError;
+use settings::Settings;
+use shared::Shared;
+
+/// How long a worker may take to answer a question of the API.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Sockets that are bound, workers that do not run yet.
+pub struct Bound {
+    settings: Settings,
+    sockets: Vec<WorkerSockets>,
+    addresses: Vec<SocketAddr>,
+}
+
+/// Takes the sockets of all workers. Port 0 means any port; UDP and TCP get the same one.
+///
+/// # Errors
+/// One sentence: which key of the configuration is wrong, or which address is taken.
+pub fn bind(config: &RelayConfig) -> Result<Bound, RelayError> {
+    let settings = Settings::read(config)?;
+    let (addresses, sockets) = listen::bind(&config.listen, settings.workers)?;
+    Ok(Bound { settings, sockets, addresses })
+}
+
+impl Bound {
+    /// Where clients are served, over UDP and TCP.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The ways to the workers, for [`Handover::relay`].
+    pub fn lanes(&self) -> Vec<Lane> {
+        self.sockets.iter().map(|sockets| sockets.lane.clone()).collect()
+    }
+
+    /// Addresses that are ours although no interface has them: put them into [`Handover::own`].
+    pub fn external_addresses(&self) -> Vec<IpAddr> {
+        self.settings.relay_addresses.iter().map(|address| address.public).collect()
+    }
+
+    /// Starts the workers. `handover` has the lanes of these workers, the media ports and the own addresses.
+    ///
+    /// # Errors
+    /// A thread or a system object cannot be made.
+    pub fn start(self, handover: Handover) -> Result<Relay, RelayError> {
+        let Self { settings, sockets, addresses } = self;
+        let own = handover.own.0.iter().copied().chain(settings.own_addresses()).chain(
+            // Clients can name the address that they reach us at, whichever way it is known to us.
+            addresses.iter().map(SocketAddr::ip),
+        );
+        let own: Vec<IpAddr> = own.collect();
+        let policy = Arc::new(settings.policy(own.iter().copied())?);
+        let shared = Arc::new(Shared::new(&settings, Arc::clone(&handover.live))?);
+        let nonces = turn::Nonces::new(&rand::random(), Instant::now(), turn::Nonces::LIFE);
+        let mut workers = Vec::new();
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            let server = turn::Server::new(turn::ServerConfig {
+                realm: settings.realm.clone(),
+                nonces: nonces.clone(),
+                policy: Arc::clone(&policy),
+                families: settings.families(),
+                seed: rand::random(),
+            });
+            let (commands, inbox) = crossbeam_channel::bounded(64);
+            let lane = sockets.lane.clone();
+            let worker =
+                worker::Worker::new(index as u8, server, sockets, inbox, Arc::clone(&shared), handover.clone());
+            let thread = std::thread::Builder::new().name(format!("relay-{index}")).spawn(move || worker.run());
+            let thread = thread.map_err(RelayError::System)?;
+            workers.push(WorkerHandle { commands, lane, thread: Some(thread) });
+        }
+        tracing::info!(addresses = ?addresses, workers = workers.len(), "relay started");
+        let policy = ArcSwap::from(policy);
+        Ok(Relay { workers, shared, policy, handover, own, addresses })
+    }
+}
+
+struct WorkerHandle {
+    commands: Sender<Command>,
+    lane: Lane,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WorkerHandle {
+    fn tell(&self, command: Command) {
+        // A full inbox means a worker that hangs; who waits for its answer will notice.
+        let _ = self.commands.try_send(command);
+        self.lane.wake();
+    }
+}
+
+/// A running relay. Its questions wait for the workers (milliseconds, one second at most): not for async tasks.
+pub struct Relay {
+    workers: Vec<WorkerHandle>,
+    shared: Arc<Shared>,
+    policy: ArcSwap<Policy>,
+    handover: Handover,
+    own: Vec<IpAddr>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Relay {
+    /// Where clients are served, over UDP and TCP.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Counters of all workers, added up.
+    pub fn stats(&self) -> RelayStats {
+        let mut sum = RelayStats::default();
+        for stats in self.ask(Command::Stats) {
+            sum += &stats;
+        }
+        sum
+    }
+
+    /// All allocations, with the worker in the name.
+    pub fn allocations(&self) -> Vec<AllocationInfo> {
+        let name = |(worker, snapshots): (usize, Vec<Snapshot>)| {
+            snapshots
+                .into_iter()
+                .map(move |snapshot| AllocationInfo { name: format!("{worker}-{:x}", snapshot.id.to_bits()), snapshot })
+        };
+        self.ask(Command::Snapshots).into_iter().enumerate().flat_map(name).collect()
+    }
+
+    /// Ends an allocation by its name; `false`: there is none.
+    pub fn end_allocation(&self, name: &str) -> bool {
+        let parts = name.split_once('-');
+        let parsed = parts.and_then(|(worker, id)| {
+            Some((worker.parse::<usize>().ok()?, AllocationId::from_bits(u64::from_str_radix(id, 16).ok()?)))
+        });
+        let Some((worker, id)) = parsed else { return false };
+        let Some(worker) = self.workers.get(worker) else { return false };
+        let (reply, answer) = crossbeam_channel::bounded(1);
+        worker.tell(Command::End(id, reply));
+        answer.recv_timeout(PATIENCE).unwrap_or(false)
+    }
+
+    /// What the peer policy says of an address, and by which rule.
+    pub fn check_peer(&self, address: SocketAddr) -> PeerVerdict {
+        let policy = self.policy.load();
+        let verdict = policy.explain(&PeerAddress::new(address), &self.handover);
+        PeerVerdict { allowed: verdict.allowed, rule: verdict.rule.into() }
+    }
+
+    /// Time-limited credentials for `user`; `None`: no secret is configured. `now` is Unix time in seconds.
+    pub fn credentials(&self, user: &str, ttl: u64, now: u64) -> Option<Minted> {
+        self.shared.credentials.load().mint(user, ttl, now)
+    }
+
+    /// Takes over users, secrets, quotas and peer rules; sockets and ports stay. What is denied now has ended when this
+    /// returns.
+    ///
+    /// # Errors
+    /// One sentence naming the key that is wrong; nothing is changed then.
+    pub fn reload(&self, config: &RelayConfig) -> Result<(), RelayError> {
+        let settings = Settings::read(config)?;
+        let policy = Arc::new(settings.policy(self.own.iter().copied())?);
+        self.shared.reload(&settings);
+        self.policy.store(Arc::clone(&policy));
+        self.ask(|reply| Command::Policy(Arc::clone(&policy), reply));
+        Ok(())
+    }
+
+    /// Ends all allocations and threads.
+    pub fn stop(mut self) {
+        self.halt();
+    }
+
+    fn halt(&mut self) {
+        for worker in &self.workers {
+            worker.tell(Command::Stop);
+        }
+        for thread in self.workers.iter_mut().filter_map(|worker| worker.thread.take()) {
+            if thread.join().is_err() {
+                tracing::error!("a relay worker had panicked");
+            }
+        }
+    }
+
+    fn ask<T>(&self, question: impl Fn(Sender<T>) -> Command) -> Vec<T> {
+        let ask = |worker: &WorkerHandle| {
+            let (reply, answer) = crossbeam_channel::bounded(1);
+            worker.tell(question(reply));
+            answer
+        };
+        let answers: Vec<_> = self.workers.iter().map(ask).collect();
+        answers.into_iter().filter_map(|answer| answer.recv_timeout(PATIENCE).ok()).collect()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+/// An allocation of a running relay.
+#[derive(Debug, Clone)]
+pub struct AllocationInfo {
+    /// For [`Relay::end_allocation`].
+    pub name: String,
+    /// What it is.
+    pub snapshot: Snapshot,
+}
+
+/// What the peer policy says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerVerdict {
+    /// May be reached through the relay.
+    pub allowed: bool,
+    /// The rule that decided.
+    pub rule: String,
+}
+
+/// What the peer policy of a configuration says of an address, without a running relay: live relayed ports are unknown
+/// then, the media port is open.
+///
+/// # Errors
+/// One sentence naming the key that is wrong.
+pub fn check_peer(
+    config: &RelayConfig,
+    own: impl IntoIterator<Item = IpAddr>,
+    media_ports: &[u16],
+    address: SocketAddr,
+) -> Result<PeerVerdict, RelayError> {
+    struct MediaPorts<'a>(&'a [u16]);
+    impl turn::OpenPorts for MediaPorts<'_> {
+        fn is_open(&self, address: SocketAddr) -> bool {
+            self.0.contains(&address.port())
+        }
+    }
+    let settings = Settings::read(config)?;
+    let policy = settings.policy(own.into_iter().chain(settings.own_addresses()))?;
+    let verdict = policy.explain(&PeerAddress::new(address), &MediaPorts(media_ports));
+    Ok(PeerVerdict { allowed: verdict.allowed, rule: verdict.rule.into() })
+}
+
+pub use credentials::mint;

@@ -1,0 +1,59 @@
+//! What the rest of the process asks a worker, and the counters that it answers with.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use turn::{AllocationId, Policy, Snapshot, Stats};
+
+/// A question or an order for a worker.
+pub(super) enum Command {
+    Stats(Sender<RelayStats>),
+    Snapshots(Sender<Vec<Snapshot>>),
+    End(AllocationId, Sender<bool>),
+    Policy(Arc<Policy>, Sender<()>),
+    Stop,
+}
+
+/// Counters of the relay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RelayStats {
+    /// What the cores count.
+    pub core: Stats,
+    /// Relayed packets that left through relayed sockets towards peers.
+    pub sent_to_peers: u64,
+    /// Packets that came from peers through relayed sockets, wanted or not.
+    pub received_from_peers: u64,
+    /// Packets between own addresses that were handed over inside the process: to other allocations or the SFU.
+    pub handed_over: u64,
+    /// Packets that came by hand-over: from other allocations or the SFU.
+    pub received_by_handover: u64,
+    /// Packets that found a full lane, or nobody at an own address.
+    pub handover_dropped: u64,
+    /// Packets that the kernel did not take.
+    pub send_dropped: u64,
+    /// Media frames dropped because a TCP client reads too slowly.
+    pub tcp_dropped: u64,
+    /// TCP connections now.
+    pub connections: u64,
+    /// TCP connections refused or closed: too many, silent, or not speaking STUN.
+    pub connections_refused: u64,
+    /// Relayed ports in use or reserved, of all workers.
+    pub ports_used: u64,
+}
+
+impl std::ops::AddAssign<&RelayStats> for RelayStats {
+    fn add_assign(&mut self, other: &Self) {
+        self.core += &other.core;
+        self.sent_to_peers += other.sent_to_peers;
+        self.received_from_peers += other.received_from_peers;
+        self.handed_over += other.handed_over;
+        self.received_by_handover += other.received_by_handover;
+        self.handover_dropped += other.handover_dropped;
+        self.send_dropped += other.send_dropped;
+        self.tcp_dropped += other.tcp_dropped;
+        self.connections += other.connections;
+        self.connections_refused += other.connections_refused;
+        // The registrar is shared: every worker reports the same number.
+        self.ports_used = self.ports_used.max(other.ports_used);
+    }
+}

@@ -1,0 +1,20 @@
+//! Credentials of a configuration, with and without a running relay.
+
+use turn::{Credentials, Minted};
+
+use super::settings::{RelayError, Settings};
+use crate::config::RelayConfig;
+
+/// Users and secrets of the settings, as the core wants them.
+pub(super) fn of(settings: &Settings) -> Credentials {
+    let users = settings.users.iter().map(|user| (user.name.as_str(), user.password.as_str()));
+    Credentials::new(&settings.realm, users, settings.secrets.iter().map(String::as_str))
+}
+
+/// Time-limited credentials for `user` as this configuration signs them; `None`: it has no secret.
+///
+/// # Errors
+/// One sentence naming the key that is wrong.
+pub fn mint(config: &RelayConfig, user: &str, ttl: u64, now: u64) -> Result<Option<Minted>, RelayError> {
+    Ok(of(&Settings::read(config)?).mint(user, ttl, now))
+}

@@ -1,0 +1,137 @@
+//! The little that workers share: the registrar, credentials, and reserved sockets. Asked on control paths only, so a
+//! lock is held for a table look-up, never for a packet.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use service::udp::{Offload, UdpSocket};
+use turn::{
+    BoundRelay, Credentials, Family, Grant, Lease, PortWish, QuotaKey, Registrar, RegistrarConfig, Unavailable,
+};
+
+use super::credentials;
+use super::settings::{RelayError, Settings};
+use crate::handover::LivePorts;
+
+/// Ports that other programs may have in our range, before we give up.
+const BIND_TRIES: u32 = 64;
+
+/// See the module.
+pub(super) struct Shared {
+    pub(super) credentials: ArcSwap<Credentials>,
+    settings: Settings,
+    offload: Offload,
+    live: Arc<LivePorts>,
+    held: Mutex<Held>,
+}
+
+struct Held {
+    registrar: Registrar,
+    /// By RESERVATION-TOKEN: bound, so that nobody else gets the port.
+    reserved: HashMap<u64, UdpSocket>,
+}
+
+impl Shared {
+    pub(super) fn new(settings: &Settings, live: Arc<LivePorts>) -> Result<Self, RelayError> {
+        let registrar = Registrar::new(&RegistrarConfig {
+            min_port: settings.min_port,
+            max_port: settings.max_port,
+            per_user: settings.per_user,
+            seed: rand::random(),
+        });
+        Ok(Self {
+            credentials: ArcSwap::from_pointee(credentials::of(settings)),
+            settings: settings.clone(),
+            offload: Offload::probe().map_err(RelayError::System)?,
+            live,
+            held: Mutex::new(Held { registrar, reserved: HashMap::new() }),
+        })
+    }
+
+    pub(super) fn reload(&self, settings: &Settings) {
+        self.credentials.store(Arc::new(credentials::of(settings)));
+        self.held().registrar.handle_limit(settings.per_user);
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        // The tables are sound at every await-free step; a panicked worker does not spoil them.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leases a port and binds it for `worker`.
+    pub(super) fn bind_relay(
+        &self,
+        worker: u8,
+        user: &QuotaKey,
+        family: Family,
+        wish: PortWish,
+    ) -> Result<(UdpSocket, BoundRelay), Unavailable> {
+        let mut held = self.held();
+        for _ in 0..BIND_TRIES {
+            let grant = held.registrar.handle_wish(Instant::now(), user, family, wish)?;
+            match self.bind_grant(&mut held, &grant) {
+                Ok((socket, bound)) => {
+                    self.live.set(bound.relayed, worker);
+                    return Ok((socket, bound));
+                }
+                Err(error) => {
+                    held.registrar.handle_release(&grant.lease);
+                    if let Some(reserved) = &grant.reserved {
+                        held.registrar.handle_unreserve(reserved);
+                    }
+                    // The port belongs to another program: the next one is as good.
+                    if error.kind() != io::ErrorKind::AddrInUse {
+                        tracing::warn!(%error, "no relayed socket");
+                        return Err(Unavailable::Capacity);
+                    }
+                }
+            }
+        }
+        Err(Unavailable::Capacity)
+    }
+
+    fn bind_grant(&self, held: &mut Held, grant: &Grant) -> io::Result<(UdpSocket, BoundRelay)> {
+        let family = grant.lease.family;
+        let address = self.settings.relay_address(family).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let bind = |port| UdpSocket::bind_small(SocketAddr::new(address.bind, port), &self.offload);
+        let reserved = grant.used_token.and_then(|token| held.reserved.remove(&token));
+        let socket = reserved.map_or_else(|| bind(grant.lease.port), Ok)?;
+        if let Some(reserved) = &grant.reserved {
+            let second = bind(reserved.lease.port)?;
+            held.reserved.insert(reserved.token, second);
+        }
+        let bound = BoundRelay {
+            relayed: SocketAddr::new(address.public, grant.lease.port),
+            local: socket.local_addr(),
+            lease: grant.lease.clone(),
+            token: grant.reserved.as_ref().map(|reserved| reserved.token),
+        };
+        Ok((socket, bound))
+    }
+
+    /// Gives a port back; its socket is closed already.
+    pub(super) fn release(&self, lease: &Lease) {
+        if let Some(address) = self.settings.relay_address(lease.family) {
+            self.live.clear(SocketAddr::new(address.public, lease.port));
+        }
+        self.held().registrar.handle_release(lease);
+    }
+
+    /// Ends reservations that are due; says when the next one is.
+    pub(super) fn expire_reservations(&self, now: Instant) -> Option<Instant> {
+        let mut held = self.held();
+        while let Some(token) = held.registrar.handle_timeout(now) {
+            held.reserved.remove(&token);
+        }
+        held.registrar.poll_timeout()
+    }
+
+    /// Ports in use or reserved.
+    pub(super) fn ports_used(&self) -> u32 {
+        self.held().registrar.ports_used()
+    }
+}

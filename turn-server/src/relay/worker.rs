@@ -1,0 +1,293 @@
+//! One relay thread: polls, and serves what is ready in a fixed order, a bounded amount of each in a turn.
+//!
+//! The order: orders from the process, packets handed over, datagrams from clients, datagrams from peers, streams of
+//! clients, time, and last everything that is to be sent. What was not finished keeps the next poll from sleeping.
+
+mod carry;
+mod connection;
+mod connections;
+mod effects;
+mod outbox;
+mod relays;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use mio::{Events, Interest, Token};
+use service::udp::{RecvBatch, SendQueue};
+use turn::{Context, FiveTuple, Server, Transport};
+
+use super::command::{Command, RelayStats};
+use super::listen::{Listener, WorkerSockets};
+use super::shared::Shared;
+use crate::handover::{Handover, LaneEnd};
+use connections::Connections;
+use relays::Relays;
+
+/// The lane's token. The others carry a kind in their top bits and an index below.
+pub(super) const WAKER: Token = Token(usize::MAX);
+const KIND: usize = 60;
+const UDP: usize = 0;
+const TCP: usize = 1;
+const CONNECTION: usize = 2;
+const RELAY: usize = 3;
+
+/// Shares of a turn: enough to amortise a poll, few enough that nobody waits long for the others.
+const LANE_BUDGET: usize = 1024;
+const CLIENT_BATCHES: usize = 8;
+/// Payload that may wait before it is sent in the middle of a turn: it must stay in the processor's cache.
+const QUEUE_LIMIT: usize = 256 << 10;
+
+/// Names a socket in the send queue.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Socket {
+    Client(usize),
+    Relay(u32),
+}
+
+/// Somebody in this process with a lane.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Neighbour {
+    Relay(usize),
+    Media(usize),
+}
+
+/// A client socket, and whether it may still hold something.
+struct Client {
+    listener: Listener,
+    udp_ready: bool,
+    tcp_ready: bool,
+}
+
+/// See the module.
+pub(super) struct Worker {
+    index: u8,
+    server: Server,
+    shared: Arc<Shared>,
+    handover: Handover,
+    poll: mio::Poll,
+    lane_end: LaneEnd,
+    inbox: Receiver<Command>,
+    clients: Vec<Client>,
+    connections: Connections,
+    relays: Relays,
+    queue: SendQueue<Socket>,
+    /// Neighbours that got packets in this turn and sleep perhaps.
+    to_wake: Vec<Neighbour>,
+    /// When a reservation may end.
+    reservations_at: Option<Instant>,
+    /// When a listener that ran out of descriptors is tried again.
+    accept_at: Option<Instant>,
+    stats: RelayStats,
+}
+
+impl Worker {
+    pub(super) fn new(
+        index: u8,
+        server: Server,
+        sockets: WorkerSockets,
+        inbox: Receiver<Command>,
+        shared: Arc<Shared>,
+        handover: Handover,
+    ) -> Self {
+        let clients = sockets.listeners.into_iter();
+        Self {
+            index,
+            server,
+            shared,
+            handover,
+            poll: sockets.poll,
+            lane_end: sockets.lane_end,
+            inbox,
+            clients: clients.map(|listener| Client { listener, udp_ready: true, tcp_ready: true }).collect(),
+            connections: Connections::default(),
+            relays: Relays::default(),
+            queue: SendQueue::default(),
+            to_wake: Vec::new(),
+            reservations_at: None,
+            accept_at: None,
+            stats: RelayStats::default(),
+        }
+    }
+
+    /// Serves until it is told to stop.
+    pub(super) fn run(mut self) {
+        if let Err(error) = self.register() {
+            tracing::error!(%error, worker = self.index, "relay worker cannot poll its sockets");
+            return;
+        }
+        let mut events = Events::with_capacity(1024);
+        let mut batch = RecvBatch::default();
+        let mut scratch = vec![0; connection::SCRATCH];
+        loop {
+            let wait = self.wait();
+            if let Err(error) = self.poll.poll(&mut events, wait)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, worker = self.index, "relay worker cannot poll");
+                return;
+            }
+            let now = Instant::now();
+            events.iter().for_each(|event| self.mark(event));
+            if !self.obey(now) {
+                return;
+            }
+            self.take_handed_over(now);
+            self.read_clients(now, &mut batch);
+            self.read_peers(now, &mut batch);
+            self.accept(now);
+            self.read_streams(now, &mut scratch);
+            self.keep_time(now);
+            self.send();
+        }
+    }
+
+    fn register(&mut self) -> io::Result<()> {
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            let registry = self.poll.registry();
+            registry.register(&mut client.listener.udp, token(UDP, index), Interest::READABLE)?;
+            registry.register(&mut client.listener.tcp, token(TCP, index), Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
+    /// How long to sleep: not at all while something is unfinished.
+    fn wait(&self) -> Option<std::time::Duration> {
+        let clients_ready = self.clients.iter().any(|client| client.udp_ready);
+        let accept_ready = self.accept_at.is_none() && self.clients.iter().any(|client| client.tcp_ready);
+        let unfinished = clients_ready || accept_ready || self.relays.any_ready() || self.connections.any_ready();
+        if unfinished || !self.lane_end.is_empty() {
+            return Some(std::time::Duration::ZERO);
+        }
+        let times =
+            [self.server.poll_timeout(), self.connections.next_deadline(), self.reservations_at, self.accept_at];
+        let next = times.into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn mark(&mut self, event: &mio::event::Event) {
+        let index = event.token().0 & ((1 << KIND) - 1);
+        match event.token().0 >> KIND {
+            _ if event.token() == WAKER => {}
+            UDP => self.clients[index].udp_ready = true,
+            TCP => self.clients[index].tcp_ready = true,
+            CONNECTION => self.connections.mark(index, event),
+            _ => self.relays.mark(index),
+        }
+    }
+
+    /// Does what the process wants; `false`: stop.
+    fn obey(&mut self, now: Instant) -> bool {
+        while let Ok(command) = self.inbox.try_recv() {
+            // Who does not wait for the answer any more does not need it.
+            match command {
+                Command::Stats(reply) => drop(reply.try_send(self.report())),
+                Command::Snapshots(reply) => drop(reply.try_send(self.server.snapshots(now))),
+                Command::End(id, reply) => drop(reply.try_send(self.server.handle_end(id))),
+                Command::Policy(policy, reply) => {
+                    self.server.handle_policy(Context { now, open: &self.handover }, policy);
+                    drop(reply.try_send(()));
+                }
+                Command::Stop => {
+                    self.send();
+                    return false;
+                }
+            }
+            self.execute(now);
+        }
+        true
+    }
+
+    fn report(&self) -> RelayStats {
+        RelayStats {
+            core: self.server.stats(),
+            connections: self.connections.len() as u64,
+            ports_used: self.shared.ports_used().into(),
+            ..self.stats.clone()
+        }
+    }
+
+    fn read_clients(&mut self, now: Instant, batch: &mut RecvBatch) {
+        for index in 0..self.clients.len() {
+            for _ in 0..CLIENT_BATCHES {
+                let client = &mut self.clients[index];
+                if !client.udp_ready {
+                    break;
+                }
+                let filled = client.listener.udp.recv(batch).unwrap_or(0);
+                client.udp_ready = filled == RecvBatch::SIZE;
+                let bound = client.listener.address;
+                for datagram in batch.datagrams() {
+                    let ip = datagram.local.unwrap_or(bound.ip());
+                    let server = SocketAddr::new(ip, bound.port());
+                    let tuple = FiveTuple { transport: Transport::Udp, client: datagram.from, server };
+                    self.serve_client(now, tuple, datagram.bytes);
+                }
+            }
+        }
+    }
+
+    fn read_peers(&mut self, now: Instant, batch: &mut RecvBatch) {
+        for _ in 0..self.relays.count_ready() {
+            let Some(slot) = self.relays.next_ready() else { break };
+            let Some(relay) = self.relays.get(slot) else { continue };
+            let filled = relay.socket.recv(batch).unwrap_or(0);
+            if filled == RecvBatch::SIZE {
+                self.relays.mark(slot as usize);
+            }
+            for datagram in batch.datagrams() {
+                self.stats.received_from_peers += 1;
+                self.carry_to_client(now, slot, datagram.from, datagram.bytes, turn::Way::Network);
+            }
+        }
+    }
+
+    fn keep_time(&mut self, now: Instant) {
+        if self.server.poll_timeout().is_some_and(|at| at <= now) {
+            self.server.handle_timeout(now);
+            self.execute(now);
+        }
+        if self.reservations_at.is_some_and(|at| at <= now) {
+            self.reservations_at = self.shared.expire_reservations(now);
+        }
+        self.end_silent_connections(now);
+    }
+
+    /// Sends what waits, and wakes who got packets.
+    fn send(&mut self) {
+        self.flush();
+        self.write_streams();
+        for neighbour in self.to_wake.drain(..) {
+            match neighbour {
+                Neighbour::Relay(index) => self.handover.relay[index].wake(),
+                Neighbour::Media(index) => self.handover.media[index].1.wake(),
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let (clients, relays) = (&self.clients, &self.relays);
+        let sent = self.queue.flush(|socket, transmit| match socket {
+            Socket::Client(index) => clients[index].listener.udp.try_send(transmit),
+            Socket::Relay(slot) => relays.get(slot).map_or(Ok(()), |relay| relay.socket.try_send(transmit)),
+        });
+        self.stats.send_dropped += sent.dropped;
+    }
+
+    /// Keeps the queue small enough for the cache.
+    fn flush_if_full(&mut self) {
+        if self.queue.len_bytes() > QUEUE_LIMIT {
+            self.flush();
+        }
+    }
+}
+
+fn token(kind: usize, index: usize) -> Token {
+    Token(kind << KIND | index)
+}

@@ -1,0 +1,309 @@
+//! The TCP connections of a worker: accepted within limits, read in turns, closed when silent without an allocation.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mio::Interest;
+use mio::event::Event;
+use mio::net::TcpStream;
+use turn::{FiveTuple, Transport};
+
+use super::connection::{Connection, ReadOutcome};
+use super::{CONNECTION, Worker, token};
+
+/// Connections of one worker.
+const MAX: usize = 16_384;
+/// Connections of one address without an allocation; IPv6 by /64, as one host has so many.
+const MAX_IDLE_PER_SOURCE: u32 = 256;
+/// Connections to accept in a turn, and reads of one connection in a turn.
+const ACCEPT_BUDGET: usize = 64;
+const READ_BUDGET: usize = 4;
+/// Silence of a connection without an allocation.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How long to wait for descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Connections {
+    slots: Vec<Option<Connection>>,
+    free: Vec<usize>,
+    by_tuple: HashMap<FiveTuple, usize>,
+    /// Connections without an allocation, by source.
+    idle: HashMap<IpAddr, u32>,
+    /// When to look at a connection again; all wait equally long, so this is in order.
+    deadlines: VecDeque<(Instant, FiveTuple)>,
+    readable: VecDeque<usize>,
+    dirty: Vec<usize>,
+}
+
+fn source(address: SocketAddr) -> IpAddr {
+    match address.ip() {
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+        ip => ip,
+    }
+}
+
+impl Connections {
+    pub(super) fn len(&self) -> usize {
+        self.by_tuple.len()
+    }
+
+    pub(super) fn of(&self, tuple: FiveTuple) -> Option<usize> {
+        self.by_tuple.get(&tuple).copied()
+    }
+
+    fn get_mut(&mut self, slot: usize) -> Option<&mut Connection> {
+        self.slots.get_mut(slot)?.as_mut()
+    }
+
+    pub(super) fn any_ready(&self) -> bool {
+        !self.readable.is_empty()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.front().map(|(at, _)| *at)
+    }
+
+    /// The stream may be read or written again.
+    pub(super) fn mark(&mut self, slot: usize, event: &Event) {
+        if event.is_readable() || event.is_error() || event.is_read_closed() {
+            self.mark_readable(slot);
+        }
+        if event.is_writable() {
+            self.mark_dirty(slot);
+        }
+    }
+
+    fn mark_readable(&mut self, slot: usize) {
+        if let Some(Some(connection)) = self.slots.get_mut(slot)
+            && !connection.readable
+        {
+            connection.readable = true;
+            self.readable.push_back(slot);
+        }
+    }
+
+    fn mark_dirty(&mut self, slot: usize) {
+        if let Some(Some(connection)) = self.slots.get_mut(slot)
+            && !connection.dirty
+            && !connection.outbox.is_empty()
+        {
+            connection.dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Queues a frame of media; gives how many had to be dropped.
+    pub(super) fn push_media(&mut self, slot: usize, parts: &[&[u8]]) -> u64 {
+        let dropped = self.get_mut(slot).map_or(0, |connection| connection.outbox.push(parts, true));
+        self.mark_dirty(slot);
+        dropped
+    }
+
+    /// Queues an answer.
+    pub(super) fn push_control(&mut self, slot: usize, bytes: &[u8]) {
+        if let Some(connection) = self.get_mut(slot) {
+            connection.outbox.push(&[bytes], false);
+        }
+        self.mark_dirty(slot);
+    }
+
+    /// The client got an allocation, or lost it.
+    pub(super) fn set_allocated(&mut self, tuple: FiveTuple, allocated: bool, now: Instant) {
+        let Some(slot) = self.of(tuple) else { return };
+        let Some(connection) = self.get_mut(slot).filter(|connection| connection.allocated != allocated) else {
+            return;
+        };
+        connection.allocated = allocated;
+        connection.last_heard = now;
+        let watch = !allocated && !connection.watched;
+        connection.watched |= watch;
+        self.count_idle(tuple, if allocated { -1 } else { 1 });
+        if watch {
+            self.deadlines.push_back((now + SILENCE, tuple));
+        }
+    }
+
+    fn count_idle(&mut self, tuple: FiveTuple, change: i32) {
+        let source = source(tuple.client);
+        let count = self.idle.entry(source).or_default();
+        *count = count.saturating_add_signed(change);
+        if *count == 0 {
+            self.idle.remove(&source);
+        }
+    }
+
+    fn has_room(&self, client: SocketAddr) -> bool {
+        let idle = self.idle.get(&source(client)).copied().unwrap_or(0);
+        self.len() < MAX && idle < MAX_IDLE_PER_SOURCE
+    }
+
+    fn free_slot(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        })
+    }
+
+    fn insert(&mut self, slot: usize, connection: Connection, now: Instant) {
+        let tuple = connection.tuple;
+        self.slots[slot] = Some(connection);
+        self.by_tuple.insert(tuple, slot);
+        self.count_idle(tuple, 1);
+        self.deadlines.push_back((now + SILENCE, tuple));
+        self.readable.push_back(slot);
+    }
+
+    fn remove(&mut self, slot: usize) -> Option<Connection> {
+        let connection = self.slots.get_mut(slot)?.take()?;
+        self.by_tuple.remove(&connection.tuple);
+        self.free.push(slot);
+        if !connection.allocated {
+            self.count_idle(connection.tuple, -1);
+        }
+        Some(connection)
+    }
+}
+
+impl Worker {
+    pub(super) fn accept(&mut self, now: Instant) {
+        if self.accept_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.accept_at = None;
+        for index in 0..self.clients.len() {
+            for _ in 0..ACCEPT_BUDGET {
+                if !self.clients[index].tcp_ready {
+                    break;
+                }
+                match self.clients[index].listener.tcp.accept() {
+                    Ok((stream, client)) => self.welcome(now, stream, client),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.clients[index].tcp_ready = false,
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(error) => {
+                        // No descriptors, most likely: the listener stays readable and is tried again.
+                        tracing::warn!(%error, "cannot accept a connection");
+                        self.accept_at = Some(now + ACCEPT_PAUSE);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, now: Instant, mut stream: TcpStream, client: SocketAddr) {
+        let server = stream.local_addr().ok().filter(|_| self.connections.has_room(client));
+        let Some(server) = server else {
+            self.stats.connections_refused += 1;
+            return;
+        };
+        // Small frames must not wait for more of them.
+        let _ = stream.set_nodelay(true);
+        let slot = self.connections.free_slot();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if self.poll.registry().register(&mut stream, token(CONNECTION, slot), interest).is_err() {
+            self.connections.free.push(slot);
+            return;
+        }
+        let tuple = FiveTuple { transport: Transport::Tcp, client, server };
+        self.connections.insert(slot, Connection::new(stream, tuple, now), now);
+    }
+
+    pub(super) fn read_streams(&mut self, now: Instant, scratch: &mut [u8]) {
+        for _ in 0..self.connections.readable.len() {
+            let Some(slot) = self.connections.readable.pop_front() else { break };
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.readable = false;
+                self.read_stream(now, slot, scratch);
+            }
+        }
+    }
+
+    fn read_stream(&mut self, now: Instant, slot: usize, scratch: &mut [u8]) {
+        for _ in 0..READ_BUDGET {
+            let Some(connection) = self.connections.get_mut(slot) else { return };
+            let filled = match connection.read(scratch) {
+                ReadOutcome::Filled(length) => length,
+                ReadOutcome::Nothing => return,
+                ReadOutcome::Closed => return self.close(now, slot),
+            };
+            if !self.take_frames(now, slot, &scratch[..filled]) {
+                self.stats.connections_refused += 1;
+                return self.close(now, slot);
+            }
+        }
+        // More may wait, and others too.
+        self.connections.mark_readable(slot);
+    }
+
+    /// Serves all whole frames; `false`: this is no client of ours.
+    fn take_frames(&mut self, now: Instant, slot: usize, bytes: &[u8]) -> bool {
+        let mut at = 0;
+        loop {
+            let Some(connection) = self.connections.get_mut(slot) else { return true };
+            match connection.first_frame(&bytes[at..]) {
+                Ok(Some(frame)) => {
+                    connection.last_heard = now;
+                    let tuple = connection.tuple;
+                    self.serve_client(now, tuple, &bytes[at..at + frame.len]);
+                    at += frame.consumed;
+                }
+                Ok(None) => {
+                    connection.keep(&bytes[at..]);
+                    return !connection.outbox.is_stuck();
+                }
+                Err(error) => {
+                    tracing::debug!(client = %connection.tuple.client, %error, "connection closed");
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, now: Instant, slot: usize) {
+        if let Some(connection) = self.connections.remove(slot) {
+            self.server.handle_disconnected(connection.tuple);
+            self.execute(now);
+        }
+    }
+
+    pub(super) fn write_streams(&mut self) {
+        let dirty = std::mem::take(&mut self.connections.dirty);
+        for slot in &dirty {
+            if let Some(connection) = self.connections.get_mut(*slot) {
+                connection.dirty = false;
+                // A broken stream shows itself at the next read.
+                if connection.write().is_err() {
+                    self.connections.mark_readable(*slot);
+                }
+            }
+        }
+        self.connections.dirty = dirty;
+        self.connections.dirty.clear();
+    }
+
+    /// Closes connections that neither speak nor have an allocation: open sockets are what a flood is after.
+    pub(super) fn end_silent_connections(&mut self, now: Instant) {
+        while let Some((at, tuple)) = self.connections.deadlines.front().copied()
+            && at <= now
+        {
+            self.connections.deadlines.pop_front();
+            let Some(slot) = self.connections.of(tuple) else { continue };
+            let Some(connection) = self.connections.get_mut(slot) else { continue };
+            connection.watched = !connection.allocated;
+            if connection.allocated {
+                continue;
+            }
+            let silent = connection.last_heard + SILENCE;
+            if silent <= now {
+                self.stats.connections_refused += 1;
+                self.close(now, slot);
+            } else {
+                self.connections.deadlines.push_back((silent, tuple));
+            }
+        }
+    }
+}

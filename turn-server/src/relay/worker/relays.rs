@@ -1,0 +1,93 @@
+//! The relayed sockets of a worker: by the core's slot, by port, and which may hold something.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use service::udp::UdpSocket;
+use turn::AllocationId;
+
+/// How the client of an allocation is reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// Through a client socket; `from_any`: it is bound to no address in particular, so each packet names its source.
+    Udp { socket: usize, from_any: bool },
+    /// Through a connection.
+    Tcp { connection: usize },
+}
+
+/// The relayed socket of an allocation.
+pub(super) struct RelaySocket {
+    pub(super) id: AllocationId,
+    pub(super) socket: UdpSocket,
+    pub(super) reached: Reached,
+    port: (bool, u16),
+    ready: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Relays {
+    slots: Vec<Option<RelaySocket>>,
+    by_port: HashMap<(bool, u16), u32>,
+    ready: VecDeque<u32>,
+}
+
+/// Relayed ports are unique in a family, whatever name of ours comes before them.
+fn port_key(address: SocketAddr) -> (bool, u16) {
+    (address.is_ipv4(), address.port())
+}
+
+impl Relays {
+    pub(super) fn insert(&mut self, id: AllocationId, socket: UdpSocket, reached: Reached) {
+        let slot = id.slot();
+        let port = port_key(socket.local_addr());
+        if self.slots.len() <= slot as usize {
+            self.slots.resize_with(slot as usize + 1, || None);
+        }
+        self.by_port.insert(port, slot);
+        self.slots[slot as usize] = Some(RelaySocket { id, socket, reached, port, ready: false });
+        // Something may have come between bind and registration.
+        self.mark(slot as usize);
+    }
+
+    pub(super) fn remove(&mut self, id: AllocationId) -> Option<RelaySocket> {
+        let place = self.slots.get_mut(id.slot() as usize)?;
+        let relay = place.take_if(|relay| relay.id == id)?;
+        self.by_port.remove(&relay.port);
+        Some(relay)
+    }
+
+    pub(super) fn get(&self, slot: u32) -> Option<&RelaySocket> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    pub(super) fn slot_of(&self, address: SocketAddr) -> Option<u32> {
+        self.by_port.get(&port_key(address)).copied()
+    }
+
+    /// The socket may hold something.
+    pub(super) fn mark(&mut self, slot: usize) {
+        if let Some(Some(relay)) = self.slots.get_mut(slot)
+            && !relay.ready
+        {
+            relay.ready = true;
+            self.ready.push_back(slot as u32);
+        }
+    }
+
+    pub(super) fn any_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(super) fn count_ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Takes the next one that may hold something; mark it again if it was not emptied.
+    pub(super) fn next_ready(&mut self) -> Option<u32> {
+        let slot = self.ready.pop_front()?;
+        if let Some(Some(relay)) = self.slots.get_mut(slot as usize) {
+            relay.ready = false;
+        }
+        Some(slot)
+    }
+}

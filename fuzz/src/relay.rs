@@ -57,6 +57,7 @@ impl Rig {
             nonces: Nonces::new(&[3; 32], now, Duration::from_secs(1800)),
             policy: Arc::new(policy),
             families: vec![Family::V4, Family::V6],
+            rfc5766_channels: true,
             seed: [4; 32],
         };
         let ports = RegistrarConfig { min_port: 50_000, max_port: 50_019, per_user: 3, seed: [5; 32] };
@@ -96,7 +97,7 @@ impl Rig {
                     let keys = self.credentials.candidates(&username, 1_700_000_000, client);
                     self.server.handle_key(context, request, &keys);
                 }
-                Output::BindRelay { request, user, family, wish } => {
+                Output::BindRelay { request, user, family, wish, .. } => {
                     let granted = self.registrar.handle_wish(self.now, &user, family, wish);
                     let bound = granted.map(|grant| {
                         let address = SocketAddr::new(own_ip(family), grant.lease.port);
@@ -110,7 +111,7 @@ impl Rig {
                         _ => {}
                     }
                 }
-                Output::CloseRelay { allocation, local, lease } => {
+                Output::CloseRelay { allocation, local, lease, .. } => {
                     assert_eq!(self.sockets.remove(&allocation), Some(local), "what closes was open");
                     self.registrar.handle_release(&lease);
                 }

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod log;
+pub mod open_files;
 pub mod shutdown;
 pub mod storage;
 pub mod udp;

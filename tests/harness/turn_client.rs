@@ -140,6 +140,7 @@ impl TurnClient {
     /// An Allocate request, with the challenge before it: the relayed address, or the error code.
     pub fn allocate(&mut self) -> Result<SocketAddr, u16> {
         let transport = RequestedTransport::new(RequestedTransport::UDP);
+        self.nonce.clear();
         let challenge = self.request(TransactionId::generate(), ALLOCATE, &[&transport]);
         let message = Message::from_bytes(&challenge).expect("a STUN message");
         self.realm = message.attribute::<Realm>().expect("a realm").realm().into();

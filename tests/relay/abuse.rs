@@ -185,7 +185,7 @@ fn garbage_on_every_port_harms_nobody() {
     let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let mut noise: Vec<Vec<u8>> = GARBAGE.iter().map(|bytes| bytes.to_vec()).collect();
     noise.push(Vec::new());
-    for size in [1, 3, 4, 19, 20, 21, 1500, 60_000] {
+    for size in [1usize, 3, 4, 19, 20, 21, 1500, 60_000] {
         noise.push((0..size).map(|_| rand::random()).collect());
         // Random attributes behind a sound header.
         let mut message = vec![0, 3, 0, 0, 0x21, 0x12, 0xA4, 0x42];

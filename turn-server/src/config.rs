@@ -120,6 +120,8 @@ pub struct RelayConfig {
     pub deny_peers: Vec<String>,
     /// Allocations at once for one user id (REST names: the id part).
     pub allocations_per_user: u32,
+    /// Accept channel numbers up to 0x7FFE, as clients older than RFC 8656 choose them (coturn's tools up to 4.6 do).
+    pub rfc5766_channels: bool,
     /// URLs handed to clients; empty: derived from `listen` and the address that the client reached us at.
     pub advertise_urls: Vec<String>,
 }
@@ -142,6 +144,7 @@ impl Default for RelayConfig {
             allow_peers: Vec::new(),
             deny_peers: Vec::new(),
             allocations_per_user: 24,
+            rfc5766_channels: true,
             advertise_urls: Vec::new(),
         }
     }

@@ -71,6 +71,10 @@ impl Bound {
     /// A thread or a system object cannot be made.
     pub fn start(self, handover: Handover) -> Result<Relay, RelayError> {
         let Self { settings, sockets, addresses } = self;
+        match service::open_files::raise_limit() {
+            Ok(limit) => tracing::debug!(limit, "open files"),
+            Err(error) => tracing::warn!(%error, "the limit on open files stays as it is"),
+        }
         let own = handover.own.0.iter().copied().chain(settings.own_addresses()).chain(
             // Clients can name the address that they reach us at, whichever way it is known to us.
             addresses.iter().map(SocketAddr::ip),
@@ -86,6 +90,7 @@ impl Bound {
                 nonces: nonces.clone(),
                 policy: Arc::clone(&policy),
                 families: settings.families(),
+                rfc5766_channels: settings.rfc5766_channels,
                 seed: rand::random(),
             });
             let (commands, inbox) = crossbeam_channel::bounded(64);

@@ -2,14 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// RFC 8656 section 12: a binding lasts 600 s unless refreshed.
 pub(crate) const LIFE: Duration = Duration::from_secs(600);
 /// Channels at once; more is 508.
 pub(crate) const MAX: usize = 256;
-/// RFC 8656 section 12: numbers of ChannelData. RFC 5766 went up to 0x7FFE.
-pub(crate) const NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x4FFF;
+/// RFC 8656 section 12: numbers of channels.
+const NUMBERS: RangeInclusive<u16> = 0x4000..=0x4FFF;
+/// RFC 5766 section 11: clients of that time (coturn's up to 4.6 among them) choose among more.
+const RFC5766_NUMBERS: RangeInclusive<u16> = 0x4000..=0x7FFE;
+
+/// The numbers that may be bound.
+pub(crate) fn numbers(rfc5766: bool) -> RangeInclusive<u16> {
+    if rfc5766 { RFC5766_NUMBERS } else { NUMBERS }
+}
 
 /// A bound channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -52,8 +52,8 @@ pub fn first_frame(stream: &[u8], limit: usize) -> Result<Option<Frame>, Framing
             }
             (STUN_HEADER + body, STUN_HEADER + body)
         }
-        // RFC 8656 section 12: 0x4000 to 0x4FFF. Over a stream, padded to a multiple of 4.
-        0x40..=0x4F => {
+        // Channel numbers of RFC 8656 section 12 and of RFC 5766. Over a stream, padded to a multiple of 4.
+        0x40..=0x7F => {
             let Some(body) = length(stream) else { return Ok(None) };
             (CHANNEL_HEADER + body, CHANNEL_HEADER + body.next_multiple_of(4))
         }
@@ -104,11 +104,11 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_seen_at_once() {
-        for bytes in [&b"\x16\x03\x01"[..], b"SSH-2.0", b"\x80\x60", b"\x50\0\0\0", b"\x04"] {
+        for bytes in [&b"\x16\x03\x01"[..], b"\x80\x60", b"\x04"] {
             assert_eq!(first_frame(bytes, 1000), Err(FramingError::NotOurs), "{bytes:?}");
         }
         // These begin like ChannelData, of a length that nobody may send before it has an allocation.
-        for bytes in [&b"GET / HTTP/1.1"[..], b"HEAD / HTTP/1.1", b"OPTIONS sip:", b"INVITE sip:"] {
+        for bytes in [&b"GET / HTTP/1.1"[..], b"POST / HTTP/1.1", b"SSH-2.0-x", b"OPTIONS sip:", b"INVITE sip:"] {
             assert!(matches!(first_frame(bytes, 8192), Err(FramingError::TooLong { .. })), "{bytes:?}");
         }
         assert_eq!(first_frame(&[0, 1, 0, 0, 0x21, 0x13], 1000), Err(FramingError::NotOurs));

@@ -25,6 +25,8 @@ mod reply;
 mod route;
 mod server;
 mod stats;
+#[cfg(test)]
+mod vectors;
 mod wire;
 
 pub use address::{Family, FiveTuple, PeerAddress, Transport};

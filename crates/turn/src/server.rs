@@ -48,6 +48,8 @@ pub struct ServerConfig {
     pub policy: Arc<Policy>,
     /// Families that relayed addresses can have.
     pub families: Vec<Family>,
+    /// Accept channel numbers above 0x4FFF, as RFC 5766 had them.
+    pub rfc5766_channels: bool,
     /// Seed of transaction ids.
     pub seed: [u8; 32],
 }
@@ -150,6 +152,7 @@ pub struct Server {
     nonces: Nonces,
     policy: Arc<Policy>,
     families: Vec<Family>,
+    rfc5766_channels: bool,
     table: Table,
     pending: Pending,
     outputs: VecDeque<Output>,
@@ -165,6 +168,7 @@ impl Server {
             nonces: config.nonces,
             policy: config.policy,
             families: config.families,
+            rfc5766_channels: config.rfc5766_channels,
             table: Table::default(),
             pending: Pending::default(),
             outputs: VecDeque::new(),

@@ -27,7 +27,8 @@ pub(crate) enum Content {
 pub(crate) fn classify(bytes: &[u8]) -> Option<Content> {
     match bytes.first()? {
         0..=3 => classify_stun(bytes),
-        0x40..=0x4F => {
+        // Up to 0x4F by RFC 8656; the rest is what RFC 5766 allowed, and is bound only where that is wanted.
+        0x40..=0x7F => {
             let number = u16_at(bytes, 0)?;
             let len = usize::from(u16_at(bytes, 2)?);
             let payload = CHANNEL_HEADER..CHANNEL_HEADER + len;
@@ -258,7 +259,7 @@ mod tests {
     fn channel_data_may_be_empty_and_must_not_claim_too_much() {
         assert_eq!(classify(&[0x40, 1, 0, 0]), Some(Content::Channel { number: 0x4001, payload: 4..4 }));
         assert_eq!(classify(&[0x40, 1, 0, 1, 9, 0, 0]), Some(Content::Channel { number: 0x4001, payload: 4..5 }));
-        for bytes in [&[0x40, 1, 0, 1][..], &[0x40, 1, 0], &[0x50, 0, 0, 0], &[0x80, 0, 0, 0], &[]] {
+        for bytes in [&[0x40, 1, 0, 1][..], &[0x40, 1, 0], &[0x80, 0, 0, 0], &[]] {
             assert_eq!(classify(bytes), None);
         }
     }

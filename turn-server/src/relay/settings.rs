@@ -52,6 +52,7 @@ pub(super) struct Settings {
     pub(super) users: Vec<RelayUser>,
     pub(super) secrets: Vec<String>,
     pub(super) per_user: u32,
+    pub(super) rfc5766_channels: bool,
     allow_peers: Vec<String>,
     deny_peers: Vec<String>,
 }
@@ -80,6 +81,7 @@ impl Settings {
             users: config.users.clone(),
             secrets: config.secrets.clone(),
             per_user: config.allocations_per_user,
+            rfc5766_channels: config.rfc5766_channels,
             allow_peers: config.allow_peers.clone(),
             deny_peers: config.deny_peers.clone(),
         })

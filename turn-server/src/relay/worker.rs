@@ -189,7 +189,7 @@ impl Worker {
                 Command::End(id, reply) => drop(reply.try_send(self.server.handle_end(id))),
                 Command::Policy(policy, reply) => {
                     self.server.handle_policy(Context { now, open: &self.handover }, policy);
-                    drop(reply.try_send(()));
+                    let _ = reply.try_send(());
                 }
                 Command::Stop => {
                     self.send();

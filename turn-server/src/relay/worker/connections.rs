@@ -22,6 +22,8 @@ const ACCEPT_BUDGET: usize = 64;
 const READ_BUDGET: usize = 4;
 /// Silence of a connection without an allocation.
 const SILENCE: Duration = Duration::from_secs(30);
+/// Unsent bytes that the kernel may hold for a connection before it says that it is full.
+const KERNEL_QUEUE: u32 = 128 << 10;
 /// How long to wait for descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -202,6 +204,8 @@ impl Worker {
         };
         // Small frames must not wait for more of them.
         let _ = stream.set_nodelay(true);
+        // What waits in the kernel cannot be dropped for something newer: keep it short.
+        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(KERNEL_QUEUE);
         let slot = self.connections.free_slot();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if self.poll.registry().register(&mut stream, token(CONNECTION, slot), interest).is_err() {

@@ -57,6 +57,7 @@ impl Rig {
             nonces: Nonces::new(&[3; 32], start, Duration::from_secs(1800)),
             policy: Arc::new(policy(&[])),
             families: vec![Family::V4, Family::V6],
+            rfc5766_channels: false,
             seed: [4; 32],
         };
         let ports = RegistrarConfig { min_port: 50_000, max_port: 50_099, per_user, seed: [5; 32] };

@@ -23,7 +23,7 @@ pub fn start(edit: impl FnOnce(&mut RelayConfig)) -> (Relay, SocketAddr) {
         ..RelayConfig::default()
     };
     edit(&mut config);
-    let bound = relay::bind(&config).unwrap_or_else(|error| panic!("{error}"));
+    let bound = relay::bind(&config).expect("the configuration is good");
     let address = bound.addresses()[0];
     let handover = Handover {
         live: Arc::default(),
@@ -31,6 +31,6 @@ pub fn start(edit: impl FnOnce(&mut RelayConfig)) -> (Relay, SocketAddr) {
         media: Arc::new([]),
         own: Arc::new(OwnAddresses::of_host(bound.external_addresses()).expect("interfaces can be listed")),
     };
-    let relay = bound.start(handover).unwrap_or_else(|error| panic!("{error}"));
+    let relay = bound.start(handover).expect("threads can be made");
     (relay, address)
 }

@@ -94,11 +94,18 @@ impl TurnClient {
 
     /// Whether nothing comes for `time`.
     pub fn is_silent_for(&mut self, time: Duration) -> bool {
-        let Way::Udp(socket) = &self.way else { panic!("for UDP only") };
-        socket.set_read_timeout(Some(time)).expect("not zero");
-        let silent = socket.recv(&mut [0; 2048]).is_err();
-        socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        self.set_patience(time);
+        let silent = self.receive().is_none();
+        self.set_patience(PATIENCE);
         silent
+    }
+
+    fn set_patience(&self, time: Duration) {
+        match &self.way {
+            Way::Udp(socket) => socket.set_read_timeout(Some(time)),
+            Way::Tcp(stream) => stream.set_read_timeout(Some(time)),
+        }
+        .expect("not zero");
     }
 
     fn exchange(&mut self, request: &[u8]) -> Vec<u8> {

@@ -22,7 +22,7 @@ pub struct ClientRun {
 impl ClientRun {
     /// Packets that came back, if it got as far as counting them.
     pub fn received(&self) -> u64 {
-        let last = self.output.lines().filter(|line| line.contains("tot_recv_msgs=")).next_back();
+        let last = self.output.lines().rfind(|line| line.contains("tot_recv_msgs="));
         let number = last.and_then(|line| line.split("tot_recv_msgs=").nth(1)?.split(',').next()?.trim().parse().ok());
         number.unwrap_or(0)
     }

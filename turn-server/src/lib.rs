@@ -6,3 +6,4 @@ pub mod init;
 pub mod plain_http;
 pub mod ready;
 pub mod relay;
+pub mod sfu;

@@ -240,7 +240,10 @@ impl Transport {
         let pt = self.payload_type(mid, codec).ok_or(Error::Codec { mid, codec })?;
         let packets = self.packetisers.entry((mid, frame.rid.map(Arc::from))).or_default().packets(codec, data);
         let rid: Option<Rid> = frame.rid.map(Into::into);
-        let extensions = ExtensionValues { audio_level: frame.level, ..ExtensionValues::default() };
+        // RFC 6464: louder than -50 dBov counts as voice; a level without that bit is not sent.
+        let voice = frame.level.map(|level| level > -50);
+        let extensions =
+            ExtensionValues { audio_level: frame.level, voice_activity: voice, ..ExtensionValues::default() };
         for packet in packets.ok_or(Error::Codec { mid, codec })? {
             let mut api = self.rtc.direct_api();
             let stream = api.stream_tx_by_mid(mid.0, rid).ok_or(Error::NotSending(mid))?;

@@ -191,6 +191,14 @@ impl Worker {
         [self.context.next_due(), self.tick].into_iter().flatten().min()
     }
 
+    /// Closes every room: everybody is told, every transport says goodbye.
+    pub fn close(&mut self, now: Instant) {
+        self.advance(now);
+        let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
+        rooms.into_iter().for_each(|room| self.close_room(room));
+        self.settle();
+    }
+
     /// The next output, if there is one.
     pub fn poll_output(&mut self) -> Option<Output> {
         if self.context.outputs.is_empty() {

@@ -116,7 +116,7 @@ impl Client {
         }
         if self.connected.is_none() {
             self.publishing.iter_mut().for_each(|p| drop(p.make(self.id.0, epoch, now)));
-            self.publishing.iter_mut().for_each(|p| p.want_key_frame(None));
+            self.publishing.iter_mut().for_each(Publishing::restart);
             return;
         }
         for publishing in &mut self.publishing {

@@ -1,7 +1,16 @@
 //! Rooms in virtual time: real participants (rtc-client), the real core, a network that loses, delays and reorders.
 
 mod client;
+mod data;
 mod forwarding;
+mod hostile;
+mod keyframes;
 mod media;
 mod membership;
+mod mute;
+mod recording;
+mod refusals;
+mod simulcast;
+mod skew;
+mod slots;
 mod world;

@@ -107,6 +107,11 @@ impl Publishing {
         self.next
     }
 
+    /// A receiver came that has nothing yet.
+    pub(crate) fn restart(&mut self) {
+        self.keys_due.fill(true);
+    }
+
     pub(crate) fn want_key_frame(&mut self, rid: Option<&str>) {
         self.asked += 1;
         if self.deaf > 0 {

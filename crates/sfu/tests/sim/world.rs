@@ -19,6 +19,8 @@ pub(crate) struct World {
     pub(crate) worker: Worker,
     pub(crate) network: Network,
     pub(crate) clients: Vec<Client>,
+    /// Bytes of the SDP of the last answer to a join.
+    pub(crate) last_answer: usize,
     media: SocketAddr,
     replies: BTreeMap<RequestId, Result<Success, Error>>,
     next: u64,
@@ -51,6 +53,7 @@ impl World {
             worker: Worker::new(config, epoch).expect("a certificate"),
             network: Network::new(seed),
             clients: Vec::new(),
+            last_answer: 0,
             media,
             replies: BTreeMap::new(),
             next: 0,
@@ -105,7 +108,9 @@ impl World {
         let (index, now) = (self.clients.len() - 1, self.now);
         let client = &mut self.clients[index];
         client.tracks = tracks;
-        client.answer(answer.expect("an answer"), now);
+        let answer = answer.expect("an answer");
+        self.last_answer = answer.sdp.len();
+        client.answer(answer, now);
         client.publish(sources, rids, now);
         index
     }

@@ -1,0 +1,73 @@
+//! A recorder: hidden, a transport for each participant, sound repaired too.
+
+use std::time::Duration;
+
+use netsim::Link;
+use sfu::command::{Permissions, Source};
+use sfu::{Command, Event, Success};
+
+use crate::client::browser;
+use crate::world::{CALL, World, everything};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn recorder() -> Permissions {
+    Permissions { publish: Vec::new(), data: false, moderate: false, hidden: true, recorder: true, ..everything() }
+}
+
+#[test]
+fn each_transport_carries_one_participant_whole() {
+    let mut world = World::new(1);
+    let a = world.join(browser(&[]), &CALL, &[]);
+    let b = world.join(browser(&[]), &CALL, &[]);
+    let (id, joined) = world.join_as(recorder(), None);
+    assert!(matches!(joined, Ok(Success::Joined { answer: None, .. })));
+    let ids = [world.clients[a].id, world.clients[b].id];
+    let legs = ids.map(|whom| world.record(id, whom));
+    // Only the recorder's way is bad: its sound is repaired as well, since it offers retransmission for Opus.
+    let bad = Link { loss: 0.05, delay: Duration::from_millis(20), ..Link::default() };
+    for leg in legs {
+        let (address, media) = (world.clients[leg].address, world.media());
+        world.network.set_link(media, address, bad);
+        world.network.set_link(address, media, bad);
+    }
+    world.connect();
+    world.run(SECOND * 10);
+    for (leg, whom) in legs.into_iter().zip(ids) {
+        let client = &world.clients[leg];
+        let (pictures, sounds) = (client.pictures(whom).len(), client.sounds(whom).len());
+        assert!(pictures >= 290 && sounds >= 490, "{pictures} pictures, {sounds} sounds of {whom}");
+        let all: usize = client.receptions.values().map(|r| r.pictures.len() + r.sounds.len()).sum();
+        assert_eq!(all, pictures + sounds, "of nobody else");
+        let reported = |p: &rtc_client::RtpPacket| p.report.is_some_and(|report| report.packets > 0);
+        assert!(client.receptions.values().all(|r| r.packets.iter().any(reported)), "reports come");
+    }
+    let seen = |event: &Event| matches!(event, Event::Peer(peer) if peer.hidden);
+    assert!(!world.clients.iter().any(|client| client.events.iter().any(seen)), "nobody sees it");
+}
+
+#[test]
+fn a_recorder_is_told_when_it_needs_more_lines() {
+    let mut world = World::new(2);
+    let sources = [Source::Mic, Source::Camera, Source::Screen, Source::Screen];
+    let mut config = browser(&[]);
+    for _ in 0..2 {
+        config.publish.push(config.publish[1].clone());
+    }
+    config.video_slots = 6;
+    let a = world.join(config, &sources, &[]);
+    let (id, _) = world.join_as(recorder(), None);
+    let whom = world.clients[a].id;
+    let leg = world.record(id, whom);
+    let need = Event::Need { transport: world.clients[leg].name.into(), audio: 2, video: 3 };
+    assert!(world.clients[leg].events.contains(&need), "{:?}", world.clients[leg].events);
+    world.clients[leg].transport.set_slots(2, 3);
+    let (offer, now) = (world.clients[leg].offer(&[]), world.now);
+    let reply = world.request(|request| Command::Offer { request, participant: id, offer }).expect("answered");
+    let Success::Answered { answer, .. } = reply else { panic!("another reply") };
+    world.clients[leg].answer(answer.expect("an answer"), now);
+    world.connect();
+    world.run(SECOND * 3);
+    let video = world.clients[leg].receptions.values().filter(|r| !r.pictures.is_empty()).count();
+    assert_eq!(video, 3);
+}

@@ -1,1 +1,162 @@
 //! Joins rooms as a silent participant, writes WebM and stores it.
+//!
+//! ```text
+//! link ──► manager ──► recording (a task each) ──► participant (a task each) ──► session (pure) ──► spool
+//!                          └──────────────────────────────────────────────────────────► upload ──► storage
+//! ```
+//! A program that embeds the recorder calls [`start`]; the binary is [`cli`].
+
+pub mod cli;
+pub mod config;
+mod dial;
+mod http;
+mod link;
+mod manager;
+pub mod metrics;
+mod participant;
+mod recording;
+mod room;
+pub mod session;
+pub mod spool;
+pub mod upload;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use service::storage::Store;
+use signalling::id::RecorderId;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+
+use dial::Target;
+use manager::Manager;
+use metrics::Metrics;
+use recording::Context;
+use spool::Spool;
+
+/// Messages that may wait for the link: a status of each recording, some times over.
+const LINK_DEPTH: usize = 4096;
+
+/// Why the recorder does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The spool, or the HTTP listener.
+    #[error("{what}: {why}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system says.
+        why: io::Error,
+    },
+    /// The section `[storage]`.
+    #[error(transparent)]
+    Storage(#[from] service::storage::Error),
+    /// The section `[server]`.
+    #[error("[server] {0}")]
+    Server(String),
+    /// Recordings whose journal cannot be read; they stay in the spool.
+    #[error("{0} recordings in the spool cannot be read; they stay there")]
+    Unreadable(usize),
+}
+
+/// A running recorder.
+pub struct Running {
+    address: SocketAddr,
+    id: RecorderId,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Where `/healthz` is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Who it is.
+    pub fn id(&self) -> &RecorderId {
+        &self.id
+    }
+
+    /// Ends all recordings, stores them, ends.
+    pub fn stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Waits for the end.
+    pub async fn wait(self) {
+        // A panic of the task has been printed by then.
+        let _ = self.task.await;
+    }
+}
+
+fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+    let what = what.into();
+    move |why| Error::Io { what, why }
+}
+
+fn context(config: &Config) -> Result<Context, Error> {
+    let path = &config.recorder.spool;
+    let spool = Spool::open(path).map_err(io_error(format!("spool {}", path.display())))?;
+    let recorder = spool.id(rand::random()).map_err(io_error("recorder id"))?;
+    let target = Target::parse(&config.server).map_err(Error::Server)?;
+    let (store, metrics) = (Store::open(&config.storage)?, Metrics::default());
+    Ok(Context { recorder, spool, store, target, metrics, segments: Arc::default() })
+}
+
+/// Starts the recorder: takes up what a crash left, then works for the server.
+///
+/// # Errors
+/// [`Error`].
+pub async fn start(config: Config) -> Result<Running, Error> {
+    let context = context(&config)?;
+    let listen = config.recorder.listen;
+    let listener = TcpListener::bind(listen).await.map_err(io_error(format!("recorder.listen {listen}")))?;
+    let address = listener.local_addr().map_err(io_error("recorder.listen"))?;
+    let (id, target, metrics) = (context.recorder.clone(), context.target.clone(), context.metrics.clone());
+    let (say, says) = mpsc::channel(LINK_DEPTH);
+    let (tell, link) = mpsc::channel(LINK_DEPTH);
+    let mut manager = Manager::new(context, config.recorder, say);
+    // What cannot be read has been logged; the rest goes on.
+    manager.recover().map_err(io_error("spool"))?;
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    let task = tokio::spawn(async move {
+        let http = tokio::spawn(async move { axum::serve(listener, http::router(metrics)).await });
+        let links = tokio::spawn(link::run(target, tell, says));
+        manager.run(link, stop).await;
+        links.abort();
+        http.abort();
+    });
+    tracing::info!(recorder = %id, %address, "the recorder runs");
+    Ok(Running { address, id, shutdown, task })
+}
+
+/// Runs until `shutdown` is done.
+///
+/// # Errors
+/// [`Error`].
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    let running = start(config).await?;
+    shutdown.await;
+    running.stop();
+    running.wait().await;
+    Ok(())
+}
+
+/// Stores everything that lies in the spool; returns the recordings.
+///
+/// # Errors
+/// [`Error`]; [`Error::Unreadable`] after everything else was stored.
+pub async fn recover(config: Config) -> Result<Vec<signalling::recording::RecorderSegment>, Error> {
+    let (say, _nobody) = mpsc::channel(1);
+    let mut manager = Manager::new(context(&config)?, config.recorder, say);
+    let (_, unreadable) = manager.recover().map_err(io_error("spool"))?;
+    let segments = manager.finish().await.into_iter().filter_map(|status| status.segment).collect();
+    if unreadable > 0 { Err(Error::Unreadable(unreadable)) } else { Ok(segments) }
+}

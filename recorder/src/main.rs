@@ -1,1 +1,5 @@
-fn main() {}
+//! The recorder's binary; see the library.
+
+fn main() -> std::process::ExitCode {
+    recorder::cli::main()
+}

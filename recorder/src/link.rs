@@ -1,0 +1,107 @@
+//! The recorder link: one WebSocket to the server that gives work, for ever reconnecting.
+//!
+//! What is said is decided by the manager; here only the socket is kept.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use signalling::link::{FromRecorder, ToRecorder};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::dial::{Socket, Target};
+
+const PATH: &str = "/v1/recorders/ws";
+/// The server must notice a lost recorder within 5 s, and we a lost server.
+const PING: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(5);
+/// Between two tries to connect, growing.
+const MIN_PAUSE: Duration = Duration::from_millis(250);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// What the link tells the manager.
+#[derive(Debug)]
+pub(crate) enum Linked {
+    /// A new socket: say hello.
+    Up,
+    /// No socket.
+    Down,
+    /// The server said something.
+    Said(ToRecorder),
+}
+
+/// Keeps the link until nobody listens.
+pub(crate) async fn run(target: Target, tell: mpsc::Sender<Linked>, mut say: mpsc::Receiver<FromRecorder>) {
+    let mut pause = MIN_PAUSE;
+    let mut complained = false;
+    while !tell.is_closed() {
+        match target.connect(PATH, true).await {
+            Ok(connection) => {
+                // What was meant for the last socket is said again by the manager.
+                while say.try_recv().is_ok() {}
+                if tell.send(Linked::Up).await.is_err() {
+                    return;
+                }
+                (pause, complained) = (MIN_PAUSE, false);
+                let why = talk(connection.socket, &tell, &mut say).await;
+                tracing::info!(why, "the link is down");
+                if tell.send(Linked::Down).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) if !complained => {
+                complained = true;
+                tracing::warn!(%error, "no link to the server; trying on");
+            }
+            Err(error) => tracing::debug!(%error, "no link"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = tell.closed() => {}
+        }
+        pause = (pause * 2).min(MAX_PAUSE);
+    }
+}
+
+/// Carries messages until the socket breaks; says why it did.
+async fn talk(mut socket: Socket, tell: &mpsc::Sender<Linked>, say: &mut mpsc::Receiver<FromRecorder>) -> String {
+    let mut ping = tokio::time::interval(PING);
+    let mut heard = Instant::now();
+    loop {
+        tokio::select! {
+            message = socket.next() => {
+                heard = Instant::now();
+                match message {
+                    None => return "closed".into(),
+                    Some(Err(error)) => return error.to_string(),
+                    Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
+                        Ok(said) => if tell.send(Linked::Said(said)).await.is_err() {
+                            return "stopping".into();
+                        },
+                        Err(error) => tracing::debug!(%error, "not understood"),
+                    },
+                    Some(Ok(Message::Close(frame))) => return frame.map_or_else(|| "closed".into(), |f| f.to_string()),
+                    Some(Ok(_)) => {}
+                }
+            }
+            message = say.recv() => {
+                let Some(message) = message else { return "stopping".into() };
+                let Ok(text) = serde_json::to_string(&message) else { continue };
+                match timeout(SILENCE, socket.send(Message::text(text))).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return error.to_string(),
+                    Err(_) => return "it takes nothing".into(),
+                }
+            }
+            _ = ping.tick() => {
+                if heard.elapsed() > SILENCE {
+                    return "silence".into();
+                }
+                if let Err(error) = socket.send(Message::Ping(Vec::new().into())).await {
+                    return error.to_string();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! All recordings of this recorder and the link that orders them. One task owns the list.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use signalling::code::Code;
+use signalling::id::RecordingId;
+use signalling::link::{FromRecorder, ToRecorder};
+use signalling::message::RecordingState;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::RecorderConfig;
+use crate::link::Linked;
+use crate::recording::{Assignment, Context, Order, Recording, Status, Statuses};
+use crate::spool::{Job, journal};
+
+/// How often the disk is looked at.
+const DISK: Duration = Duration::from_secs(5);
+/// Finished recordings whose end is told again on a new link.
+const REMEMBERED: usize = 256;
+
+struct Running {
+    recording: RecordingId,
+    orders: Option<mpsc::UnboundedSender<Order>>,
+    last: Option<Status>,
+}
+
+/// The list of recordings.
+pub(crate) struct Manager {
+    context: Context,
+    config: RecorderConfig,
+    running: BTreeMap<String, Running>,
+    ended: Vec<Status>,
+    tasks: JoinSet<String>,
+    statuses: Statuses,
+    heard: mpsc::UnboundedReceiver<(String, Status)>,
+    say: mpsc::Sender<FromRecorder>,
+    capacity_told: u32,
+    disk_full: bool,
+    stopping: bool,
+}
+
+impl Manager {
+    /// A manager without recordings; `say` leads to the link.
+    pub(crate) fn new(context: Context, config: RecorderConfig, say: mpsc::Sender<FromRecorder>) -> Self {
+        let (statuses, heard) = mpsc::unbounded_channel();
+        Self {
+            context,
+            config,
+            running: BTreeMap::new(),
+            ended: Vec::new(),
+            tasks: JoinSet::new(),
+            statuses,
+            heard,
+            say,
+            capacity_told: 0,
+            disk_full: false,
+            stopping: false,
+        }
+    }
+
+    /// Takes up everything that lies in the spool. Returns how many recordings that are, and how many cannot be read.
+    ///
+    /// # Errors
+    /// What the disk says about the spool itself.
+    pub(crate) fn recover(&mut self) -> std::io::Result<(usize, usize)> {
+        let folders = self.context.spool.folders()?;
+        let mut unreadable = 0;
+        for folder in &folders {
+            match Recording::reopen(self.context.clone(), folder.clone(), self.statuses.clone()) {
+                Ok(recording) => {
+                    tracing::info!(recording = %recording.id(), "taking up what a former run left");
+                    self.insert(folder, recording.id().clone(), None);
+                    let folder = folder.clone();
+                    self.tasks.spawn(async move {
+                        recording.recover().await;
+                        folder
+                    });
+                }
+                Err(error) => {
+                    unreadable += 1;
+                    tracing::error!(folder, %error, "the spool holds a recording that cannot be read");
+                }
+            }
+        }
+        Ok((folders.len() - unreadable, unreadable))
+    }
+
+    /// Waits until everything that was taken up is in storage.
+    pub(crate) async fn finish(mut self) -> Vec<Status> {
+        while let Some(folder) = self.tasks.join_next().await {
+            self.handle_statuses();
+            self.running.remove(&folder.unwrap_or_default());
+        }
+        self.handle_statuses();
+        self.ended
+    }
+
+    /// Works until `shutdown`, then ends all recordings; uploads that do not fit into the time for it are left to the next
+    /// start.
+    pub(crate) async fn run(mut self, mut link: mpsc::Receiver<Linked>, shutdown: CancellationToken) {
+        let mut disk = tokio::time::interval(DISK);
+        let mut deadline = std::pin::pin!(tokio::time::sleep(Duration::MAX / 4));
+        loop {
+            self.context.metrics.set_recordings(self.running.len());
+            self.tell_capacity();
+            tokio::select! {
+                Some(linked) = link.recv() => self.handle_link(linked),
+                status = self.heard.recv() => if let Some((folder, status)) = status {
+                    self.handle_status(&folder, status);
+                },
+                Some(folder) = self.tasks.join_next() => {
+                    self.handle_statuses();
+                    self.running.remove(&folder.unwrap_or_default());
+                }
+                _ = disk.tick() => self.look_at_disk(),
+                () = shutdown.cancelled(), if !self.stopping => {
+                    self.stopping = true;
+                    self.order_all(Order::Stop);
+                    let time = Duration::from_secs(self.config.stop_timeout_s);
+                    deadline.as_mut().reset(tokio::time::Instant::now() + time);
+                }
+                () = &mut deadline => {
+                    tracing::warn!(left = self.running.len(), "stopping; the next start goes on with what is left");
+                    return;
+                }
+            }
+            if self.stopping && self.running.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn insert(&mut self, folder: &str, recording: RecordingId, orders: Option<mpsc::UnboundedSender<Order>>) {
+        self.running.insert(folder.to_owned(), Running { recording, orders, last: None });
+    }
+
+    fn handle_link(&mut self, linked: Linked) {
+        match linked {
+            Linked::Up => {
+                self.context.metrics.set_linked(true);
+                self.hello();
+            }
+            Linked::Down => self.context.metrics.set_linked(false),
+            Linked::Said(said) => self.handle_said(said),
+        }
+    }
+
+    fn hello(&mut self) {
+        let capacity = self.capacity();
+        self.capacity_told = capacity;
+        let mut recordings: Vec<_> = self.running.values().map(|running| running.recording.clone()).collect();
+        recordings.extend(self.ended.iter().map(|status| status.recording.clone()));
+        recordings.sort();
+        recordings.dedup();
+        self.say(FromRecorder::Hello { v: 1, recorder: self.context.recorder.clone(), capacity, recordings });
+        let ended = self.ended.iter().filter(|status| !self.is_running(&status.recording));
+        let running = self.running.values().filter_map(|running| running.last.as_ref());
+        let all: Vec<_> = ended.chain(running).cloned().collect();
+        all.into_iter().for_each(|status| self.say_status(status));
+    }
+
+    fn handle_said(&mut self, said: ToRecorder) {
+        match said {
+            ToRecorder::Welcome { v } => tracing::info!(v, "linked to the server"),
+            ToRecorder::Job { recording, room, room_id, token, started_ms, options } => {
+                let recorder = self.context.recorder.clone();
+                let job = Job { v: journal::VERSION, recorder, recording, room, room_id, started_ms, options };
+                self.handle_job(Assignment { job, token });
+            }
+            ToRecorder::Stop { recording } | ToRecorder::Unknown { recording } => self.order(&recording, Order::Stop),
+            ToRecorder::Pause { recording } => self.order(&recording, Order::Pause),
+            ToRecorder::Resume { recording } => self.order(&recording, Order::Resume),
+        }
+    }
+
+    fn handle_job(&mut self, Assignment { job, token }: Assignment) {
+        let id = job.recording.clone();
+        let live = self.running.values().find(|running| running.recording == id && running.is_live());
+        if let Some(live) = live {
+            // Given again after a lost link: it never stopped.
+            if let Some(status) = live.last.clone() {
+                self.say_status(status);
+            }
+            return;
+        }
+        let refusal = if self.stopping {
+            Some((Code::Draining, "the recorder is stopping"))
+        } else if self.disk_full {
+            Some((Code::StorageUnavailable, "the recorder's disk is full"))
+        } else if job.room_id.is_empty() || !job.room_id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+            Some((Code::BadRequest, "room_id must be [a-z0-9]+"))
+        } else if self.capacity() == 0 {
+            Some((Code::NoRecorder, "the recorder is full"))
+        } else {
+            None
+        };
+        let folder = self.context.spool.new_folder(&id);
+        let created = match refusal {
+            Some((code, why)) => Err((code, why.to_owned())),
+            None => Recording::create(self.context.clone(), folder.clone(), &job, self.statuses.clone())
+                .map_err(|error| (Code::StorageUnavailable, format!("the spool: {error}"))),
+        };
+        match created {
+            Ok(recording) => {
+                let (orders, receiver) = mpsc::unbounded_channel();
+                self.insert(&folder, id, Some(orders));
+                self.tasks.spawn(async move {
+                    recording.record(token, receiver).await;
+                    folder
+                });
+            }
+            Err((code, why)) => {
+                tracing::warn!(recording = %id, %code, why, "job refused");
+                let failure = Some((code, why));
+                self.say_status(Status { recording: id, state: RecordingState::Failed, segment: None, failure });
+            }
+        }
+    }
+
+    fn order(&mut self, recording: &RecordingId, order: Order) {
+        let mut found = false;
+        for running in self.running.values().filter(|running| running.recording == *recording) {
+            found = true;
+            if let Some(orders) = &running.orders {
+                let _ = orders.send(order);
+            }
+        }
+        // Whoever stops what has ended missed its end.
+        let ended = self.ended.iter().find(|status| status.recording == *recording).cloned();
+        if let Some(status) = ended.filter(|_| !found) {
+            self.say_status(status);
+        }
+    }
+
+    fn order_all(&mut self, order: Order) {
+        for orders in self.running.values().filter_map(|running| running.orders.as_ref()) {
+            let _ = orders.send(order);
+        }
+    }
+
+    fn handle_statuses(&mut self) {
+        while let Ok((folder, status)) = self.heard.try_recv() {
+            self.handle_status(&folder, status);
+        }
+    }
+
+    fn handle_status(&mut self, folder: &str, status: Status) {
+        let ended = matches!(status.state, RecordingState::Ready | RecordingState::Failed);
+        if let Some(running) = self.running.get_mut(folder) {
+            running.last = Some(status.clone());
+            if ended {
+                self.running.remove(folder);
+            }
+        }
+        // While another run of the same recording goes on, its state is the recording's.
+        let other = self.running.iter().any(|(name, running)| {
+            name != folder && running.recording == status.recording && (running.is_live() || ended)
+        });
+        if ended {
+            self.ended.retain(|old| old.recording != status.recording);
+            self.ended.push(status.clone());
+            if self.ended.len() > REMEMBERED {
+                self.ended.remove(0);
+            }
+        }
+        if !other {
+            self.say_status(status);
+        }
+    }
+
+    fn say_status(&self, status: Status) {
+        let Status { recording, state, segment, failure } = status;
+        let (code, msg) = failure.map_or((None, String::new()), |(code, msg)| (Some(code), msg));
+        self.say(FromRecorder::State { recording, state, segment, code, msg });
+    }
+
+    /// Without a link nothing is said; on the next one everything is said again.
+    fn say(&self, message: FromRecorder) {
+        if self.context.metrics.is_linked() && self.say.try_send(message).is_err() {
+            tracing::warn!("the link is too slow for what there is to say");
+        }
+    }
+
+    fn is_running(&self, recording: &RecordingId) -> bool {
+        self.running.values().any(|running| running.recording == *recording)
+    }
+
+    fn capacity(&self) -> u32 {
+        if self.stopping || self.disk_full {
+            return 0;
+        }
+        let live = self.running.values().filter(|running| running.is_live()).count();
+        self.config.capacity.saturating_sub(u32::try_from(live).unwrap_or(u32::MAX))
+    }
+
+    fn tell_capacity(&mut self) {
+        let capacity = self.capacity();
+        if capacity != self.capacity_told {
+            self.capacity_told = capacity;
+            self.say(FromRecorder::Capacity { capacity });
+        }
+    }
+
+    /// A disk that fills up ends recordings while there is room to end them well.
+    fn look_at_disk(&mut self) {
+        let free = match self.context.spool.free() {
+            Ok(free) => free,
+            Err(error) => {
+                tracing::error!(%error, "the spool's disk cannot be asked for its free space");
+                return;
+            }
+        };
+        let full = free < self.config.min_free_mb.saturating_mul(1 << 20);
+        if full && !self.disk_full {
+            tracing::error!(free_mb = free >> 20, "the spool's disk is nearly full: recordings end now");
+            self.order_all(Order::Stop);
+        }
+        self.disk_full = full;
+    }
+}
+
+impl Running {
+    /// Whether it records, or is about to.
+    fn is_live(&self) -> bool {
+        self.orders.is_some() && self.last.as_ref().is_none_or(|status| status.state.is_live())
+    }
+}

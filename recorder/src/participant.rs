@@ -1,0 +1,410 @@
+//! One recorded participant: a transport on a UDP port of its own, a session, and the files that it writes.
+//!
+//! One task owns all of it and waits for four things: a command, a datagram, the transport's timer, the session's tick.
+
+mod writer;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use rtc_client::{Kind, Mid, Output as RtcOutput, Transport};
+use signalling::id::{ParticipantId, PcId, TrackId};
+use signalling::message::{Slot, Track};
+use signalling::recording::RecordedFile;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+
+use crate::metrics::Metrics;
+use crate::session::{self, Session, TICK};
+use crate::spool::Ledger;
+use crate::upload::Progress;
+use writer::Writer;
+
+/// Datagrams read before outputs are looked at again.
+const BATCH: usize = 64;
+/// A transport that has not connected by then, or lost the server for so long, is replaced.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After the stop, what was captured before it may still be on its way.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// What the recording asks of a participant's task.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// The server's answer to the offer on `pc`.
+    Answer {
+        /// Which transport.
+        pc: PcId,
+        /// The SDP.
+        sdp: String,
+        /// The slots.
+        slots: Vec<Slot>,
+    },
+    /// The offer on `pc` was refused.
+    Refused(PcId),
+    /// Slots changed.
+    Slots(PcId, Vec<Slot>),
+    /// More m-lines are needed.
+    Need {
+        /// Which transport.
+        pc: PcId,
+        /// Audio m-lines in all.
+        audio: usize,
+        /// Video m-lines in all.
+        video: usize,
+    },
+    /// A track came or changed.
+    Track(Track, Instant),
+    /// A track ended.
+    TrackGone(TrackId, Instant),
+    /// A track was muted or unmuted.
+    Mute(TrackId, bool, Instant),
+    /// Write nothing.
+    Pause(Instant),
+    /// Write again.
+    Resume,
+    /// It is over: write what was captured until then, and end.
+    Stop(Instant),
+}
+
+/// What a participant's task tells the recording.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// Offer this for a transport of this participant.
+    Offer {
+        /// Whose.
+        participant: ParticipantId,
+        /// Which transport.
+        pc: PcId,
+        /// One more each time.
+        epoch: u64,
+        /// The SDP.
+        sdp: String,
+    },
+    /// Do not send this track, it cannot be recorded.
+    Unsubscribe(TrackId),
+    /// A file began; how far it is.
+    File(RecordedFile, watch::Receiver<Progress>),
+    /// The disk does not take what is written: stop everything.
+    DiskFailed(String),
+}
+
+/// Everything that a task starts with.
+pub(crate) struct Seed {
+    /// Whom to record.
+    pub(crate) participant: ParticipantId,
+    /// Its name.
+    pub(crate) name: String,
+    /// Where the recording's clock is zero.
+    pub(crate) zero: session::Zero,
+    /// How many files of each kind are taken.
+    pub(crate) first_file: u32,
+    /// Paused from the start.
+    pub(crate) paused: bool,
+    /// By which of our addresses the server is reached.
+    pub(crate) local: IpAddr,
+    /// The journal.
+    pub(crate) ledger: Ledger,
+    /// Where to tell.
+    pub(crate) told: mpsc::UnboundedSender<Told>,
+    /// Counters.
+    pub(crate) metrics: Metrics,
+}
+
+/// A transport with its socket.
+struct Leg {
+    pc: PcId,
+    transport: Transport,
+    socket: UdpSocket,
+    local: SocketAddr,
+    epoch: u64,
+    waiting: bool,
+    more: bool,
+    /// When it is given up unless it (re)connects.
+    give_up: Option<Instant>,
+}
+
+struct Task {
+    seed: Seed,
+    session: Session,
+    writer: Writer,
+    leg: Option<Leg>,
+    legs_made: u32,
+    slots: (usize, usize),
+    next_tick: Instant,
+    buffer: Vec<u8>,
+    reported: session::Stats,
+}
+
+/// Records a participant until [`Command::Stop`] or until nobody commands any more.
+pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let opened = [session::file::FileKind::Av, session::file::FileKind::Screen].map(|kind| (kind, seed.first_file));
+    let mut session = Session::new(seed.zero, seed.participant.clone(), seed.name.clone(), opened.into());
+    if seed.paused {
+        session.handle_pause(Instant::now());
+    }
+    let writer = Writer::new(seed.ledger.clone(), seed.told.clone());
+    let now = Instant::now();
+    let mut task = Task {
+        seed,
+        session,
+        writer,
+        leg: None,
+        legs_made: 0,
+        slots: (1, 1),
+        next_tick: now + TICK,
+        buffer: vec![0; 2048],
+        reported: session::Stats::default(),
+    };
+    let mut end: Option<Instant> = None;
+    loop {
+        let now = Instant::now();
+        if end.is_some_and(|end| now >= end + LINGER) {
+            break;
+        }
+        task.turn(now).await;
+        let wake = task.wake(end);
+        tokio::select! {
+            biased;
+            command = commands.recv(), if end.is_none() => match command {
+                Some(Command::Stop(at)) => {
+                    task.session.handle_stop(at);
+                    end = Some(at);
+                }
+                Some(command) => task.handle_command(command, Instant::now()).await,
+                None => {
+                    // The recording's task is gone without a word: what is spooled is left to recovery.
+                    return;
+                }
+            },
+            readable = readable(task.leg.as_ref()) => if readable.is_ok() { task.receive() },
+            () = tokio::time::sleep_until(wake.into()) => {}
+        }
+    }
+    if let Some(end) = end {
+        task.session.finish(end);
+    }
+    if let Some(leg) = &mut task.leg {
+        leg.transport.close(Instant::now());
+    }
+    task.turn(Instant::now()).await;
+    task.writer.close().await;
+}
+
+async fn readable(leg: Option<&Leg>) -> io::Result<()> {
+    match leg {
+        Some(leg) => leg.socket.readable().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Task {
+    /// Everything that is due now.
+    async fn turn(&mut self, now: Instant) {
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.session.handle_timeout(now);
+            self.writer.sync(now);
+            self.count();
+        }
+        if self.leg.as_ref().is_some_and(|leg| leg.give_up.is_some_and(|at| now >= at)) {
+            tracing::info!(participant = %self.seed.participant, "media does not flow, trying another port");
+            self.replace_leg(now).await;
+        }
+        if let Some(leg) = &mut self.leg
+            && leg.transport.poll_timeout().is_some_and(|at| now >= at)
+        {
+            leg.transport.handle_timeout(now);
+        }
+        self.drain(now);
+    }
+
+    fn wake(&self, end: Option<Instant>) -> Instant {
+        let transport = self.leg.as_ref().and_then(|leg| leg.transport.poll_timeout());
+        let end = end.map(|end| end + LINGER);
+        [transport, end].into_iter().flatten().fold(self.next_tick, Instant::min)
+    }
+
+    /// Reads what has arrived, a batch at a time.
+    fn receive(&mut self) {
+        let Some(leg) = &mut self.leg else { return };
+        for _ in 0..BATCH {
+            match leg.socket.try_recv_from(&mut self.buffer) {
+                Ok((len, from)) => {
+                    let now = Instant::now();
+                    leg.transport.handle_datagram(from, leg.local, &self.buffer[..len], now);
+                }
+                // An ICMP error of an earlier datagram is no reason to stop.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {}
+            }
+        }
+        self.drain(Instant::now());
+    }
+
+    fn drain(&mut self, now: Instant) {
+        let mut dead = false;
+        if let Some(leg) = &mut self.leg {
+            while let Some(output) = leg.transport.poll_output() {
+                match output {
+                    RtcOutput::Transmit { to, bytes, .. } => {
+                        // A full socket or an unreachable candidate is a lost datagram.
+                        let _ = leg.socket.try_send_to(&bytes, to);
+                    }
+                    RtcOutput::Packet(packet) => self.session.handle_packet(packet, now),
+                    RtcOutput::Connected => leg.give_up = None,
+                    RtcOutput::Reachable(reachable) => {
+                        leg.give_up = (!reachable).then(|| now + CONNECT_TIMEOUT);
+                        self.session.handle_reachable(reachable, now);
+                    }
+                    RtcOutput::Closed => dead = true,
+                    _ => {}
+                }
+            }
+            if dead {
+                leg.give_up = Some(now);
+                self.session.handle_reachable(false, now);
+            }
+        }
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                session::Output::KeyFrame(mid) => {
+                    if let Some(leg) = &mut self.leg {
+                        leg.transport.request_key_frame(mid, now);
+                    }
+                }
+                session::Output::Refuse(track, codec) => {
+                    tracing::warn!(participant = %self.seed.participant, %track, codec = codec.name(), "not recorded");
+                    let _ = self.seed.told.send(Told::Unsubscribe(track));
+                }
+                output => self.writer.handle(output),
+            }
+        }
+        // What was asked of the transport above must leave now, not with the next packet.
+        if let Some(leg) = &mut self.leg {
+            while let Some(output) = leg.transport.poll_output() {
+                match output {
+                    RtcOutput::Transmit { to, bytes, .. } => drop(leg.socket.try_send_to(&bytes, to)),
+                    RtcOutput::Packet(packet) => self.session.handle_packet(packet, now),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    async fn handle_command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Track(track, since) => {
+                self.session.handle_track(track.id, track.src, track.muted, since);
+                if self.leg.is_none() {
+                    self.replace_leg(now).await;
+                }
+            }
+            Command::TrackGone(id, at) => self.session.handle_track_gone(&id, at),
+            Command::Mute(id, muted, at) => self.session.handle_mute(&id, muted, at),
+            Command::Pause(at) => self.session.handle_pause(at),
+            Command::Resume => self.session.handle_resume(),
+            Command::Answer { pc, sdp, slots } => self.handle_answer(&pc, &sdp, slots, now),
+            Command::Refused(pc) => {
+                if let Some(leg) = self.leg.as_mut().filter(|leg| leg.pc == pc) {
+                    leg.waiting = false;
+                    leg.give_up = Some(now + Duration::from_secs(1));
+                }
+            }
+            Command::Slots(pc, slots) => {
+                if self.leg.as_ref().is_some_and(|leg| leg.pc == pc) {
+                    self.apply(slots);
+                }
+            }
+            Command::Need { pc, audio, video } => {
+                self.slots = (self.slots.0.max(audio), self.slots.1.max(video));
+                if let Some(leg) = self.leg.as_mut().filter(|leg| leg.pc == pc) {
+                    leg.transport.set_slots(audio, video);
+                    leg.more = true;
+                    self.offer();
+                }
+            }
+            // Handled where the loop ends.
+            Command::Stop(_) => {}
+        }
+        self.drain(now);
+    }
+
+    fn handle_answer(&mut self, pc: &PcId, sdp: &str, slots: Vec<Slot>, now: Instant) {
+        let Some(leg) = self.leg.as_mut().filter(|leg| leg.pc == *pc) else { return };
+        leg.waiting = false;
+        if let Err(error) = leg.transport.handle_answer(sdp, now) {
+            tracing::warn!(participant = %self.seed.participant, %error, "the server's answer is of no use");
+            leg.give_up = Some(now + Duration::from_secs(1));
+            return;
+        }
+        self.apply(slots);
+        if self.leg.as_ref().is_some_and(|leg| leg.more) {
+            self.offer();
+        }
+    }
+
+    fn apply(&mut self, slots: Vec<Slot>) {
+        let Some(leg) = &self.leg else { return };
+        for slot in slots {
+            let mid = Mid::from(slot.mid.as_str());
+            let line = leg.transport.lines().iter().find(|line| line.mid == mid);
+            let Some(line) = line else { continue };
+            self.session.handle_slot(mid, line.kind == Kind::Audio, slot.track, slot.on);
+        }
+    }
+
+    /// A new transport on a new port, with a new name: the old one may still be known to the server.
+    async fn replace_leg(&mut self, now: Instant) {
+        self.session.handle_reachable(false, now);
+        self.session.handle_new_transport();
+        self.legs_made += 1;
+        self.leg = match self.new_leg(now).await {
+            Ok(leg) => Some(leg),
+            Err(error) => {
+                tracing::error!(participant = %self.seed.participant, %error, "no transport");
+                None
+            }
+        };
+        self.offer();
+    }
+
+    async fn new_leg(&self, now: Instant) -> Result<Leg, Box<dyn std::error::Error + Send + Sync>> {
+        let socket = UdpSocket::bind((self.seed.local, 0)).await?;
+        socket2::SockRef::from(&socket).set_recv_buffer_size(1 << 20)?;
+        let local = socket.local_addr()?;
+        // A new socket takes datagrams only after the reactor has seen it once.
+        socket.writable().await?;
+        let config = rtc_client::Config {
+            local: vec![local],
+            audio_slots: self.slots.0,
+            video_slots: self.slots.1,
+            ..rtc_client::Config::default()
+        };
+        let pc = PcId::parse(format!("{}x{}", self.seed.participant, self.legs_made))?;
+        let transport = Transport::new(config, now)?;
+        let give_up = Some(now + CONNECT_TIMEOUT);
+        Ok(Leg { pc, transport, socket, local, epoch: 0, waiting: false, more: true, give_up })
+    }
+
+    /// Offers what is new, unless an offer is on its way: then after its answer.
+    fn offer(&mut self) {
+        let Some(leg) = self.leg.as_mut().filter(|leg| !leg.waiting) else { return };
+        leg.more = false;
+        match leg.transport.create_offer() {
+            Ok(sdp) => {
+                leg.epoch += 1;
+                leg.waiting = true;
+                let participant = self.seed.participant.clone();
+                let _ = self.seed.told.send(Told::Offer { participant, pc: leg.pc.clone(), epoch: leg.epoch, sdp });
+            }
+            Err(error) => tracing::debug!(participant = %self.seed.participant, %error, "nothing to offer"),
+        }
+    }
+
+    fn count(&mut self) {
+        let stats = self.session.stats();
+        self.seed.metrics.media(stats, self.reported);
+        self.reported = stats;
+    }
+}

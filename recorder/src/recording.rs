@@ -1,0 +1,207 @@
+//! One recording, from its job to the moment when storage has all of it. One task owns it.
+//!
+//! ```text
+//! live (recording::live)  ─►  deliver (recording::deliver): repair what is torn, upload, write the segment, forget
+//!            recovery after a crash begins here ─┘
+//! ```
+
+mod deliver;
+mod live;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use service::storage::Store;
+use signalling::code::Code;
+use signalling::id::{RecorderId, RecordingId};
+use signalling::message::RecordingState;
+use signalling::recording::{RecordedFile, RecorderSegment};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::dial::Target;
+use crate::metrics::Metrics;
+use crate::spool::{Fact, Facts, Job, Ledger, Spool};
+use crate::upload::{Progress, Upload};
+
+/// What every recording needs.
+#[derive(Clone)]
+pub(crate) struct Context {
+    /// Who we are.
+    pub(crate) recorder: RecorderId,
+    /// Where files grow.
+    pub(crate) spool: Spool,
+    /// Where they end up.
+    pub(crate) store: Store,
+    /// The server.
+    pub(crate) target: Target,
+    /// Counters.
+    pub(crate) metrics: Metrics,
+    /// Held while a segment is read, extended and written.
+    pub(crate) segments: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What the link orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Stop, finalise, upload.
+    Stop,
+    /// Write nothing.
+    Pause,
+    /// Write again.
+    Resume,
+}
+
+/// How a recording stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Status {
+    /// Which.
+    pub(crate) recording: RecordingId,
+    /// How far.
+    pub(crate) state: RecordingState,
+    /// What there is of it.
+    pub(crate) segment: Option<RecorderSegment>,
+    /// With `failed`: why.
+    pub(crate) failure: Option<(Code, String)>,
+}
+
+/// Where a recording tells how it stands: its folder in the spool, and the status.
+pub(crate) type Statuses = mpsc::UnboundedSender<(String, Status)>;
+
+/// A recording's task.
+pub(crate) struct Recording {
+    context: Context,
+    folder: String,
+    facts: Facts,
+    ledger: Ledger,
+    heard: mpsc::UnboundedReceiver<Fact>,
+    uploads: JoinSet<Option<RecordedFile>>,
+    /// The upload of each file, while and after it runs.
+    uploading: BTreeMap<String, AbortHandle>,
+    statuses: Statuses,
+    state: RecordingState,
+}
+
+/// What a new recording is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Assignment {
+    /// What is asked for.
+    pub(crate) job: Job,
+    /// For the room.
+    pub(crate) token: String,
+}
+
+impl Recording {
+    /// Begins a recording in a new folder.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn create(context: Context, folder: String, job: &Job, statuses: Statuses) -> std::io::Result<Self> {
+        let journal = context.spool.create(&folder, job)?;
+        let facts = Facts::of(job.clone());
+        Ok(Self::with(context, folder, facts, journal, statuses))
+    }
+
+    /// Takes up what a crash left in a folder.
+    ///
+    /// # Errors
+    /// What the disk says, or that the journal says nothing.
+    pub(crate) fn reopen(context: Context, folder: String, statuses: Statuses) -> std::io::Result<Self> {
+        let (facts, journal) = context.spool.reopen(&folder)?;
+        Ok(Self::with(context, folder, facts, journal, statuses))
+    }
+
+    fn with(
+        context: Context,
+        folder: String,
+        facts: Facts,
+        journal: crate::spool::Journal,
+        statuses: Statuses,
+    ) -> Self {
+        let (sender, heard) = mpsc::unbounded_channel();
+        let ledger = Ledger::new(journal, sender);
+        let state = RecordingState::Starting;
+        Self {
+            context,
+            folder,
+            facts,
+            ledger,
+            heard,
+            uploads: JoinSet::new(),
+            uploading: BTreeMap::new(),
+            statuses,
+            state,
+        }
+    }
+
+    /// Which recording it is.
+    pub(crate) fn id(&self) -> &RecordingId {
+        &self.facts.job.recording
+    }
+
+    /// Records until it is stopped, then delivers.
+    pub(crate) async fn record(mut self, token: String, orders: mpsc::UnboundedReceiver<Order>) {
+        self.set_state(RecordingState::Starting);
+        match live::run(&mut self, token, orders).await {
+            Ok(()) => self.deliver().await,
+            Err((code, why)) => {
+                // Nothing was recorded: there is nothing to keep either.
+                tracing::warn!(recording = %self.id(), %code, why, "cannot record");
+                if let Err(error) = self.context.spool.remove(&self.folder) {
+                    tracing::warn!(recording = %self.id(), %error, "spool");
+                }
+                self.tell(RecordingState::Failed, Some((code, why)));
+            }
+        }
+    }
+
+    fn set_state(&mut self, state: RecordingState) {
+        if self.state != state {
+            tracing::info!(recording = %self.id(), ?state, "recording");
+        }
+        self.state = state;
+        self.tell(state, None);
+    }
+
+    fn tell(&self, state: RecordingState, failure: Option<(Code, String)>) {
+        let segment = Some(self.facts.segment());
+        let status = Status { recording: self.id().clone(), state, segment, failure };
+        // The recorder stops when nobody listens; the journal has everything.
+        let _ = self.statuses.send((self.folder.clone(), status));
+    }
+
+    /// Uploads a file as it grows, or what is left of it after a crash.
+    fn start_upload(&mut self, name: &str, progress: watch::Receiver<Progress>) {
+        let before = self.facts.files.get(name).filter(|facts| facts.whole).cloned();
+        let upload = Upload {
+            store: self.context.store.clone(),
+            ledger: self.ledger.clone(),
+            key: self.key(name),
+            path: self.ledger.journal().folder().join(name),
+            name: name.to_owned(),
+            progress,
+            metrics: self.context.metrics.clone(),
+        };
+        let task = self.uploads.spawn(upload.run(before));
+        self.uploading.insert(name.to_owned(), task);
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}/{name}", signalling::recording::folder(&self.facts.job.room_id, self.id()))
+    }
+
+    /// Takes in every fact that was written down since.
+    fn hear(&mut self) {
+        while let Ok(fact) = self.heard.try_recv() {
+            self.facts.apply(fact);
+        }
+    }
+
+    /// Writes a fact down; a disk that does not take it will not take media either, which is handled there.
+    fn append(&mut self, fact: Fact) {
+        if let Err(error) = self.ledger.append(fact) {
+            tracing::error!(recording = %self.id(), %error, "the journal cannot be written");
+        }
+        self.hear();
+    }
+}

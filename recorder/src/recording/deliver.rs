@@ -1,0 +1,177 @@
+//! After the media: every file whole, in storage, checked; then the segment; then the spool's folder goes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use service::storage::{ContentType, Error};
+use signalling::message::RecordingState;
+use signalling::recording::RecorderSegment;
+use tokio::sync::watch;
+
+use super::Recording;
+use crate::spool::Fact;
+use crate::spool::media::{self, Repaired};
+use crate::upload::Progress;
+
+const MIN_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+impl Recording {
+    /// Takes up what a crash left, to its end.
+    pub(crate) async fn recover(mut self) {
+        // Nobody had stopped it: the server may want it to go on.
+        if self.facts.stopped_ms.is_none() {
+            self.append(Fact::Recovered);
+        }
+        self.deliver().await;
+    }
+
+    /// Brings everything to storage. Ends when storage has it, however long that takes.
+    pub(super) async fn deliver(mut self) {
+        self.hear();
+        self.set_state(RecordingState::Finalising);
+        self.repair().await;
+        if self.facts.stopped_ms.is_none() {
+            let end = self.facts.files.values().map(|facts| facts.file.end_ms).max().unwrap_or(0);
+            self.append(Fact::Stopped { at_ms: end });
+        }
+        self.set_state(RecordingState::Uploading);
+        self.upload_rest();
+        while self.uploads.join_next().await.is_some() {
+            self.hear();
+        }
+        let unstored: Vec<_> = self.facts.files.values().filter(|facts| !facts.stored).collect();
+        if let Some(facts) = unstored.first() {
+            // An upload only ends early when its writer went away without a word, after the repair above: cannot be.
+            tracing::error!(recording = %self.id(), file = facts.file.name, "left in the spool");
+            return;
+        }
+        let segment = self.write_segment().await;
+        if let Err(error) = self.context.spool.remove(&self.folder) {
+            tracing::error!(recording = %self.id(), %error, "the spool's folder stays");
+        }
+        tracing::info!(recording = %self.id(), files = segment.files.len(), "ready");
+        self.context.metrics.delivered();
+        let status = super::Status {
+            recording: self.id().clone(),
+            state: RecordingState::Ready,
+            segment: Some(segment),
+            failure: None,
+        };
+        let _ = self.statuses.send((self.folder.clone(), status));
+    }
+
+    /// Finishes files that nobody writes any more.
+    async fn repair(&mut self) {
+        let torn: Vec<String> =
+            self.facts.files.values().filter(|facts| !facts.whole).map(|facts| facts.file.name.clone()).collect();
+        for name in torn {
+            // Its upload waits for a writer that is gone, or is busy with parts that may change now.
+            if let Some(upload) = self.uploading.remove(&name) {
+                upload.abort();
+            }
+            let path = self.ledger.journal().folder().join(&name);
+            let repaired = tokio::task::spawn_blocking({
+                let path = path.clone();
+                move || media::repair(&path)
+            });
+            let repaired = match repaired.await.map_err(std::io::Error::other).flatten() {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::error!(recording = %self.id(), file = name, %error, "cannot be repaired, left in the spool");
+                    continue;
+                }
+                repaired => repaired.ok().flatten(),
+            };
+            match repaired {
+                Some(repaired) => self.note_repaired(&name, repaired),
+                None => {
+                    // Not even one cluster: at most the first seconds of a file.
+                    let _ = std::fs::remove_file(&path);
+                    self.append(Fact::Empty { file: name });
+                }
+            }
+        }
+    }
+
+    fn note_repaired(&mut self, name: &str, repaired: Repaired) {
+        let Some(facts) = self.facts.files.get(name) else { return };
+        let mut file = facts.file.clone();
+        file.size = repaired.size;
+        file.end_ms = file.start_ms + u64::try_from(repaired.end.as_millis()).unwrap_or(0);
+        if file.codecs.is_empty() {
+            file.codecs = repaired.codecs;
+        }
+        file.resolutions.retain(|resolution| resolution.t <= file.end_ms);
+        tracing::info!(recording = %self.id(), file = name, size = file.size, "repaired");
+        self.append(Fact::Whole { file });
+    }
+
+    /// Starts the uploads that are not running: all of them after a crash.
+    fn upload_rest(&mut self) {
+        let rest: Vec<_> = self
+            .facts
+            .files
+            .values()
+            .filter(|facts| facts.whole && !facts.stored && !self.uploading.contains_key(&facts.file.name))
+            .map(|facts| facts.file.clone())
+            .collect();
+        for file in rest {
+            let name = file.name.clone();
+            let (sender, progress) = watch::channel(Progress { len: file.size, whole: Some(Box::new(file)) });
+            self.start_upload(&name, progress);
+            drop(sender);
+        }
+    }
+
+    /// The last object of a recording; trying for ever, as everywhere.
+    async fn write_segment(&self) -> RecorderSegment {
+        let job = &self.facts.job;
+        let key = self.key(&format!("segments/{}.json", job.recorder));
+        let mut pause = MIN_PAUSE;
+        loop {
+            match self.try_segment(&key).await {
+                Ok(segment) => return segment,
+                Err(error) => {
+                    tracing::warn!(key, %error, retry_ms = pause.as_millis() as u64, "storage");
+                    self.context.metrics.upload_failed();
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(MAX_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn try_segment(&self, key: &str) -> Result<RecorderSegment, Error> {
+        // Two runs of one recording may end together, and each adds itself to what is there.
+        let _alone = self.context.segments.lock().await;
+        let store = &self.context.store;
+        let mut segment = self.facts.segment();
+        // This recorder may have recorded a part of it before, and have lost and got it again since.
+        match store.get(key).await {
+            Ok(bytes) => {
+                if let Ok(before) = serde_json::from_slice::<RecorderSegment>(&bytes) {
+                    segment = merge(before, segment);
+                }
+            }
+            Err(Error::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let json = serde_json::to_vec_pretty(&segment)
+            .map_err(|error| Error::Refused { what: format!("write {key}"), why: error.to_string() })?;
+        store.put(key, Bytes::from(json.clone()), ContentType::JSON).await?;
+        if store.get(key).await? != json {
+            return Err(Error::Unavailable { what: format!("write {key}"), why: "it reads back otherwise".into() });
+        }
+        Ok(segment)
+    }
+}
+
+/// Two runs of one recorder in one recording.
+fn merge(before: RecorderSegment, now: RecorderSegment) -> RecorderSegment {
+    let mut files: Vec<_> =
+        before.files.into_iter().filter(|old| now.files.iter().all(|new| new.name != old.name)).collect();
+    files.extend(now.files);
+    files.sort_by(|a, b| (a.start_ms, &a.name).cmp(&(b.start_ms, &b.name)));
+    let (ended_ms, recovered) = (before.ended_ms.max(now.ended_ms), before.recovered || now.recovered);
+    RecorderSegment { files, ended_ms, recovered, ..now }
+}

@@ -1,0 +1,452 @@
+//! The live part of a recording: in the room, a task for each participant, until somebody or something ends it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use signalling::code::Code;
+use signalling::id::{ParticipantId, PcId, RoomName, TrackId};
+use signalling::message::client::{Media, Offer, Sub};
+use signalling::message::server::{Failure, LeaveAction, Success, Welcome};
+use signalling::message::{Event, Peer, RecordingState, Request, Track, Wish};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::{Order, Recording};
+use crate::dial::Target;
+use crate::participant::{self, Command, Seed, Told};
+use crate::room::{Heard, Room, RoomError};
+use crate::session::Zero;
+use crate::spool::Fact;
+
+/// The first join is tried for so long; the red light is on and somebody waits.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// A room that is lost is looked for this long after its session is over.
+const SEARCH: Duration = Duration::from_secs(60);
+/// Between two tries.
+const RETRY: Duration = Duration::from_millis(500);
+/// How often a running recording says how it stands.
+const REPORT: Duration = Duration::from_secs(5);
+/// A job this old was another recorder's, or ours before a crash: the server waits longer before it gives one again.
+const FRESH: Duration = Duration::from_millis(800);
+
+/// A participant that is recorded.
+struct Live {
+    commands: mpsc::UnboundedSender<Command>,
+    tracks: BTreeSet<TrackId>,
+}
+
+/// The connection to the room.
+enum Link {
+    Up(Box<Room>),
+    Down(JoinHandle<Result<Box<Back>, RoomError>>),
+}
+
+/// The room again.
+struct Back {
+    room: Room,
+    welcome: Option<Welcome>,
+    events: Vec<Event>,
+    /// A new session: nothing that we had there exists any more.
+    fresh: bool,
+}
+
+struct Stage<'a> {
+    recording: &'a mut Recording,
+    token: String,
+    link: Link,
+    zero: Zero,
+    participants: BTreeMap<ParticipantId, Live>,
+    names: BTreeMap<ParticipantId, String>,
+    tasks: JoinSet<()>,
+    told: mpsc::UnboundedSender<Told>,
+    offers: HashMap<u64, (ParticipantId, PcId)>,
+    pcs: HashMap<PcId, ParticipantId>,
+    first_file: u32,
+    paused: bool,
+}
+
+/// What one turn of the loop led to.
+enum Turn {
+    Go,
+    End(&'static str),
+}
+
+/// Records until the end.
+///
+/// # Errors
+/// If the room could never be joined.
+pub(super) async fn run(
+    recording: &mut Recording,
+    token: String,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) -> Result<(), (Code, String)> {
+    let job = recording.facts.job.clone();
+    let target = recording.context.target.clone();
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let started = Duration::from_millis(job.started_ms);
+    let (age, now) = (wall.saturating_sub(started), Instant::now());
+    let fresh = age < FRESH;
+    let zero = Zero { at: now.checked_sub(age).unwrap_or(now), wall: started };
+    let (room, welcome) = tokio::select! {
+        joined = first_join(&target, &job.room, &token) => joined?,
+        order = stop(&mut orders) => return order,
+    };
+    let (told, mut hears) = mpsc::unbounded_channel();
+    let mut stage = Stage {
+        recording,
+        token,
+        link: Link::Up(Box::new(room)),
+        zero,
+        participants: BTreeMap::new(),
+        names: BTreeMap::new(),
+        tasks: JoinSet::new(),
+        told,
+        offers: HashMap::new(),
+        pcs: HashMap::new(),
+        // Files of another run have small numbers, however many it made in that time.
+        first_file: if fresh { 0 } else { after(age) },
+        paused: false,
+    };
+    stage.recording.set_state(RecordingState::Recording);
+    stage.enter(welcome.peers, if fresh { zero.at } else { now });
+    let mut report = tokio::time::interval(REPORT);
+    let limit = match job.options.max_duration_s {
+        0 => Duration::from_secs(u64::from(u32::MAX)),
+        seconds => Duration::from_secs(seconds).saturating_sub(age),
+    };
+    let mut limit = std::pin::pin!(tokio::time::sleep(limit));
+    let why = loop {
+        let turn = tokio::select! {
+            order = orders.recv() => stage.handle_order(order),
+            heard = hear(&mut stage.link) => stage.handle_heard(heard),
+            told = hears.recv() => stage.handle_told(told).await,
+            fact = stage.recording.heard.recv() => {
+                if let Some(fact) = fact {
+                    stage.recording.facts.apply(fact);
+                }
+                Turn::Go
+            }
+            _ = report.tick() => {
+                stage.recording.tell(stage.recording.state, None);
+                Turn::Go
+            }
+            () = &mut limit => Turn::End("max_duration_s is over"),
+        };
+        if let Turn::End(why) = turn {
+            break why;
+        }
+    };
+    stage.end(why, &mut hears).await;
+    Ok(())
+}
+
+/// How many files of a kind another run may have made of one participant in that time.
+fn after(age: Duration) -> u32 {
+    u32::try_from(age.as_secs()).unwrap_or(u32::MAX / 2).max(1)
+}
+
+/// Joins, patiently: a room that was just made, or a server that is busy, deserves a second try.
+async fn first_join(target: &Target, name: &RoomName, token: &str) -> Result<(Room, Welcome), (Code, String)> {
+    let deadline = Instant::now() + JOIN_TIMEOUT;
+    loop {
+        let error = match Room::join(target, name, token).await {
+            Ok(joined) => return Ok(joined),
+            Err(error) => error,
+        };
+        if Instant::now() + RETRY > deadline {
+            let code = if let RoomError::Refused { code, .. } = &error { *code } else { Code::Timeout };
+            return Err((code, error.to_string()));
+        }
+        tracing::debug!(room = %name, %error, "joining again");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Waits for a stop before there is anything to stop.
+async fn stop(orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), (Code, String)> {
+    while let Some(order) = orders.recv().await {
+        if order == Order::Stop {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The next thing from the room, or the room itself.
+enum FromLink {
+    Heard(Result<Heard, RoomError>),
+    Back(Result<Box<Back>, RoomError>),
+}
+
+async fn hear(link: &mut Link) -> FromLink {
+    match link {
+        Link::Up(room) => FromLink::Heard(room.next().await),
+        Link::Down(task) => FromLink::Back(task.await.unwrap_or_else(|error| Err(RoomError::Lost(error.to_string())))),
+    }
+}
+
+/// Looks for the room: first with the session, then with the token.
+async fn reconnect(target: Target, mut room: Box<Room>, name: RoomName, token: String) -> Result<Box<Back>, RoomError> {
+    let grace = Instant::now() + room.grace();
+    while Instant::now() < grace {
+        match room.resume().await {
+            Ok((welcome, events)) => return Ok(Box::new(Back { room: *room, welcome, events, fresh: false })),
+            Err(RoomError::Refused { .. }) => break,
+            Err(_) => tokio::time::sleep(RETRY).await,
+        }
+    }
+    let deadline = Instant::now() + SEARCH;
+    loop {
+        match Room::join(&target, &name, &token).await {
+            Ok((room, welcome)) => {
+                return Ok(Box::new(Back { room, welcome: Some(welcome), events: Vec::new(), fresh: true }));
+            }
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => tokio::time::sleep(RETRY).await,
+        }
+    }
+}
+
+impl Stage<'_> {
+    fn handle_order(&mut self, order: Option<Order>) -> Turn {
+        let now = Instant::now();
+        match order {
+            Some(Order::Pause) if !self.paused => {
+                self.paused = true;
+                self.command_all(|| Command::Pause(now));
+                self.recording.set_state(RecordingState::Paused);
+            }
+            Some(Order::Resume) if self.paused => {
+                self.paused = false;
+                self.command_all(|| Command::Resume);
+                self.recording.set_state(RecordingState::Recording);
+            }
+            Some(Order::Pause | Order::Resume) => {}
+            Some(Order::Stop) | None => return Turn::End("stopped"),
+        }
+        Turn::Go
+    }
+
+    fn handle_heard(&mut self, heard: FromLink) -> Turn {
+        match heard {
+            FromLink::Heard(Ok(Heard::Reply(id, reply))) => self.handle_reply(id, reply),
+            FromLink::Heard(Ok(Heard::Event(event))) => return self.handle_event(event),
+            FromLink::Heard(Err(error)) => self.lose_room(&error),
+            FromLink::Back(Ok(back)) => return self.find_room(*back),
+            FromLink::Back(Err(error)) => {
+                tracing::warn!(recording = %self.recording.id(), %error, "the room does not come back");
+                return Turn::End("the room is gone");
+            }
+        }
+        Turn::Go
+    }
+
+    fn lose_room(&mut self, error: &RoomError) {
+        tracing::info!(recording = %self.recording.id(), %error, "media goes on");
+        let name = self.recording.facts.job.room.clone();
+        let (target, token) = (self.recording.context.target.clone(), self.token.clone());
+        // A finished task stands in for the moment in which the room is moved.
+        let nothing = Link::Down(tokio::spawn(async { Err(RoomError::Lost(String::new())) }));
+        if let Link::Up(room) = std::mem::replace(&mut self.link, nothing) {
+            self.link = Link::Down(tokio::spawn(reconnect(target, room, name, token)));
+        }
+    }
+
+    fn find_room(&mut self, back: Back) -> Turn {
+        self.link = Link::Up(Box::new(back.room));
+        let now = Instant::now();
+        // Whoever waits for an answer asks again.
+        for (participant, pc) in self.offers.drain().map(|(_, offer)| offer).collect::<Vec<_>>() {
+            self.command(&participant, Command::Refused(pc));
+        }
+        if back.fresh {
+            // A restarted server gives the same ids to others.
+            self.command_all(|| Command::Stop(now));
+            self.participants.clear();
+            self.first_file = self.first_file.max(after(now.saturating_duration_since(self.zero.at)));
+        }
+        if let Some(welcome) = back.welcome {
+            self.enter(welcome.peers, now);
+        }
+        for event in back.events {
+            if let Turn::End(why) = self.handle_event(event) {
+                return Turn::End(why);
+            }
+        }
+        Turn::Go
+    }
+
+    /// Everybody who is there; whoever is recorded and not there has left meanwhile.
+    fn enter(&mut self, peers: Vec<Peer>, since: Instant) {
+        let here: BTreeSet<_> = peers.iter().map(|peer| peer.id.clone()).collect();
+        let gone: Vec<_> = self.participants.keys().filter(|id| !here.contains(id)).cloned().collect();
+        gone.iter().for_each(|id| self.leave(id));
+        peers.into_iter().for_each(|peer| self.handle_peer(peer, since));
+    }
+
+    fn handle_event(&mut self, event: Event) -> Turn {
+        let now = Instant::now();
+        match event {
+            Event::Peer { peer, gone: true } => self.leave(&peer.id),
+            Event::Peer { peer, gone: false } => self.handle_peer(peer, now),
+            Event::Track { track, gone: true } => {
+                if let Some(live) = self.participants.get_mut(&track.peer) {
+                    live.tracks.remove(&track.id);
+                }
+                self.command(&track.peer, Command::TrackGone(track.id, now));
+            }
+            Event::Track { track, gone: false } => self.handle_track(track, now),
+            Event::Mute { track, peer, muted, .. } => self.command(&peer, Command::Mute(track, muted, now)),
+            Event::Slots { pc, slots } => {
+                if let Some(participant) = self.pcs.get(&pc).cloned() {
+                    self.command(&participant, Command::Slots(pc, slots));
+                }
+            }
+            Event::Need { pc, audio, video } => {
+                if let Some(participant) = self.pcs.get(&pc).cloned() {
+                    let (audio, video) = (audio as usize, video as usize);
+                    self.command(&participant, Command::Need { pc, audio, video });
+                }
+            }
+            Event::Leave { action: LeaveAction::Stop, reason, .. } => {
+                tracing::info!(recording = %self.recording.id(), %reason, "put out of the room");
+                return Turn::End("the room is closed");
+            }
+            _ => {}
+        }
+        Turn::Go
+    }
+
+    fn handle_peer(&mut self, peer: Peer, since: Instant) {
+        self.names.insert(peer.id.clone(), peer.name);
+        let here: BTreeSet<_> = peer.tracks.iter().map(|track| track.id.clone()).collect();
+        if let Some(live) = self.participants.get_mut(&peer.id) {
+            let gone: Vec<_> = live.tracks.difference(&here).cloned().collect();
+            live.tracks = here;
+            for id in gone {
+                self.command(&peer.id, Command::TrackGone(id, since));
+            }
+        }
+        peer.tracks.into_iter().for_each(|track| self.handle_track(track, since));
+    }
+
+    fn handle_track(&mut self, track: Track, since: Instant) {
+        let id = track.peer.clone();
+        if !self.participants.contains_key(&id) {
+            self.start(&id);
+        }
+        if let Some(live) = self.participants.get_mut(&id) {
+            live.tracks.insert(track.id.clone());
+        }
+        self.command(&id, Command::Track(track, since));
+    }
+
+    /// A participant that publishes gets a task.
+    fn start(&mut self, id: &ParticipantId) {
+        let Link::Up(room) = &self.link else { return };
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let seed = Seed {
+            participant: id.clone(),
+            name: self.names.get(id).cloned().unwrap_or_default(),
+            zero: self.zero,
+            first_file: self.first_file,
+            paused: self.paused,
+            local: room.local,
+            ledger: self.recording.ledger.clone(),
+            told: self.told.clone(),
+            metrics: self.recording.context.metrics.clone(),
+        };
+        self.tasks.spawn(participant::run(seed, receiver));
+        self.participants.insert(id.clone(), Live { commands, tracks: BTreeSet::new() });
+    }
+
+    fn leave(&mut self, id: &ParticipantId) {
+        self.command(id, Command::Stop(Instant::now()));
+        self.participants.remove(id);
+        self.pcs.retain(|_, of| of != id);
+    }
+
+    async fn handle_told(&mut self, told: Option<Told>) -> Turn {
+        match told {
+            Some(Told::Offer { participant, pc, epoch, sdp }) => {
+                self.pcs.insert(pc.clone(), participant.clone());
+                let media = Media { pc: pc.clone(), sdp: Some(sdp), ..Media::default() };
+                let offer = Request::Offer(Offer { epoch, peer: Some(participant.clone()), media });
+                match self.request(offer).await {
+                    Some(id) => {
+                        self.offers.insert(id, (participant, pc));
+                    }
+                    None => self.command(&participant, Command::Refused(pc)),
+                }
+            }
+            Some(Told::Unsubscribe(track)) => {
+                let wish = Wish { track, on: Some(false), w: None, h: None, fps: None, prio: None, playing: None };
+                self.request(Request::Sub(Sub { tracks: vec![wish] })).await;
+            }
+            Some(Told::File(file, progress)) => {
+                self.recording.hear();
+                self.recording.start_upload(&file.name, progress);
+            }
+            Some(Told::DiskFailed(why)) => {
+                tracing::error!(recording = %self.recording.id(), why, "the spool's disk does not take more");
+                return Turn::End("the disk is full or broken");
+            }
+            None => {}
+        }
+        Turn::Go
+    }
+
+    async fn request(&mut self, request: Request) -> Option<u64> {
+        let Link::Up(room) = &mut self.link else { return None };
+        // A socket that broke is noticed by whoever reads it next.
+        room.request(request).await.ok()
+    }
+
+    fn handle_reply(&mut self, id: u64, reply: Result<Box<Success>, Failure>) {
+        let Some((participant, pc)) = self.offers.remove(&id) else { return };
+        match reply {
+            Ok(success) => {
+                let Some(answer) = success.answer else { return };
+                self.command(&participant, Command::Answer { pc, sdp: answer.sdp, slots: answer.slots });
+            }
+            Err(failure) => {
+                tracing::warn!(%participant, code = %failure.code, msg = failure.msg, "the offer was refused");
+                self.command(&participant, Command::Refused(pc));
+            }
+        }
+    }
+
+    fn command(&self, id: &ParticipantId, command: Command) {
+        if let Some(live) = self.participants.get(id) {
+            // A task ends only after a stop, or with its recording.
+            let _ = live.commands.send(command);
+        }
+    }
+
+    fn command_all(&self, command: impl Fn() -> Command) {
+        for live in self.participants.values() {
+            let _ = live.commands.send(command());
+        }
+    }
+
+    /// Ends every file, leaves the room.
+    async fn end(mut self, why: &str, hears: &mut mpsc::UnboundedReceiver<Told>) {
+        let now = Instant::now();
+        tracing::info!(recording = %self.recording.id(), why, "recording ends");
+        let at_ms = now.saturating_duration_since(self.zero.at).as_millis() as u64;
+        self.command_all(|| Command::Stop(now));
+        self.recording.append(Fact::Stopped { at_ms });
+        self.recording.set_state(RecordingState::Finalising);
+        while self.tasks.join_next().await.is_some() {}
+        // Files that were begun in the last moment.
+        while let Ok(told) = hears.try_recv() {
+            if let Told::File(file, progress) = told {
+                self.recording.start_upload(&file.name, progress);
+            }
+        }
+        self.recording.hear();
+        if let Link::Up(room) = self.link {
+            tokio::spawn(room.leave());
+        }
+    }
+}

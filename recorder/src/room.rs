@@ -1,0 +1,237 @@
+//! A rooms/1 connection: requests out, replies and events in. Keeps its session over lost sockets.
+//!
+//! What the events mean for a recording is not decided here.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use signalling::code::Code;
+use signalling::id::RoomName;
+use signalling::message::client::{Join, Media, Resume};
+use signalling::message::server::{Failure, Success, Welcome};
+use signalling::message::{ClientFrame, Event, EventFrame, Reply, ReplyFrame, Request, VERSION};
+use std::net::IpAddr;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::dial::{DialError, Socket, Target};
+
+/// A request that has no reply by then never gets one.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A socket that is silent this long is dead. Both sides ping.
+const SILENCE: Duration = Duration::from_secs(15);
+/// Our pings.
+const PING: Duration = Duration::from_secs(5);
+
+/// Why there is no connection to a room.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RoomError {
+    /// No WebSocket.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The room said no.
+    #[error("{code}: {message}")]
+    Refused {
+        /// Why, for programs.
+        code: Code,
+        /// Why, for people.
+        message: String,
+    },
+    /// The socket broke.
+    #[error("the connection to the room is lost: {0}")]
+    Lost(String),
+}
+
+impl RoomError {
+    fn refused(failure: Failure) -> Self {
+        Self::Refused { code: failure.code, message: failure.msg }
+    }
+
+    fn lost(why: impl ToString) -> Self {
+        Self::Lost(why.to_string())
+    }
+}
+
+/// Something from the room.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// The reply to the request of this id.
+    Reply(u64, Result<Box<Success>, Failure>),
+    /// An event.
+    Event(Event),
+}
+
+/// A joined room.
+pub(crate) struct Room {
+    target: Target,
+    path: String,
+    socket: Socket,
+    session: String,
+    secret: String,
+    grace: Duration,
+    last_seq: u64,
+    next_id: u64,
+    heard: Instant,
+    next_ping: Instant,
+    /// By which of our addresses the server is reached.
+    pub(crate) local: IpAddr,
+}
+
+impl Room {
+    /// Joins, without media.
+    ///
+    /// # Errors
+    /// [`RoomError`].
+    pub(crate) async fn join(target: &Target, name: &RoomName, token: &str) -> Result<(Self, Welcome), RoomError> {
+        let path = format!("/v1/rooms/{name}/ws");
+        let connection = target.connect(&path, false).await?;
+        let now = Instant::now();
+        let mut room = Self {
+            target: target.clone(),
+            path,
+            socket: connection.socket,
+            session: String::new(),
+            secret: String::new(),
+            grace: Duration::ZERO,
+            last_seq: 0,
+            next_id: 1,
+            heard: now,
+            next_ping: now + PING,
+            local: connection.local.ip(),
+        };
+        let join = Join {
+            v: VERSION,
+            room: name.clone(),
+            token: Some(token.to_owned()),
+            name: None,
+            key: None,
+            proof: None,
+            media: Media::default(),
+        };
+        let id = room.request(Request::Join(join)).await?;
+        let (success, early) = room.reply_to(id).await?;
+        // The snapshot in the reply is newer than whatever event came before it.
+        drop(early);
+        let welcome = success.welcome.ok_or_else(|| RoomError::lost("the reply to join has no welcome"))?;
+        room.note(&welcome);
+        Ok((room, welcome))
+    }
+
+    fn note(&mut self, welcome: &Welcome) {
+        self.session = welcome.session.clone();
+        self.secret = welcome.resume.clone();
+        self.grace = Duration::from_millis(welcome.grace_ms);
+    }
+
+    /// How long the session outlives its socket.
+    pub(crate) fn grace(&self) -> Duration {
+        self.grace
+    }
+
+    /// Takes the session over on a new socket. Some events may come again; they carry whole values.
+    ///
+    /// # Errors
+    /// [`RoomError`]; [`Code::SessionGone`] means that only a new join helps.
+    pub(crate) async fn resume(&mut self) -> Result<(Option<Welcome>, Vec<Event>), RoomError> {
+        let connection = self.target.connect(&self.path, false).await?;
+        self.socket = connection.socket;
+        self.local = connection.local.ip();
+        self.heard = Instant::now();
+        let resume = Resume {
+            session: self.session.clone(),
+            resume: self.secret.clone(),
+            last: self.last_seq,
+            proof: None,
+            sdp: None,
+        };
+        let id = self.request(Request::Resume(resume)).await?;
+        let (success, early) = self.reply_to(id).await?;
+        if let Some(welcome) = &success.welcome {
+            self.note(welcome);
+        }
+        Ok((success.welcome, early))
+    }
+
+    /// Sends a request and returns its id.
+    ///
+    /// # Errors
+    /// [`RoomError::Lost`].
+    pub(crate) async fn request(&mut self, request: Request) -> Result<u64, RoomError> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let text = serde_json::to_string(&ClientFrame { id, request }).map_err(RoomError::lost)?;
+        timeout(REPLY_TIMEOUT, self.socket.send(Message::text(text)))
+            .await
+            .map_err(RoomError::lost)?
+            .map_err(RoomError::lost)?;
+        Ok(id)
+    }
+
+    /// Waits for one reply; returns the events that came before it, too.
+    async fn reply_to(&mut self, id: u64) -> Result<(Box<Success>, Vec<Event>), RoomError> {
+        let deadline = Instant::now() + REPLY_TIMEOUT;
+        let mut early = Vec::new();
+        loop {
+            match timeout_at(deadline, self.next()).await.map_err(RoomError::lost)?? {
+                Heard::Reply(of, reply) if of == id => return Ok((reply.map_err(RoomError::refused)?, early)),
+                Heard::Reply(..) => {}
+                Heard::Event(event) => early.push(event),
+            }
+        }
+    }
+
+    /// The next thing from the room. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`RoomError::Lost`].
+    pub(crate) async fn next(&mut self) -> Result<Heard, RoomError> {
+        loop {
+            let until = self.next_ping.min(self.heard + SILENCE);
+            let message = match timeout_at(until, self.socket.next()).await {
+                Ok(message) => message,
+                Err(_) if self.heard + SILENCE <= Instant::now() => return Err(RoomError::lost("silence")),
+                Err(_) => {
+                    self.next_ping = Instant::now() + PING;
+                    self.socket.send(Message::Ping(Vec::new().into())).await.map_err(RoomError::lost)?;
+                    continue;
+                }
+            };
+            let message = message.ok_or_else(|| RoomError::lost("closed"))?.map_err(RoomError::lost)?;
+            self.heard = Instant::now();
+            match message {
+                Message::Text(text) => {
+                    if let Some(heard) = self.read(&text) {
+                        return Ok(heard);
+                    }
+                }
+                Message::Close(frame) => {
+                    return Err(RoomError::lost(frame.map_or_else(|| "closed".into(), |frame| frame.to_string())));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn read(&mut self, text: &str) -> Option<Heard> {
+        if let Ok(frame) = serde_json::from_str::<ReplyFrame>(text) {
+            let reply = match frame.reply {
+                Reply::Ok(success) => Ok(success),
+                Reply::Err(failure) => Err(failure),
+            };
+            return Some(Heard::Reply(frame.id, reply));
+        }
+        // An event that this version does not know is none of our business.
+        let frame = serde_json::from_str::<EventFrame>(text).ok()?;
+        self.last_seq = self.last_seq.max(frame.seq);
+        Some(Heard::Event(frame.event))
+    }
+
+    /// Leaves for good.
+    pub(crate) async fn leave(mut self) {
+        let bye = Request::Bye(signalling::message::client::Bye { reason: "recording stopped".into() });
+        // The session would end by itself a little later.
+        if self.request(bye).await.is_ok() {
+            let _ = timeout(Duration::from_secs(1), self.socket.close(None)).await;
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The sound of one file without a hole: packets where there are some, filling where there are none.
+//!
+//! Players believe timestamps, converters count samples. So that both agree, every stretch without a packet is filled with
+//! packets: with concealment (the last packet's TOC and empty frames, RFC 6716 section 3.2.5) for loss and DTX, with digital
+//! silence for a mute, a pause and the time before the first packet. Positions are samples at 48 kHz in the file.
+
+use rtc_client::depacketise::opus;
+
+/// CELT, full band, 20 ms, mono.
+const SILENCE_TOC: u8 = 0xf8;
+/// A CELT frame that says "silence".
+const SILENT_FRAME: [u8; 2] = [0xff, 0xfe];
+/// A packet holds at most 120 ms (RFC 6716 section 3.2.5).
+const MAX_PACKET: i64 = 5760;
+/// Samples of 20 ms: the step in which clocks are corrected.
+const STEP: i64 = 960;
+
+/// What stands in for missing sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filling {
+    /// Let the decoder conceal.
+    Conceal,
+    /// Digital silence.
+    Silence,
+}
+
+/// A packet for the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sound {
+    /// Where it starts, in samples.
+    pub at: i64,
+    /// An Opus packet.
+    pub data: Vec<u8>,
+}
+
+/// One audio track of a file.
+#[derive(Debug)]
+pub struct Audio {
+    next: i64,
+    toc: Option<u8>,
+    /// Packets of real sound.
+    pub packets: u64,
+    /// Samples that were filled.
+    pub filled: u64,
+    /// Packets dropped because their place was taken: a burst after a stall, or a clock that is slow.
+    pub dropped: u64,
+}
+
+impl Audio {
+    /// A track that begins at a position.
+    pub fn new(start: i64) -> Self {
+        Self { next: start, toc: None, packets: 0, filled: 0, dropped: 0 }
+    }
+
+    /// Where the sound so far ends.
+    pub fn end(&self) -> i64 {
+        self.next
+    }
+
+    /// Puts a packet to `at`, as closely as samples without gap or overlap allow: 20 ms.
+    pub fn handle_packet(&mut self, at: i64, data: Vec<u8>, filling: Filling, out: &mut Vec<Sound>) {
+        let Some(samples) = opus::duration(&data).map(i64::from) else {
+            self.dropped += 1;
+            return;
+        };
+        if at - self.next >= STEP {
+            self.fill(at, filling, out);
+        }
+        if self.next - at >= samples.max(STEP) {
+            self.dropped += 1;
+            return;
+        }
+        self.toc = data.first().copied();
+        self.packets += 1;
+        out.push(Sound { at: self.next, data });
+        self.next += samples;
+    }
+
+    /// Fills up to `to`, less than one frame short of it.
+    pub fn fill(&mut self, to: i64, filling: Filling, out: &mut Vec<Sound>) {
+        // Frames longer than the step would leave more than the step unfilled.
+        let conceal = self.toc.filter(|toc| filling == Filling::Conceal && frame_samples(*toc) <= STEP);
+        let (toc, frame) = conceal.map_or((SILENCE_TOC, STEP), |toc| (toc, frame_samples(toc)));
+        loop {
+            let frames = (to - self.next).min(MAX_PACKET) / frame;
+            if frames <= 0 {
+                return;
+            }
+            // Code 3, constant bit rate, no padding: a count of frames follows (RFC 6716 section 3.2.5).
+            let mut data = vec![toc | 3, frames as u8];
+            if conceal.is_none() {
+                (0..frames).for_each(|_| data.extend(SILENT_FRAME));
+            }
+            out.push(Sound { at: self.next, data });
+            self.next += frames * frame;
+            self.filled += (frames * frame).cast_unsigned();
+        }
+    }
+}
+
+/// Samples of one frame of a packet with this TOC.
+fn frame_samples(toc: u8) -> i64 {
+    opus::duration(&[toc & 0xfc]).map_or(STEP, i64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CELT_20: u8 = 0xfc;
+
+    fn packet() -> Vec<u8> {
+        vec![CELT_20, 1, 2, 3]
+    }
+
+    /// Every sample has one packet, and each packet holds as much as it claims.
+    fn check(sounds: &[Sound], start: i64, end: i64) {
+        let mut next = start;
+        for sound in sounds {
+            assert_eq!(sound.at, next);
+            next += i64::from(opus::duration(&sound.data).expect("a packet"));
+        }
+        assert_eq!(next, end);
+    }
+
+    #[test]
+    fn loss_mute_and_a_late_start_leave_no_hole() {
+        let (mut audio, mut out) = (Audio::new(0), Vec::new());
+        audio.handle_packet(48_000, packet(), Filling::Silence, &mut out);
+        audio.handle_packet(48_960, packet(), Filling::Conceal, &mut out);
+        audio.handle_packet(48_960 + 3 * 960, packet(), Filling::Conceal, &mut out);
+        audio.fill(480_000, Filling::Silence, &mut out);
+        check(&out, 0, 480_000);
+        assert_eq!(audio.packets, 3);
+        // The two lost packets: concealed with the TOC of the sender, two frames of nothing.
+        assert!(out.contains(&Sound { at: 49_920, data: vec![CELT_20 | 3, 2] }), "{out:?}");
+        // Six frames of silence in 14 bytes.
+        assert!(out.contains(&Sound { at: 0, data: [&[0xfb, 6][..], &[0xff, 0xfe].repeat(6)].concat() }));
+    }
+
+    #[test]
+    fn jitter_of_the_clock_is_no_gap() {
+        let (mut audio, mut out) = (Audio::new(0), Vec::new());
+        for n in 0..100 {
+            let jitter = if n % 2 == 0 { 400 } else { -400 };
+            audio.handle_packet(n * 960 + jitter, packet(), Filling::Conceal, &mut out);
+        }
+        assert_eq!((audio.packets, audio.filled, audio.dropped), (100, 0, 0));
+        check(&out, 0, 96_000);
+    }
+
+    #[test]
+    fn a_drifting_clock_costs_one_frame_now_and_then() {
+        for drift in [-1_i64, 1] {
+            let (mut audio, mut out) = (Audio::new(0), Vec::new());
+            for n in 0..5000 {
+                let at = n * 960 + drift * n;
+                audio.handle_packet(at, packet(), Filling::Conceal, &mut out);
+                assert!((audio.end() - 960 - at).abs() <= 960, "{n}");
+            }
+            let corrections = audio.filled / 960 + audio.dropped;
+            assert!((4..=6).contains(&corrections), "{corrections}");
+            check(&out, 0, audio.end());
+        }
+    }
+
+    #[test]
+    fn a_burst_after_its_time_was_filled_is_dropped() {
+        let (mut audio, mut out) = (Audio::new(0), Vec::new());
+        audio.handle_packet(0, packet(), Filling::Conceal, &mut out);
+        audio.fill(96_000, Filling::Conceal, &mut out);
+        for n in 1..110 {
+            audio.handle_packet(n * 960, packet(), Filling::Conceal, &mut out);
+        }
+        check(&out, 0, 110 * 960);
+        assert_eq!(audio.dropped, 99);
+    }
+
+    #[test]
+    fn nonsense_is_dropped() {
+        let (mut audio, mut out) = (Audio::new(0), Vec::new());
+        audio.handle_packet(0, vec![], Filling::Conceal, &mut out);
+        audio.handle_packet(0, vec![0xff, 0], Filling::Conceal, &mut out);
+        assert_eq!((out.len(), audio.dropped), (0, 2));
+    }
+
+    #[test]
+    fn long_frames_are_filled_with_short_silence() {
+        let (mut audio, mut out) = (Audio::new(0), Vec::new());
+        audio.handle_packet(0, vec![0x18, 1], Filling::Conceal, &mut out);
+        audio.fill(2880 + 2 * 960, Filling::Conceal, &mut out);
+        assert_eq!(out[1].data, [SILENCE_TOC | 3, 2, 0xff, 0xfe, 0xff, 0xfe]);
+        check(&out, 0, 2880 + 2 * 960);
+    }
+}

@@ -1,0 +1,285 @@
+//! A participant that publishes real media over a real network: rooms/1 over a WebSocket, one transport on a UDP port.
+//!
+//! Its media was encoded before by ffmpeg (`media_source`), so a key frame cannot be made on demand: sources have one often.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use rtc_client::{Codec, Config, Kind, Mid, Output, Publication, Transport};
+use signalling::message::client::{Join, Media, Mute};
+use signalling::message::server::{Answer, Welcome};
+use signalling::message::{ClientFrame, Reply, ReplyFrame, Request, Source, TrackIntent, VERSION};
+use signalling::{PcId, RoomName, TrackId};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::{mpsc, watch};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::media_source::Encoded;
+
+/// How long a step of joining may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a bot publishes.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    pub source: Source,
+    pub media: Vec<Encoded>,
+}
+
+impl Feed {
+    fn codec(&self) -> Codec {
+        if self.source.is_audio() { Codec::Opus } else { Codec::Vp8 }
+    }
+
+    /// How long one round takes: the last frame lasts as long as the one before it.
+    fn round(&self) -> Duration {
+        let at = |back: usize| self.media.len().checked_sub(back).map_or(Duration::ZERO, |place| self.media[place].at);
+        at(1) + (at(1) - at(2))
+    }
+}
+
+#[derive(Debug)]
+enum Do {
+    Mute(TrackId, bool),
+    /// Send nothing of this source (`true`), or again.
+    Hold(Source, bool),
+    Leave,
+}
+
+/// A bot in a room. It leaves when told to, or falls silent when dropped.
+pub struct Bot {
+    commands: mpsc::UnboundedSender<Do>,
+    connected: watch::Receiver<bool>,
+    task: tokio::task::JoinHandle<()>,
+    /// Its welcome.
+    pub welcome: Welcome,
+    tracks: Vec<(Source, TrackId)>,
+}
+
+type Socket = WebSocketStream<TcpStream>;
+
+impl Bot {
+    /// Joins and publishes the feeds, from their starts on, as soon as media can flow.
+    ///
+    /// # Errors
+    /// Whatever the server or the network says.
+    pub async fn join(server: SocketAddr, room: &str, token: Option<&str>, feeds: Vec<Feed>) -> io::Result<Self> {
+        tokio::time::timeout(TIMEOUT, Self::enter(server, room, token, feeds)).await.map_err(io::Error::other)?
+    }
+
+    async fn enter(server: SocketAddr, room: &str, token: Option<&str>, feeds: Vec<Feed>) -> io::Result<Self> {
+        let tcp = TcpStream::connect(server).await?;
+        let ip = tcp.local_addr()?.ip();
+        let url = format!("ws://{server}/v1/rooms/{room}/ws");
+        let (mut socket, _) = tokio_tungstenite::client_async(url, tcp).await.map_err(io::Error::other)?;
+        let udp = UdpSocket::bind((ip, 0)).await?;
+        let local = udp.local_addr()?;
+        // A new socket takes datagrams only after the reactor has seen it once.
+        udp.writable().await?;
+        let kind = |feed: &Feed| if feed.source.is_audio() { Kind::Audio } else { Kind::Video };
+        let publish = feeds.iter().map(|feed| Publication { kind: kind(feed), rids: Vec::new(), receive: false });
+        let config = Config { local: vec![local], publish: publish.collect(), ..Config::default() };
+        let mut transport = Transport::new(config, Instant::now()).map_err(io::Error::other)?;
+        let sdp = transport.create_offer().map_err(io::Error::other)?;
+        let mids: Vec<Mid> = transport.lines().iter().filter(|line| line.sends).map(|line| line.mid).collect();
+        let intent = |(feed, mid): (&Feed, &Mid)| TrackIntent { mid: mid.to_string(), src: feed.source, muted: false };
+        let media = Media {
+            pc: PcId::main(),
+            sdp: Some(sdp),
+            tracks: feeds.iter().zip(&mids).map(intent).collect(),
+            ..Media::default()
+        };
+        let join = Join {
+            v: VERSION,
+            room: RoomName::parse(room).map_err(io::Error::other)?,
+            token: token.map(str::to_owned),
+            name: Some("Bot".into()),
+            key: None,
+            proof: None,
+            media,
+        };
+        let (welcome, answer) = join_room(&mut socket, join).await?;
+        transport.handle_answer(&answer.sdp, Instant::now()).map_err(io::Error::other)?;
+        let track = |mid: &Mid| answer.published.iter().find(|published| published.mid == mid.to_string());
+        let tracks = feeds.iter().zip(&mids).filter_map(|(feed, mid)| Some((feed.source, track(mid)?.track.clone())));
+        let tracks = tracks.collect();
+        let (commands, todo) = mpsc::unbounded_channel();
+        let (tell, connected) = watch::channel(false);
+        let feeds = feeds.into_iter().zip(mids).map(|(feed, mid)| Playing::new(feed, mid)).collect();
+        let player = Player { transport, udp, local, socket, feeds, next_id: 2, tell };
+        let task = tokio::spawn(player.run(todo));
+        Ok(Self { commands, connected, task, welcome, tracks })
+    }
+
+    /// Waits until media flows.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub async fn connected(&mut self) -> io::Result<()> {
+        let connected = self.connected.wait_for(|connected| *connected);
+        tokio::time::timeout(TIMEOUT, connected).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        Ok(())
+    }
+
+    /// The id of an own track.
+    pub fn track(&self, source: Source) -> Option<&TrackId> {
+        self.tracks.iter().find(|(of, _)| *of == source).map(|(_, track)| track)
+    }
+
+    /// Mutes or unmutes an own track, and stops or goes on sending it.
+    pub fn mute(&self, source: Source, muted: bool) {
+        if let Some(track) = self.track(source) {
+            let _ = self.commands.send(Do::Mute(track.clone(), muted));
+            let _ = self.commands.send(Do::Hold(source, muted));
+        }
+    }
+
+    /// Stops or goes on sending a source without telling anybody: lost packets, as it were.
+    pub fn hold(&self, source: Source, hold: bool) {
+        let _ = self.commands.send(Do::Hold(source, hold));
+    }
+
+    /// Leaves the room.
+    pub async fn leave(self) {
+        let _ = self.commands.send(Do::Leave);
+        let _ = self.task.await;
+    }
+}
+
+async fn join_room(socket: &mut Socket, join: Join) -> io::Result<(Welcome, Answer)> {
+    send(socket, 1, Request::Join(join)).await?;
+    while let Some(message) = socket.next().await {
+        let Message::Text(text) = message.map_err(io::Error::other)? else { continue };
+        let Ok(frame) = serde_json::from_str::<ReplyFrame>(&text) else { continue };
+        return match frame.reply {
+            Reply::Ok(success) => success
+                .welcome
+                .zip(success.answer)
+                .ok_or_else(|| io::Error::other("the reply to join lacks a welcome or an answer")),
+            Reply::Err(failure) => Err(io::Error::other(format!("{}: {}", failure.code, failure.msg))),
+        };
+    }
+    Err(io::Error::other("the socket closed before the reply to join"))
+}
+
+async fn send(socket: &mut Socket, id: u64, request: Request) -> io::Result<()> {
+    let text = serde_json::to_string(&ClientFrame { id, request })?;
+    socket.send(Message::text(text)).await.map_err(io::Error::other)
+}
+
+/// A feed that is being played, round after round.
+struct Playing {
+    feed: Feed,
+    mid: Mid,
+    started: Option<Instant>,
+    next: usize,
+    rounds: u32,
+    held: bool,
+}
+
+impl Playing {
+    fn new(feed: Feed, mid: Mid) -> Self {
+        Self { feed, mid, started: None, next: 0, rounds: 0, held: false }
+    }
+
+    /// Where in the feed's endless time the next frame stands.
+    fn position(&self) -> Duration {
+        self.feed.round() * self.rounds + self.feed.media[self.next].at
+    }
+
+    fn due(&self) -> Option<Instant> {
+        Some(self.started? + self.position())
+    }
+
+    fn step(&mut self) {
+        self.next += 1;
+        if self.next == self.feed.media.len() {
+            self.next = 0;
+            self.rounds += 1;
+        }
+    }
+}
+
+struct Player {
+    transport: Transport,
+    udp: UdpSocket,
+    local: SocketAddr,
+    socket: Socket,
+    feeds: Vec<Playing>,
+    next_id: u64,
+    tell: watch::Sender<bool>,
+}
+
+impl Player {
+    async fn run(mut self, mut todo: mpsc::UnboundedReceiver<Do>) {
+        let mut buffer = vec![0; 2048];
+        loop {
+            let now = Instant::now();
+            self.turn(now);
+            let timer = self.transport.poll_timeout().unwrap_or(now + Duration::from_secs(1));
+            let wake = self.feeds.iter().filter_map(Playing::due).fold(timer, Instant::min);
+            tokio::select! {
+                received = self.udp.recv_from(&mut buffer) => if let Ok((len, from)) = received {
+                    self.transport.handle_datagram(from, self.local, &buffer[..len], Instant::now());
+                },
+                // Only pings matter here, and the library answers them.
+                message = self.socket.next() => if !matches!(message, Some(Ok(_))) {
+                    return;
+                },
+                command = todo.recv() => match command {
+                    Some(Do::Mute(track, muted)) => {
+                        let id = self.next_id;
+                        self.next_id += 1;
+                        if send(&mut self.socket, id, Request::Mute(Mute { track, muted })).await.is_err() {
+                            return;
+                        }
+                    }
+                    Some(Do::Hold(source, held)) => {
+                        for feed in self.feeds.iter_mut().filter(|playing| playing.feed.source == source) {
+                            feed.held = held;
+                        }
+                    }
+                    Some(Do::Leave) | None => {
+                        let bye = Request::Bye(signalling::message::client::Bye { reason: String::new() });
+                        let _ = send(&mut self.socket, self.next_id, bye).await;
+                        let _ = self.socket.close(None).await;
+                        return;
+                    }
+                },
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+        }
+    }
+
+    fn turn(&mut self, now: Instant) {
+        if self.transport.poll_timeout().is_some_and(|at| now >= at) {
+            self.transport.handle_timeout(now);
+        }
+        for playing in &mut self.feeds {
+            while let Some(due) = playing.due().filter(|due| *due <= now) {
+                if !playing.held {
+                    let codec = playing.feed.codec();
+                    let ticks = playing.position().as_micros() as u64 * u64::from(codec.clock_rate()) / 1_000_000;
+                    let frame = &playing.feed.media[playing.next].data;
+                    // A frame that the transport does not take shows in what is recorded.
+                    let _ = self.transport.send_frame((playing.mid, None), codec, frame, ticks as u32, due, now);
+                }
+                playing.step();
+            }
+        }
+        while let Some(output) = self.transport.poll_output() {
+            match output {
+                Output::Transmit { to, bytes, .. } => drop(self.udp.try_send_to(&bytes, to)),
+                Output::Connected => {
+                    // One moment for all feeds, so that flash and beep leave together.
+                    self.feeds.iter_mut().for_each(|playing| playing.started = Some(now));
+                    self.tell.send_replace(true);
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -15,12 +15,7 @@ use crate::token::Confirmation;
 ///
 /// # Errors
 /// [`Code::DeviceMismatch`], with the step that failed.
-pub fn check_proof(
-    bound: &Confirmation,
-    key: Option<&Value>,
-    proof: Option<&str>,
-    nonce: &str,
-) -> Result<(), Refusal> {
+pub fn check_proof(bound: &Confirmation, key: Option<&Value>, proof: Option<&str>, nonce: &str) -> Result<(), Refusal> {
     let mismatch = |why: &str| Refusal::new(Code::DeviceMismatch, format!("the token is bound to a device: {why}"));
     let (Some(key), Some(proof)) = (key, proof) else {
         return Err(mismatch("`key` and `proof` are needed"));

@@ -8,6 +8,7 @@ use crate::id::RoomName;
 use crate::message::Source;
 
 /// What the holder of a token may do in its room.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Grants {
@@ -43,6 +44,7 @@ impl Grants {
 }
 
 /// What a grant allows to publish.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PublishKind {

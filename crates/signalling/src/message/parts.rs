@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{ParticipantId, RecordingId, RoomName, TrackId};
 
 /// What a track shows or sounds; it decides the kind of its m-line and who may publish it.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -26,6 +27,7 @@ impl Source {
 }
 
 /// How media travels in a room.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -51,6 +53,7 @@ pub struct TrackIntent {
 }
 
 /// A published track as everybody sees it.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Track {
     /// Its id.
@@ -126,6 +129,7 @@ pub struct Wish {
 }
 
 /// The life of a recording, as clients, API and recorders name it.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordingState {
@@ -153,6 +157,7 @@ impl RecordingState {
 }
 
 /// The recording of a room as its participants see it.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomRecording {
     /// Which recording.

@@ -37,6 +37,10 @@ pub struct Success {
     /// To `join` with an offer and to `offer`.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
+    /// To `join` and `offer`: the own tracks, in the order of the request's `tracks`. Mesh tracks have no m-line in an
+    /// answer to be found by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own: Vec<TrackId>,
 }
 
 /// The answer to an offer, complete with all candidates (the server is ICE-lite and never trickles).

@@ -1,5 +1,7 @@
 //! Logging: one line an event, to stderr, as text or JSON.
 
+use std::io::IsTerminal as _;
+
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -64,8 +66,10 @@ pub fn filter(level: &str) -> Result<EnvFilter, String> {
 /// What is wrong with `level`.
 pub fn start(config: &LogConfig) -> Result<Option<LogHandle>, String> {
     let (filter, handle) = tracing_subscriber::reload::Layer::new(filter(&config.level)?);
+    // Colours are for terminals, not for files and journals.
+    let colours = std::io::stderr().is_terminal();
     let lines = match config.format {
-        LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).boxed(),
+        LogFormat::Text => tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed(),
         LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
     };
     let started = Registry::default().with(filter).with(lines).try_init().is_ok();

@@ -3,6 +3,9 @@
 //! One struct a section. Loading (file, environment, `*_file`) is `service::config`; meaning is checked in
 //! `Config::check`, before anything is bound.
 
+mod check;
+mod dev;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -57,8 +60,12 @@ pub struct ApiConfig {
     pub keys: Vec<String>,
     /// A file with one key a line, added to `keys`.
     pub keys_file: Option<PathBuf>,
-    /// Where the server keeps what must survive a restart (self-signed certificate).
+    /// Where the server keeps what must survive a restart (self-signed certificate, secrets of `--dev`).
     pub state_dir: PathBuf,
+    /// rooms/1 sockets at once.
+    pub max_sockets: u32,
+    /// HTTP connections at once, sockets included.
+    pub max_connections: u32,
 }
 
 impl Default for ApiConfig {
@@ -72,6 +79,8 @@ impl Default for ApiConfig {
             keys: Vec::new(),
             keys_file: None,
             state_dir: PathBuf::from("data/turn-server"),
+            max_sockets: 10_000,
+            max_connections: 16_000,
         }
     }
 }
@@ -162,7 +171,7 @@ pub enum RoomMode {
 }
 
 /// What guests (participants without a token) may do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guests {
     /// Nothing: a token is needed.
@@ -198,6 +207,10 @@ pub struct RoomsConfig {
     pub token_keys: Vec<String>,
     /// A file with one `kid:secret` a line, added to `token_keys`.
     pub token_keys_file: Option<PathBuf>,
+    /// Joins a second from one address; four times as many may come at once.
+    pub joins_per_second: u32,
+    /// How long a room that joining made outlives its last participant, and a recording its room's, in seconds.
+    pub empty_timeout_s: u64,
     /// Relay-only: hand clients `iceTransportPolicy: relay` advice in `features`.
     pub relay_only: bool,
 }
@@ -215,6 +228,8 @@ impl Default for RoomsConfig {
             max_participants: 50,
             token_keys: Vec::new(),
             token_keys_file: None,
+            joins_per_second: 50,
+            empty_timeout_s: 30,
             relay_only: false,
         }
     }
@@ -230,4 +245,37 @@ pub struct RecordingConfig {
     pub keys_file: Option<PathBuf>,
     /// Record every room from its first participant on.
     pub automatic: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../../config/turn-server.toml");
+
+    #[test]
+    fn the_sample_is_the_defaults() {
+        let sample: Config = toml::from_str(SAMPLE).expect("the sample parses");
+        assert_eq!(sample, Config::default());
+    }
+
+    #[test]
+    fn the_sample_has_every_key_with_a_comment() {
+        let mut all = Config::default();
+        let file = Some(PathBuf::from("x"));
+        (all.api.tls_cert, all.api.tls_key, all.api.keys_file) = (file.clone(), file.clone(), file.clone());
+        (all.relay.secrets_file, all.rooms.token_keys_file) = (file.clone(), file.clone());
+        (all.recording.keys_file, all.storage.access_key_file) = (file.clone(), file.clone());
+        all.storage.secret_key_file = file;
+        let all = toml::Table::try_from(all).expect("a configuration is a table");
+        for (section, keys) in &all {
+            let (_, rest) = SAMPLE.split_once(&format!("\n[{section}]\n")).expect("each section is there");
+            let lines: Vec<_> = rest.lines().take_while(|line| !line.starts_with('[')).collect();
+            for key in keys.as_table().expect("a section is a table").keys() {
+                let is_key = |line: &&str| line.trim_start_matches("# ").starts_with(&format!("{key} ="));
+                let at = lines.iter().position(is_key).unwrap_or_else(|| panic!("[{section}] {key} is missing"));
+                assert!(at > 0 && lines[at - 1].starts_with("# "), "[{section}] {key} has no comment");
+            }
+        }
+    }
 }

@@ -1,0 +1,192 @@
+//! `GET /v1/recordings/{id}/files/{name}`: from S3 by redirect, from local disk with ranges (RFC 9110 section 14).
+//!
+//! The caller shows a bearer, or a link that [`signed_path`] made.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts as _, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use serde::Deserialize;
+use service::storage::Error;
+use signalling::recording::folder;
+use signalling::{Code, RecordingId};
+use std::time::Duration;
+use tokio_util::io::ReaderStream;
+use utoipa::IntoParams;
+
+use super::auth::Caller;
+use super::body::{InPath, InQuery};
+use super::problem::Problem;
+use super::recordings::find;
+use crate::app::App;
+use crate::clock;
+
+/// The two halves of a signed link.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Signed {
+    /// When it expires, seconds since 1970.
+    exp: Option<u64>,
+    /// Our signature.
+    sig: Option<String>,
+}
+
+fn path(id: &RecordingId, name: &str) -> String {
+    format!("/v1/recordings/{id}/files/{name}")
+}
+
+/// A link to a file that needs no bearer for `ttl_s` seconds.
+pub(super) fn signed_path(app: &App, id: &RecordingId, name: &str, ttl_s: u64) -> String {
+    let path = path(id, name);
+    let expires = clock::unix_s() + ttl_s;
+    let signature = app.secrets.load().sign_link(&path, expires);
+    format!("{path}?exp={expires}&sig={signature}")
+}
+
+/// A file of a recording. 206 for a single range, 416 for one outside the file, 302 to the storage if that is S3.
+#[utoipa::path(get, path = "/v1/recordings/{id}/files/{name}", params(("id" = String, Path), ("name" = String, Path), Signed),
+    security(("bearer" = []), ()), responses(
+    (status = 200, description = "The file", content_type = "video/webm"),
+    (status = 206, description = "The range", content_type = "video/webm"),
+    (status = 302, description = "A presigned link"), (status = 404, body = Problem), (status = 416, body = Problem)))]
+pub(crate) async fn download(
+    State(app): State<Arc<App>>,
+    InPath((id, name)): InPath<(RecordingId, String)>,
+    InQuery(signed): InQuery<Signed>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
+    let caller = match (signed.exp, &signed.sig) {
+        (Some(expires), Some(signature)) => {
+            check_link(&app, &path(&id, &name), expires, signature)?;
+            Caller::Operator
+        }
+        _ => Caller::from_request_parts(&mut parts, &app).await?,
+    };
+    let manifest = find(&app, &caller, &id)?;
+    let file = manifest.files().find(|file| file.name == name);
+    let file =
+        file.ok_or_else(|| Problem::new(Code::RecordingNotFound, format!("recording {id} has no file {name}")))?;
+    let key = format!("{}/{name}", folder(&manifest.room_id, &id));
+    let ttl = Duration::from_secs(app.config.storage.link_ttl_s);
+    if let Some(url) = app.store.presign_get(&key, ttl, &name).await.map_err(|error| storage_problem(&error))? {
+        // The link is good for a while only, so nobody may keep the redirect.
+        return Ok(([(header::CACHE_CONTROL, "no-store")], Redirect::temporary(&url)).into_response());
+    }
+    let kind = if file.container == "webm" { "video/webm" } else { "video/x-matroska" };
+    serve(&app, &key, kind, &name, &parts.headers).await
+}
+
+fn check_link(app: &App, path: &str, expires: u64, signature: &str) -> Result<(), Problem> {
+    if !app.secrets.load().is_link(path, expires, signature) {
+        return Err(Problem::new(Code::Forbidden, "the link is not signed by this server"));
+    }
+    if clock::unix_s() >= expires {
+        return Err(Problem::new(Code::TokenExpired, "the link is expired; ask for the recording again"));
+    }
+    Ok(())
+}
+
+pub(super) fn storage_problem(error: &Error) -> Problem {
+    match error {
+        Error::NotFound(_) => Problem::new(Code::RecordingNotFound, error.to_string()),
+        _ => Problem::new(Code::StorageUnavailable, error.to_string()),
+    }
+}
+
+async fn serve(app: &App, key: &str, kind: &'static str, name: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+    let object = app.store.head(key).await.map_err(|error| storage_problem(&error))?;
+    let size = object.ok_or_else(|| Problem::new(Code::RecordingNotFound, "the file is not in storage"))?.size;
+    let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let range = match asked.map(|text| parse_range(text, size)) {
+        None | Some(Asked::Ignored) => None,
+        Some(Asked::Bytes(range)) => Some(range),
+        Some(Asked::Unsatisfiable) => return Ok(unsatisfiable(size)),
+    };
+    let download = app.store.read(key, range.clone()).await.map_err(|error| storage_problem(&error))?;
+    let length = download.range.end - download.range.start;
+    let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(download.body, 64 * 1024)));
+    let number = |text: String| HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+    let out = response.headers_mut();
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    out.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    out.insert(header::CONTENT_DISPOSITION, number(format!("inline; filename=\"{name}\"")));
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+    if range.is_some() {
+        let last = download.range.end - 1;
+        out.insert(header::CONTENT_RANGE, number(format!("bytes {}-{last}/{size}", download.range.start)));
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
+}
+
+fn unsatisfiable(size: u64) -> Response {
+    let problem = Problem::new(Code::BadRequest, format!("the file has {size} bytes"));
+    let mut response = problem.with_status(StatusCode::RANGE_NOT_SATISFIABLE).into_response();
+    if let Ok(range) = HeaderValue::from_str(&format!("bytes */{size}")) {
+        response.headers_mut().insert(header::CONTENT_RANGE, range);
+    }
+    response
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// These.
+    Bytes(Range<u64>),
+    /// Nothing of the file.
+    Unsatisfiable,
+    /// Another unit, several ranges or not a range at all: the whole file is a correct answer (RFC 9110 section 14.2).
+    Ignored,
+}
+
+fn parse_range(text: &str, size: u64) -> Asked {
+    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+        return Asked::Ignored;
+    };
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let (start, end) = match (first.trim(), last.trim()) {
+        ("", last) => match number(last) {
+            // RFC 9110 section 14.1.2: a suffix longer than the file is the whole file.
+            Some(suffix) => (if suffix == 0 { size } else { size.saturating_sub(suffix) }, size),
+            None => return Asked::Ignored,
+        },
+        (first, "") => match number(first) {
+            Some(first) => (first, size),
+            None => return Asked::Ignored,
+        },
+        (first, last) => match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => (first, size.min(last.saturating_add(1))),
+            _ => return Asked::Ignored,
+        },
+    };
+    if start >= size { Asked::Unsatisfiable } else { Asked::Bytes(start..end) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_those_of_rfc_9110() {
+        for (text, expected) in [
+            ("bytes=0-0", Asked::Bytes(0..1)),
+            ("bytes=0-", Asked::Bytes(0..100)),
+            ("bytes=90-200", Asked::Bytes(90..100)),
+            ("bytes=-10", Asked::Bytes(90..100)),
+            ("bytes=-1000", Asked::Bytes(0..100)),
+            ("bytes=100-", Asked::Unsatisfiable),
+            ("bytes=-0", Asked::Unsatisfiable),
+            ("bytes=5-4", Asked::Ignored),
+            ("bytes=0-1,5-6", Asked::Ignored),
+            ("lines=0-1", Asked::Ignored),
+            ("bytes=-", Asked::Ignored),
+            ("bytes=0-18446744073709551615", Asked::Bytes(0..100)),
+        ] {
+            assert_eq!(parse_range(text, 100), expected, "{text}");
+        }
+    }
+}

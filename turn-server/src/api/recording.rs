@@ -1,0 +1,72 @@
+//! `/v1/rooms/{room}/recording`: switch the recording of a room on and off.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use signalling::recording::RecordingOptions;
+use signalling::{Code, RoomName};
+use utoipa::ToSchema;
+
+use super::auth::Caller;
+use super::body::{Body, InPath};
+use super::problem::Problem;
+use super::recordings::view;
+use super::view::RecordingView;
+use crate::app::App;
+use crate::recording;
+
+/// How to record.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StartRecording {
+    /// Stop by itself after so many seconds; 0: never.
+    max_duration_s: Option<u64>,
+}
+
+/// Starts the recording of a room. Everybody in it is told before anything is written.
+#[utoipa::path(post, path = "/v1/rooms/{room}/recording", params(("room" = String, Path)),
+    request_body = StartRecording, security(("bearer" = [])), responses((status = 201, body = RecordingView),
+    (status = 409, description = "It is on already", body = Problem),
+    (status = 503, description = "No recorder is connected", body = Problem)))]
+pub(crate) async fn start(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    InPath(room): InPath<RoomName>,
+    Body(wanted): Body<StartRecording>,
+) -> Result<(StatusCode, Json<RecordingView>), Problem> {
+    caller.moderator_of(&room)?;
+    let defaults = RecordingOptions::default();
+    let options = RecordingOptions { max_duration_s: wanted.max_duration_s.unwrap_or(defaults.max_duration_s) };
+    let manifest = recording::start(&app, &room, options)?;
+    Ok((StatusCode::CREATED, Json(view(&app, &manifest).await)))
+}
+
+/// The recording of a room while it is on.
+#[utoipa::path(get, path = "/v1/rooms/{room}/recording", params(("room" = String, Path)), security(("bearer" = [])),
+    responses((status = 200, body = RecordingView), (status = 409, description = "It is off", body = Problem)))]
+pub(crate) async fn read(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    InPath(room): InPath<RoomName>,
+) -> Result<Json<RecordingView>, Problem> {
+    caller.member_of(&room)?;
+    let manifest = app.recordings.of_room(&room);
+    let manifest = manifest.ok_or_else(|| Problem::new(Code::NotRecording, format!("{room} is not being recorded")))?;
+    Ok(Json(view(&app, &manifest).await))
+}
+
+/// Stops the recording of a room. It is finished and uploaded from here on: see `/v1/recordings/{id}`.
+#[utoipa::path(delete, path = "/v1/rooms/{room}/recording", params(("room" = String, Path)), security(("bearer" = [])),
+    responses((status = 202, body = RecordingView), (status = 409, description = "It is off", body = Problem)))]
+pub(crate) async fn stop(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    InPath(room): InPath<RoomName>,
+) -> Result<(StatusCode, Json<RecordingView>), Problem> {
+    caller.moderator_of(&room)?;
+    let manifest = recording::stop_by_hand(&app, &room)?;
+    Ok((StatusCode::ACCEPTED, Json(view(&app, &manifest).await)))
+}

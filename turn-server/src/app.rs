@@ -1,0 +1,109 @@
+//! What every handler of the control plane shares. One per process, behind an `Arc`.
+
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use service::storage::Store;
+use signalling::code::Refusal;
+use signalling::message::IceServer;
+use signalling::token::Claims;
+
+use crate::clock;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::recording::Recordings;
+use crate::relay::Relay;
+use crate::secrets::Secrets;
+use crate::sfu::Sfu;
+use crate::signalling::hub::Hub;
+use crate::signalling::ice::{self, RelayUrls};
+use crate::signalling::limits::AddressLimits;
+use crate::signalling::session::Session;
+
+/// How long the API token of a participant is good.
+const API_TOKEN_TTL_S: u64 = 12 * 3600;
+
+/// See the module.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) secrets: ArcSwap<Secrets>,
+    pub(crate) hub: Hub,
+    pub(crate) limits: AddressLimits,
+    pub(crate) store: Store,
+    pub(crate) recordings: Recordings,
+    pub(crate) metrics: Metrics,
+    /// The running relay, until the end.
+    pub(crate) relay: ArcSwapOption<Relay>,
+    /// The running SFU, until the end.
+    pub(crate) sfu: ArcSwapOption<Sfu>,
+    /// Where the relay is reached; unset without a relay.
+    pub(crate) relay_urls: OnceLock<RelayUrls>,
+    /// The port of the HTTPS listener, if there is one.
+    pub(crate) https_port: OnceLock<u16>,
+}
+
+impl App {
+    pub(crate) fn new(config: Config, secrets: Secrets, store: Store) -> Arc<Self> {
+        let metrics = Metrics::new();
+        Arc::new(Self {
+            limits: AddressLimits::new(config.rooms.joins_per_second),
+            recordings: Recordings::new(&config.recording),
+            secrets: ArcSwap::from_pointee(secrets),
+            hub: Hub::new(metrics.joins.clone()),
+            store,
+            metrics,
+            relay: ArcSwapOption::empty(),
+            sfu: ArcSwapOption::empty(),
+            relay_urls: OnceLock::new(),
+            https_port: OnceLock::new(),
+            config,
+        })
+    }
+
+    /// What this server can do beyond the protocol's version.
+    pub(crate) fn features(&self) -> Vec<String> {
+        let mut features = vec!["sdpz", "mesh", "sfu"];
+        if self.relay_urls.get().is_some() {
+            features.push("turn");
+        }
+        if self.config.rooms.relay_only {
+            features.push("relay_only");
+        }
+        if self.recordings.is_possible() {
+            features.push("recording");
+        }
+        features.into_iter().map(str::to_owned).collect()
+    }
+
+    /// `iceServers` for a participant that reached us under `host`.
+    pub(crate) fn ice_servers(&self, host: &str, user: &str) -> Vec<IceServer> {
+        let Some(urls) = self.relay_urls.get() else { return Vec::new() };
+        match self.credentials(user) {
+            Some((credentials, _)) => urls.ice_servers(host, credentials),
+            None => Vec::new(),
+        }
+    }
+
+    /// Relay credentials and their life in seconds.
+    pub(crate) fn credentials(&self, user: &str) -> Option<(ice::Credentials, u64)> {
+        let ttl = self.config.relay.credential_ttl_s;
+        let secrets = self.secrets.load();
+        Some((ice::mint(secrets.relay.first()?, user, clock::unix_s() + ttl), ttl))
+    }
+
+    /// The bearer with which a participant reaches the REST API.
+    pub(crate) fn api_token(&self, session: &Session) -> Result<String, Refusal> {
+        let claims = Claims {
+            sub: session.who.identity.clone().unwrap_or_else(|| session.participant.to_string()),
+            name: None,
+            room: session.room.clone(),
+            exp: clock::unix_s() + API_TOKEN_TTL_S,
+            nbf: None,
+            jti: session.api_token_id(),
+            grants: session.who.grants.clone(),
+            cnf: None,
+            api: true,
+        };
+        self.secrets.load().rooms.sign(&claims)
+    }
+}

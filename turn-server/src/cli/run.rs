@@ -1,0 +1,69 @@
+//! Running: start, obey signals, drain.
+
+use std::time::Duration;
+
+use service::log::LogHandle;
+use service::shutdown::{Signals, Wish};
+
+use super::{Failure, From};
+use crate::{Running, StartError};
+
+/// How long draining may take. Compose and systemd kill after 30 to 90 s.
+const DRAIN: Duration = Duration::from_secs(20);
+
+pub(super) async fn run(from: &From) -> Result<(), Failure> {
+    let loaded = from.load()?;
+    let log = service::log::start(&loaded.config.log)
+        .map_err(|why| Failure::from(loaded.origin.meaning("log.level", why)))?;
+    let mut signals = Signals::listen().map_err(|error| Failure::Run(format!("signals: {error}")))?;
+    let mut running = crate::start(loaded.config).await.map_err(|error| match error {
+        StartError::Config(error) => Failure::from(error),
+        StartError::Bind(why) => Failure::Run(why),
+    })?;
+    welcome(&running, from.dev);
+    loop {
+        tokio::select! {
+            why = running.wait() => return Err(Failure::Run(why)),
+            wish = signals.next() => match wish {
+                Wish::Reload => reload(from, &running, log.as_ref()),
+                Wish::Stop => break,
+            },
+        }
+    }
+    tracing::info!("draining; a second signal ends at once");
+    tokio::select! {
+        () = running.drain(DRAIN) => {}
+        () = async { while signals.next().await != Wish::Stop {} } => {}
+    }
+    Ok(())
+}
+
+fn reload(from: &From, running: &Running, log: Option<&LogHandle>) {
+    let loaded = match from.load() {
+        Ok(loaded) => loaded,
+        Err(Failure::Usage(why) | Failure::Run(why)) => {
+            tracing::error!(why, "the new configuration is refused; the old one stays");
+            return;
+        }
+    };
+    if let Some(Err(why)) = log.map(|log| log.set_level(&loaded.config.log.level)) {
+        tracing::error!(why, "the log level stays");
+    }
+    match running.reload(&loaded.config, &loaded.origin) {
+        Ok(()) => tracing::info!("configuration reloaded"),
+        Err(error) => tracing::error!(%error, "the new configuration is refused; the old one stays"),
+    }
+}
+
+fn welcome(running: &Running, dev: bool) {
+    let addresses = running.addresses();
+    if let Some(http) = addresses.http {
+        tracing::info!("page and API at http://{http}");
+    }
+    if let Some(https) = addresses.https {
+        tracing::info!("page and API at https://{https}");
+    }
+    if dev {
+        tracing::warn!("--dev: guests may moderate and record; this machine only");
+    }
+}

@@ -1,0 +1,157 @@
+//! What the values of a configuration must mean, checked before anything is bound.
+
+use std::net::{IpAddr, SocketAddr};
+
+use service::config::{ConfigError, Origin};
+use service::storage::{StorageKind, Store};
+use turn::Policy;
+
+use super::{Config, TlsMode};
+use crate::secrets::Secrets;
+
+impl Config {
+    /// Checks what types cannot say. Reads the secrets' files, too.
+    ///
+    /// # Errors
+    /// The first value that cannot work, where it is, and what is allowed.
+    pub fn check(&self, origin: &Origin) -> Result<(), ConfigError> {
+        service::log::filter(&self.log.level).map_err(|why| origin.meaning("log.level", why))?;
+        self.check_api(origin)?;
+        self.check_relay(origin)?;
+        self.check_rooms(origin)?;
+        self.check_storage(origin)?;
+        Secrets::collect(self, origin).map(drop)
+    }
+
+    fn check_api(&self, origin: &Origin) -> Result<(), ConfigError> {
+        let api = &self.api;
+        if api.tls == TlsMode::Files {
+            for (key, path) in [("api.tls_cert", &api.tls_cert), ("api.tls_key", &api.tls_key)] {
+                let path = path.as_ref().ok_or_else(|| origin.meaning(key, "tls = \"files\" needs a PEM file here"))?;
+                origin.secret(key, path)?;
+            }
+        }
+        if api.tls != TlsMode::Off && api.tls_listen == api.listen && api.listen.port() != 0 {
+            return Err(origin.meaning("api.tls_listen", "must differ from api.listen"));
+        }
+        at_least_one(origin, "api.max_sockets", api.max_sockets)?;
+        at_least_one(origin, "api.max_connections", api.max_connections)
+    }
+
+    fn check_relay(&self, origin: &Origin) -> Result<(), ConfigError> {
+        let relay = &self.relay;
+        if relay.enabled && relay.listen.is_empty() {
+            return Err(origin.meaning("relay.listen", "needs at least one address, or set relay.enabled = false"));
+        }
+        if relay.min_port == 0 || relay.min_port > relay.max_port {
+            let why = format!("must be 1 to max_port, which is {}", relay.max_port);
+            return Err(origin.meaning("relay.min_port", why));
+        }
+        if relay.credential_ttl_s == 0 {
+            return Err(origin.meaning("relay.credential_ttl_s", "must be at least 1"));
+        }
+        at_least_one(origin, "relay.allocations_per_user", relay.allocations_per_user)?;
+        for external in &relay.external_addresses {
+            external_ip(external).ok_or_else(|| {
+                let why = format!("{external:?} must be an address, or public/private, such as 203.0.113.5/10.0.0.5");
+                origin.meaning("relay.external_addresses", why)
+            })?;
+        }
+        for url in &relay.advertise_urls {
+            if !["stun:", "stuns:", "turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme)) {
+                let why = format!("{url:?} must begin with stun:, stuns:, turn: or turns:");
+                return Err(origin.meaning("relay.advertise_urls", why));
+            }
+        }
+        for (key, list) in [("relay.allow_peers", &relay.allow_peers), ("relay.deny_peers", &relay.deny_peers)] {
+            Policy::new([], list, &[]).map_err(|error| origin.meaning(key, error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn check_rooms(&self, origin: &Origin) -> Result<(), ConfigError> {
+        let rooms = &self.rooms;
+        at_least_one(origin, "rooms.max_participants", rooms.max_participants)?;
+        at_least_one(origin, "rooms.joins_per_second", rooms.joins_per_second)?;
+        at_least_one(origin, "rooms.workers", u32::from(rooms.workers))?;
+        for address in &rooms.advertise {
+            advertised_ip(address).ok_or_else(|| {
+                let why = format!("{address:?} must be an address or address:port");
+                origin.meaning("rooms.advertise", why)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_storage(&self, origin: &Origin) -> Result<(), ConfigError> {
+        let storage = &self.storage;
+        if storage.link_ttl_s == 0 {
+            return Err(origin.meaning("storage.link_ttl_s", "must be at least 1"));
+        }
+        if storage.kind == StorageKind::S3 && storage.bucket.is_empty() {
+            return Err(origin.meaning("storage.bucket", "kind = \"s3\" needs a bucket"));
+        }
+        Store::open(storage).map(drop).map_err(|error| origin.meaning("storage.kind", error.to_string()))
+    }
+
+    /// The addresses that this host is known under beside those of its interfaces.
+    pub(crate) fn public_ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let external = self.relay.external_addresses.iter().filter_map(|text| external_ip(text));
+        let advertised = self.rooms.advertise.iter().filter_map(|text| advertised_ip(text));
+        external.chain(advertised)
+    }
+}
+
+fn at_least_one(origin: &Origin, key: &str, value: u32) -> Result<(), ConfigError> {
+    if value == 0 { Err(origin.meaning(key, "must be at least 1")) } else { Ok(()) }
+}
+
+/// The public address of `public` or `public/private`.
+fn external_ip(text: &str) -> Option<IpAddr> {
+    let (public, private) = text.split_once('/').map_or((text, None), |(public, private)| (public, Some(private)));
+    if let Some(private) = private {
+        private.trim().parse::<IpAddr>().ok()?;
+    }
+    public.trim().parse().ok()
+}
+
+/// The address of `ip` or `ip:port`.
+fn advertised_ip(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(edit: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        edit(&mut config);
+        config.check(&Origin::default()).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn the_defaults_work() {
+        Config::default().check(&Origin::default()).expect("works");
+    }
+
+    #[test]
+    fn each_section_is_checked() {
+        for (key, text) in [
+            ("log.level", refused(|config| config.log.level = "=loud".into())),
+            ("api.tls_cert", refused(|config| config.api.tls = TlsMode::Files)),
+            ("relay.min_port", refused(|config| config.relay.max_port = 5)),
+            ("relay.listen", refused(|config| config.relay.listen.clear())),
+            ("relay.external_addresses", refused(|config| config.relay.external_addresses = vec!["host".into()])),
+            ("relay.advertise_urls", refused(|config| config.relay.advertise_urls = vec!["http://x".into()])),
+            ("relay.allow_peers", refused(|config| config.relay.allow_peers = vec!["10.0.0.0/33".into()])),
+            ("rooms.advertise", refused(|config| config.rooms.advertise = vec!["a:b".into()])),
+            ("rooms.max_participants", refused(|config| config.rooms.max_participants = 0)),
+            ("rooms.token_keys", refused(|config| config.rooms.token_keys = vec!["x".into()])),
+            ("storage.bucket", refused(|config| config.storage.kind = StorageKind::S3)),
+            ("recording.keys_file", refused(|config| config.recording.keys_file = Some("/absent".into()))),
+        ] {
+            assert!(text.contains(key), "{key}: {text}");
+        }
+    }
+}

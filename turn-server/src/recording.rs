@@ -1,0 +1,162 @@
+//! Recordings from the server's side: who records what, what the participants see of it, and what is in storage.
+//!
+//! ```text
+//! API, automatic -> start -> job to a recorder (link) -> its states -> manifest (keeper) -> storage
+//!                             lost? another one            red light (hub)
+//! ```
+//! Media does not pass here: a recorder is a hidden participant of the room. Locks are taken in the order state, directory.
+
+mod jobs;
+mod keeper;
+pub(crate) mod link;
+mod state;
+
+use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use service::storage::Store;
+use signalling::code::{Code, Refusal};
+use signalling::recording::{Manifest, folder};
+use signalling::{RecordingId, RoomName};
+
+use crate::app::App;
+use crate::config::RecordingConfig;
+pub(crate) use jobs::{start, stop_by_hand};
+use state::State;
+
+/// How often recordings are looked after when nothing happens.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How long the answer of the storage to "are you there" is believed.
+const HEALTH_FOR: Duration = Duration::from_secs(10);
+
+/// How long the storage may take to say so.
+const HEALTH_WITHIN: Duration = Duration::from_secs(3);
+
+/// All recordings that this server knows of.
+pub(crate) struct Recordings {
+    state: Mutex<State>,
+    possible: bool,
+    health: tokio::sync::Mutex<Option<(Instant, Option<String>)>>,
+}
+
+impl Recordings {
+    pub(crate) fn new(config: &RecordingConfig) -> Self {
+        let possible = !config.keys.is_empty() || config.keys_file.is_some();
+        Self { state: Mutex::default(), possible, health: tokio::sync::Mutex::default() }
+    }
+
+    /// Whether a recorder could connect.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.possible
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connected recorders and the rooms that they would take.
+    pub(crate) fn capacity(&self) -> (usize, u32) {
+        let state = self.state();
+        let capacity = state.recorders.values().map(|recorder| recorder.capacity).fold(0, u32::saturating_add);
+        (state.recorders.len(), capacity)
+    }
+
+    /// Recordings that are on.
+    pub(crate) fn live(&self) -> usize {
+        self.state().active.values().filter(|active| active.stop_asked.is_none()).count()
+    }
+
+    /// Whether anything is being recorded, finished or written.
+    fn is_busy(&self) -> bool {
+        let state = self.state();
+        !state.active.is_empty() || !state.writes.is_empty()
+    }
+
+    /// The recording of a room while it is on.
+    pub(crate) fn of_room(&self, room: &RoomName) -> Option<Manifest> {
+        let state = self.state();
+        let (id, _) = state.active.iter().find(|(_, active)| active.room == *room && active.stop_asked.is_none())?;
+        state.manifests.get(id).cloned()
+    }
+
+    /// A recording.
+    pub(crate) fn get(&self, id: &RecordingId) -> Option<Manifest> {
+        self.state().manifests.get(id).cloned()
+    }
+
+    /// Recordings of a room or of all, latest first.
+    pub(crate) fn list(&self, room: Option<&RoomName>) -> Vec<Manifest> {
+        let state = self.state();
+        let of_room = |manifest: &&Manifest| room.is_none_or(|room| manifest.room == *room);
+        let mut list: Vec<_> = state.manifests.values().filter(of_room).cloned().collect();
+        list.sort_by(|a, b| (b.started_ms, &b.id).cmp(&(a.started_ms, &a.id)));
+        list
+    }
+
+    /// What is wrong with the storage, if anything is. Asked at most every ten seconds.
+    pub(crate) async fn storage_error(&self, store: &Store) -> Option<String> {
+        let mut health = self.health.lock().await;
+        if let Some((at, error)) = &*health
+            && at.elapsed() < HEALTH_FOR
+        {
+            return error.clone();
+        }
+        let error = match tokio::time::timeout(HEALTH_WITHIN, store.list("health/")).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("the storage does not answer within {} s", HEALTH_WITHIN.as_secs())),
+        };
+        *health = Some((Instant::now(), error.clone()));
+        error
+    }
+}
+
+/// Looks after all recordings until the process ends.
+pub(crate) async fn run(app: Arc<App>) {
+    let keeper = keeper::run(app.clone());
+    let watcher = async {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = app.hub.changed.notified() => {}
+            }
+            jobs::reconcile(&app);
+        }
+    };
+    tokio::join!(keeper, watcher);
+}
+
+/// Deletes a recording: media first, so that a failure leaves a manifest that can be deleted again.
+///
+/// # Errors
+/// [`Code::AlreadyRecording`] while it is on, [`Code::StorageUnavailable`].
+pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal> {
+    if app.recordings.state().active.contains_key(&manifest.id) {
+        return Err(Refusal::new(
+            Code::AlreadyRecording,
+            "it is on or being finished: stop it and wait until it is ready",
+        ));
+    }
+    let unavailable = |error: service::storage::Error| Refusal::new(Code::StorageUnavailable, error.to_string());
+    let folder = format!("{}/", folder(&manifest.room_id, &manifest.id));
+    let objects = app.store.list(&folder).await.map_err(unavailable)?;
+    let (manifests, media): (Vec<_>, Vec<_>) = objects.iter().partition(|object| object.key.ends_with(".json"));
+    for object in media.into_iter().chain(manifests) {
+        app.store.delete(&object.key).await.map_err(unavailable)?;
+    }
+    app.recordings.state().manifests.remove(&manifest.id);
+    Ok(())
+}
+
+/// Stops every recording and waits until its recorder has finished it, or until `deadline`.
+pub(crate) async fn drain(app: &App, deadline: Duration) {
+    jobs::stop_all(app);
+    let until = Instant::now() + deadline;
+    while Instant::now() < until && app.recordings.is_busy() {
+        tokio::time::sleep(TICK / 5).await;
+    }
+}

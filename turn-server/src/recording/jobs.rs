@@ -1,0 +1,390 @@
+//! Decisions: who records what. Every function leaves manifests, jobs and the red lights in rooms in step.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+use signalling::code::{Code, Refusal};
+use signalling::link::ToRecorder;
+use signalling::message::{RecordingState, RoomRecording};
+use signalling::recording::{MANIFEST_VERSION, Manifest, RecorderSegment, RecordingOptions};
+use signalling::token::{Claims, Grants};
+use signalling::{RecorderId, RecordingId, RoomName};
+
+use super::state::{Active, State, Write};
+use crate::app::App;
+use crate::clock;
+
+/// How long a lost recorder may take to come back before another one gets its rooms.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long a recording waits for any recorder before it is given up.
+const ORPHAN: Duration = Duration::from_secs(60);
+
+/// How long the red light stays on for a recorder that does not confirm the stop.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long an automatic recording that failed is not tried again.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// How much longer than the recording its recorder's token is good.
+const TOKEN_SLACK_S: u64 = 3600;
+
+/// Life of a recorder's token when the recording has no limit.
+const TOKEN_LONGEST_S: u64 = 30 * 24 * 3600;
+
+/// Starts recording a room.
+///
+/// # Errors
+/// [`Code::RoomNotFound`], [`Code::AlreadyRecording`], [`Code::NoRecorder`], [`Code::Draining`].
+pub(crate) fn start(app: &App, room: &RoomName, options: RecordingOptions) -> Result<Manifest, Refusal> {
+    if app.hub.is_draining() {
+        return Err(Code::Draining.into());
+    }
+    let mut state = app.recordings.state();
+    let room_id = app.hub.directory().rooms.get(room).map(|room| room.storage_id.clone());
+    let room_id = room_id.ok_or_else(|| Refusal::new(Code::RoomNotFound, format!("there is no room {room}")))?;
+    if state.active.values().any(|active| active.room == *room && active.stop_asked.is_none()) {
+        return Err(Refusal::new(Code::AlreadyRecording, format!("{room} is being recorded already")));
+    }
+    if state.choose(&BTreeSet::new()).is_none() {
+        let why = if state.recorders.is_empty() { "no recorder is connected" } else { "all recorders are full" };
+        return Err(Refusal { retry_ms: 5000, ..Refusal::new(Code::NoRecorder, why) });
+    }
+    let id = new_id();
+    let manifest = Manifest {
+        v: MANIFEST_VERSION,
+        id: id.clone(),
+        room: room.clone(),
+        room_id,
+        state: RecordingState::Starting,
+        started_ms: clock::unix_ms(),
+        ended_ms: None,
+        segments: Vec::new(),
+        error: None,
+    };
+    let active = Active {
+        room: room.clone(),
+        options,
+        since: Instant::now(),
+        stop_asked: None,
+        recorder: None,
+        lost: None,
+        failed: BTreeSet::new(),
+        unfinished: BTreeSet::new(),
+    };
+    state.manifests.insert(id.clone(), manifest.clone());
+    state.active.insert(id.clone(), active);
+    state.write(&id, Write::Manifest);
+    app.metrics.recordings_started.inc();
+    assign(app, &mut state, &id);
+    Ok(manifest)
+}
+
+/// Unique for ever: the time, and a random tail for two in one millisecond or on two servers.
+fn new_id() -> RecordingId {
+    let tail: u32 = rand::rng().random();
+    RecordingId::parse(format!("{:011x}{tail:08x}", clock::unix_ms())).expect("hex digits are a recording id")
+}
+
+/// Gives a recording to a recorder. The red light is on before the job is sent, so before anything is written.
+fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
+    let Some(active) = state.active.get(id) else { return false };
+    let Some(recorder) = state.choose(&active.failed) else { return false };
+    let Some(manifest) = state.manifests.get(id) else { return false };
+    let token = match token(app, active) {
+        Ok(token) => token,
+        Err(error) => {
+            tracing::error!(%error, "a recorder's token cannot be signed");
+            return false;
+        }
+    };
+    let job = ToRecorder::Job {
+        recording: id.clone(),
+        room: manifest.room.clone(),
+        room_id: manifest.room_id.clone(),
+        token,
+        started_ms: manifest.started_ms,
+        options: active.options.clone(),
+    };
+    show(app, state, id, RecordingState::Starting);
+    if !state.say(&recorder, job) {
+        return false;
+    }
+    if let Some(recorder) = state.recorders.get_mut(&recorder) {
+        recorder.capacity = recorder.capacity.saturating_sub(1);
+    }
+    if let Some(active) = state.active.get_mut(id) {
+        tracing::info!(recording = %id, room = %active.room, %recorder, "recording");
+        active.unfinished.insert(recorder.clone());
+        active.recorder = Some(recorder);
+        active.lost = None;
+    }
+    true
+}
+
+fn token(app: &App, active: &Active) -> Result<String, Refusal> {
+    let ttl = match active.options.max_duration_s {
+        0 => TOKEN_LONGEST_S,
+        limit => limit.saturating_add(TOKEN_SLACK_S).min(TOKEN_LONGEST_S),
+    };
+    let claims = Claims {
+        sub: "recorder".into(),
+        name: None,
+        room: active.room.clone(),
+        exp: clock::unix_s() + ttl,
+        nbf: None,
+        jti: crate::secrets::random(),
+        grants: Grants { publish: Vec::new(), subscribe: true, moderate: false, hidden: true, recorder: true },
+        cnf: None,
+        api: false,
+    };
+    app.secrets.load().rooms.sign(&claims)
+}
+
+/// Sets a recording's state in its manifest and in the room.
+fn show(app: &App, state: &mut State, id: &RecordingId, now: RecordingState) {
+    let Some(manifest) = state.manifests.get_mut(id) else { return };
+    if manifest.state == now {
+        return;
+    }
+    manifest.state = now;
+    let light = RoomRecording { id: id.clone(), state: now, started_ms: manifest.started_ms };
+    let room = manifest.room.clone();
+    state.write(id, Write::Manifest);
+    // A new recording of the same room may be on while the last one is being finished.
+    let newest = state.active.iter().rfind(|(_, active)| active.room == room).is_none_or(|(newest, _)| newest == id);
+    if newest {
+        app.hub.show_recording(&room, now.is_live().then_some(light));
+    }
+}
+
+/// Stops what a person wants stopped; an automatic recording does not start again by itself.
+///
+/// # Errors
+/// [`Code::NotRecording`].
+pub(crate) fn stop_by_hand(app: &App, room: &RoomName) -> Result<Manifest, Refusal> {
+    let mut state = app.recordings.state();
+    let live = state.active.iter().find(|(_, active)| active.room == *room && active.stop_asked.is_none());
+    let id = live.map(|(id, _)| id.clone());
+    let id = id.ok_or_else(|| Refusal::new(Code::NotRecording, format!("{room} is not being recorded")))?;
+    if let Some(room) = app.hub.directory().rooms.get_mut(room) {
+        room.record = false;
+    }
+    stop(app, &mut state, &id);
+    state.manifests.get(&id).cloned().ok_or_else(|| Code::Internal.into())
+}
+
+/// Stops every recording: the server ends.
+pub(super) fn stop_all(app: &App) {
+    let mut state = app.recordings.state();
+    let ids: Vec<_> = state.active.keys().cloned().collect();
+    for id in ids {
+        stop(app, &mut state, &id);
+    }
+}
+
+fn stop(app: &App, state: &mut State, id: &RecordingId) {
+    let Some(active) = state.active.get_mut(id) else { return };
+    if active.stop_asked.is_some() {
+        return;
+    }
+    active.stop_asked = Some(Instant::now());
+    let recorder = active.recorder.clone();
+    if let Some(manifest) = state.manifests.get_mut(id) {
+        manifest.ended_ms = Some(clock::unix_ms());
+    }
+    tracing::info!(recording = %id, "stopping");
+    state.write(id, Write::Manifest);
+    let told = recorder.is_some_and(|recorder| state.say(&recorder, ToRecorder::Stop { recording: id.clone() }));
+    if !told {
+        over(app, state, id);
+    }
+}
+
+/// Nothing is written any more. It is final once every recorder that had the job has finished its part.
+fn over(app: &App, state: &mut State, id: &RecordingId) {
+    show(app, state, id, RecordingState::Finalising);
+    if let Some(manifest) = state.manifests.get_mut(id) {
+        manifest.ended_ms.get_or_insert_with(clock::unix_ms);
+    }
+    let Some(active) = state.active.get_mut(id) else { return };
+    active.stop_asked.get_or_insert_with(Instant::now);
+    let finished = active.unfinished.is_empty();
+    if finished {
+        conclude(app, state, id);
+    }
+}
+
+fn conclude(app: &App, state: &mut State, id: &RecordingId) {
+    let Some(active) = state.active.remove(id) else { return };
+    let failed = state.manifests.get(id).is_some_and(|manifest| manifest.segments.is_empty());
+    if failed {
+        state.wait.insert(active.room, Instant::now() + WAIT);
+        fail(app, state, id, "no recorder wrote anything");
+    } else {
+        state.write(id, Write::Final);
+    }
+}
+
+fn fail(app: &App, state: &mut State, id: &RecordingId, why: &str) {
+    tracing::warn!(recording = %id, why, "a recording failed");
+    app.metrics.recordings_failed.inc();
+    show(app, state, id, RecordingState::Failed);
+    if let Some(manifest) = state.manifests.get_mut(id) {
+        manifest.error.get_or_insert_with(|| why.to_owned());
+    }
+}
+
+/// A recorder's link is up; `held` is what it says to hold.
+pub(super) fn recorder_came(app: &App, state: &mut State, recorder: &RecorderId, held: &[RecordingId]) {
+    for id in held {
+        let continues = state.active.get_mut(id).filter(|active| active.recorder.as_ref() == Some(recorder));
+        let Some(active) = continues else {
+            state.say(recorder, ToRecorder::Unknown { recording: id.clone() });
+            continue;
+        };
+        active.lost = None;
+        if active.stop_asked.is_some() {
+            state.say(recorder, ToRecorder::Stop { recording: id.clone() });
+        }
+    }
+    reconcile_locked(app, state);
+}
+
+/// A recorder's link is down.
+pub(super) fn recorder_went(state: &mut State, recorder: &RecorderId) {
+    for active in state.active.values_mut().filter(|active| active.recorder.as_ref() == Some(recorder)) {
+        active.lost.get_or_insert_with(Instant::now);
+    }
+}
+
+/// What a recorder says about one recording.
+pub(super) struct Report {
+    pub(super) recording: RecordingId,
+    pub(super) state: RecordingState,
+    pub(super) segment: Option<RecorderSegment>,
+    pub(super) why: Option<String>,
+}
+
+/// A recorder reported.
+pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, report: Report) {
+    let Report { recording: id, state: now, segment, why } = report;
+    let recovered = segment.as_ref().is_some_and(|segment| segment.recovered);
+    if let Some(segment) = segment.filter(|segment| segment.recording == id && segment.recorder == *recorder) {
+        state.put_segment(segment);
+    }
+    let done = matches!(now, RecordingState::Ready | RecordingState::Failed);
+    let Some(active) = state.active.get_mut(&id) else {
+        // Recovered after the recording was concluded without it: the manifest grows by its part.
+        if now == RecordingState::Ready && state.manifests.contains_key(&id) {
+            state.write(&id, Write::Final);
+        }
+        return;
+    };
+    if done {
+        active.unfinished.remove(recorder);
+    }
+    if now == RecordingState::Failed {
+        active.failed.insert(recorder.clone());
+        let why = why.unwrap_or_else(|| "the recorder failed".into());
+        tracing::warn!(recording = %id, %recorder, why, "a recorder failed");
+        if let Some(manifest) = state.manifests.get_mut(&id) {
+            manifest.error = Some(why);
+        }
+    }
+    let Some(active) = state.active.get_mut(&id) else { return };
+    if active.recorder.as_ref() != Some(recorder) {
+        if done && active.stop_asked.is_some() {
+            over(app, state, &id);
+        }
+        return;
+    }
+    match now {
+        live if live.is_live() => {
+            if active.stop_asked.is_none() {
+                show(app, state, &id, live);
+            }
+        }
+        // The recorder's end is not the recording's: it crashed and recovered, or could not go on.
+        _ if active.stop_asked.is_none() && (recovered || now == RecordingState::Failed) => {
+            active.recorder = None;
+            active.lost = None;
+            if !assign(app, state, &id) {
+                over(app, state, &id);
+            }
+        }
+        RecordingState::Uploading => {
+            over(app, state, &id);
+            show(app, state, &id, RecordingState::Uploading);
+        }
+        _ => over(app, state, &id),
+    }
+}
+
+/// Compares what is with what should be: lost recorders, limits, empty rooms, automatic recordings.
+pub(super) fn reconcile(app: &App) {
+    let mut state = app.recordings.state();
+    reconcile_locked(app, &mut state);
+    let wanted = wanted_rooms(app, &mut state);
+    drop(state);
+    for room in wanted {
+        // Without a recorder it is tried again when one comes.
+        if let Err(refusal) = start(app, &room, RecordingOptions::default()) {
+            tracing::debug!(%room, %refusal, "an automatic recording cannot start");
+        }
+    }
+}
+
+fn wanted_rooms(app: &App, state: &mut State) -> Vec<RoomName> {
+    let now = Instant::now();
+    state.wait.retain(|_, until| *until > now);
+    if state.recorders.is_empty() {
+        return Vec::new();
+    }
+    let directory = app.hub.directory();
+    let recorded: BTreeSet<_> =
+        state.active.values().filter(|active| active.stop_asked.is_none()).map(|active| &active.room).collect();
+    let wanted = directory.rooms.values().filter(|room| {
+        room.record && room.visible() > 0 && !recorded.contains(&room.name) && !state.wait.contains_key(&room.name)
+    });
+    wanted.map(|room| room.name.clone()).collect()
+}
+
+fn reconcile_locked(app: &App, state: &mut State) {
+    let ids: Vec<_> = state.active.keys().cloned().collect();
+    for id in ids {
+        reconcile_one(app, state, &id);
+    }
+}
+
+fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
+    let empty_timeout = Duration::from_secs(app.config.rooms.empty_timeout_s);
+    let Some(active) = state.active.get_mut(id) else { return };
+    if let Some(asked) = active.stop_asked {
+        let live = state.manifests.get(id).is_some_and(|manifest| manifest.state.is_live());
+        if live && asked.elapsed() > STOP_WITHIN {
+            show(app, state, id, RecordingState::Finalising);
+        }
+        return;
+    }
+    let limit = Duration::from_secs(active.options.max_duration_s);
+    let too_long = !limit.is_zero() && active.since.elapsed() >= limit;
+    let vacant = match app.hub.directory().rooms.get(&active.room) {
+        None => true,
+        Some(room) => room.visible() == 0 && room.vacant_since.is_some_and(|since| since.elapsed() >= empty_timeout),
+    };
+    if too_long || vacant {
+        stop(app, state, id);
+        return;
+    }
+    match active.lost {
+        Some(lost) if active.recorder.is_some() && lost.elapsed() >= GRACE => active.recorder = None,
+        Some(lost) if lost.elapsed() >= ORPHAN => return over(app, state, id),
+        _ => {}
+    }
+    if active.recorder.is_none() {
+        active.lost.get_or_insert_with(Instant::now);
+        assign(app, state, id);
+    }
+}

@@ -1,0 +1,146 @@
+//! The server's end of a recorder's link: hello, then reports in and jobs out, and a ping every second, because a
+//! recorder that is gone must be replaced within five.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{Message, WebSocket};
+use signalling::RecorderId;
+use signalling::link::{FromRecorder, ToRecorder};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval, timeout};
+
+use super::jobs::{self, Report};
+use super::state::Recorder;
+use crate::app::App;
+
+/// The link version that we speak.
+const VERSION: u32 = 1;
+
+/// How long a new link may be silent.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often we ping.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// Silence after which the recorder is lost.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// How long one message may take to be written.
+const WRITE_WITHIN: Duration = Duration::from_secs(3);
+
+/// Messages that may wait for a recorder.
+const QUEUE: usize = 1024;
+
+/// Serves a recorder's link until it ends.
+pub(crate) async fn serve(app: Arc<App>, mut socket: WebSocket) {
+    let Some(hello) = hello(&mut socket).await else { return };
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let recorder = hello.recorder;
+    let link = {
+        let mut state = app.recordings.state();
+        state.next_link += 1;
+        let link = state.next_link;
+        // The same recorder on a new link: the old one is a leftover and ends with its queue.
+        state.recorders.insert(recorder.clone(), Recorder { link, capacity: hello.capacity, sender });
+        state.say(&recorder, ToRecorder::Welcome { v: VERSION });
+        jobs::recorder_came(&app, &mut state, &recorder, &hello.recordings);
+        link
+    };
+    tracing::info!(%recorder, capacity = hello.capacity, "a recorder connected");
+    app.hub.changed.notify_one();
+    let why = talk(&app, &mut socket, receiver, &recorder, link).await;
+    tracing::info!(%recorder, why, "a recorder's link ended");
+    let mut state = app.recordings.state();
+    if state.recorders.get(&recorder).is_some_and(|known| known.link == link) {
+        state.recorders.remove(&recorder);
+        jobs::recorder_went(&mut state, &recorder);
+    }
+}
+
+struct Hello {
+    recorder: RecorderId,
+    capacity: u32,
+    recordings: Vec<signalling::RecordingId>,
+}
+
+async fn hello(socket: &mut WebSocket) -> Option<Hello> {
+    let Ok(Some(Ok(Message::Text(text)))) = timeout(HELLO_WITHIN, socket.recv()).await else {
+        tracing::debug!("a recorder's link without hello");
+        return None;
+    };
+    match serde_json::from_str(&text) {
+        Ok(FromRecorder::Hello { v: VERSION, recorder, capacity, recordings }) => {
+            Some(Hello { recorder, capacity, recordings })
+        }
+        Ok(FromRecorder::Hello { v, recorder, .. }) => {
+            tracing::warn!(%recorder, v, "a recorder speaks another version of the link");
+            None
+        }
+        other => {
+            tracing::warn!(?other, "a recorder's link did not begin with hello");
+            None
+        }
+    }
+}
+
+async fn talk(
+    app: &App,
+    socket: &mut WebSocket,
+    mut receiver: mpsc::Receiver<ToRecorder>,
+    recorder: &RecorderId,
+    link: u64,
+) -> &'static str {
+    let mut ping = interval(PING_EVERY);
+    let mut heard = Instant::now();
+    loop {
+        let out = tokio::select! {
+            message = socket.recv() => match message {
+                Some(Ok(Message::Text(text))) => {
+                    heard = Instant::now();
+                    handle(app, recorder, link, &text);
+                    continue;
+                }
+                Some(Ok(Message::Close(_))) | None => return "closed",
+                Some(Ok(_)) => {
+                    heard = Instant::now();
+                    continue;
+                }
+                Some(Err(_)) => return "broken",
+            },
+            message = receiver.recv() => match message {
+                Some(message) => match serde_json::to_string(&message) {
+                    Ok(text) => Message::Text(text.into()),
+                    Err(_) => return "a message cannot be written as JSON",
+                },
+                None => return "replaced by a newer link",
+            },
+            _ = ping.tick() => Message::Ping(bytes::Bytes::new()),
+            () = tokio::time::sleep_until(heard + SILENCE) => return "silent",
+        };
+        if !matches!(timeout(WRITE_WITHIN, socket.send(out)).await, Ok(Ok(()))) {
+            return "broken";
+        }
+    }
+}
+
+fn handle(app: &App, recorder: &RecorderId, link: u64, text: &str) {
+    let message = match serde_json::from_str::<FromRecorder>(text) {
+        Ok(message) => message,
+        Err(error) => {
+            tracing::warn!(%recorder, %error, "a recorder's message cannot be read");
+            return;
+        }
+    };
+    let mut state = app.recordings.state();
+    // What a replaced link says is old news.
+    let Some(known) = state.recorders.get_mut(recorder).filter(|known| known.link == link) else { return };
+    match message {
+        FromRecorder::Hello { capacity, .. } | FromRecorder::Capacity { capacity } => known.capacity = capacity,
+        FromRecorder::State { recording, state: now, segment, code, msg } => {
+            let why = code.map(|code| if msg.is_empty() { code.to_string() } else { format!("{code}: {msg}") });
+            let report = Report { recording, state: now, segment, why };
+            jobs::reported(app, &mut state, recorder, report);
+        }
+    }
+}

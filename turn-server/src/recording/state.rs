@@ -1,0 +1,106 @@
+//! What is known of recorders and recordings. Plain data; decisions are in `jobs`, storage is in `keeper`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use signalling::link::ToRecorder;
+use signalling::message::RecordingState;
+use signalling::recording::{Manifest, RecorderSegment, RecordingOptions};
+use signalling::{RecorderId, RecordingId, RoomName};
+use tokio::sync::mpsc;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Every recording, over ones too.
+    pub(super) manifests: BTreeMap<RecordingId, Manifest>,
+    /// Recordings that are not over: live, or still being finished by a recorder.
+    pub(super) active: BTreeMap<RecordingId, Active>,
+    /// Connected recorders.
+    pub(super) recorders: BTreeMap<RecorderId, Recorder>,
+    /// What the keeper has to write.
+    pub(super) writes: BTreeMap<RecordingId, Write>,
+    /// Rooms whose automatic recording failed, and when to try again.
+    pub(super) wait: BTreeMap<RoomName, Instant>,
+    /// Tells a recorder's links apart.
+    pub(super) next_link: u64,
+}
+
+/// A connected recorder.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    /// Which of its links this is.
+    pub(super) link: u64,
+    /// Rooms that it would take now.
+    pub(super) capacity: u32,
+    /// To it.
+    pub(super) sender: mpsc::Sender<ToRecorder>,
+}
+
+/// A recording that is not over.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) room: RoomName,
+    pub(super) options: RecordingOptions,
+    pub(super) since: Instant,
+    /// When its end was asked for, if it was.
+    pub(super) stop_asked: Option<Instant>,
+    /// Who records it now.
+    pub(super) recorder: Option<RecorderId>,
+    /// Since when `recorder` is not connected.
+    pub(super) lost: Option<Instant>,
+    /// Who failed with it and is not asked again.
+    pub(super) failed: BTreeSet<RecorderId>,
+    /// Who had the job and has not finished its part.
+    pub(super) unfinished: BTreeSet<RecorderId>,
+}
+
+/// What to write of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Write {
+    /// The manifest as it is.
+    Manifest,
+    /// The last one, composed of the segments in storage.
+    Final,
+}
+
+impl State {
+    /// Puts a recorder's part into a recording's manifest and notes that it must be written.
+    pub(super) fn put_segment(&mut self, segment: RecorderSegment) {
+        let id = segment.recording.clone();
+        // A recorder may hold what this server never heard of: after the loss of its storage, or from before a move.
+        let manifest = self.manifests.entry(id.clone()).or_insert_with(|| Manifest {
+            v: signalling::recording::MANIFEST_VERSION,
+            id: id.clone(),
+            room: segment.room.clone(),
+            room_id: segment.room_id.clone(),
+            state: RecordingState::Uploading,
+            started_ms: segment.started_ms,
+            ended_ms: None,
+            segments: Vec::new(),
+            error: None,
+        });
+        match manifest.segments.iter_mut().find(|known| known.recorder == segment.recorder) {
+            Some(known) => *known = segment,
+            None => manifest.segments.push(segment),
+        }
+        self.write(&id, Write::Manifest);
+    }
+
+    /// Notes a write; the larger one wins.
+    pub(super) fn write(&mut self, id: &RecordingId, write: Write) {
+        let noted = self.writes.entry(id.clone()).or_insert(write);
+        *noted = write.max(*noted);
+    }
+
+    /// The connected recorder with the most room, of those that did not fail with this recording.
+    pub(super) fn choose(&self, failed: &BTreeSet<RecorderId>) -> Option<RecorderId> {
+        let able = self.recorders.iter().filter(|(id, recorder)| recorder.capacity > 0 && !failed.contains(*id));
+        able.max_by_key(|(_, recorder)| recorder.capacity).map(|(id, _)| id.clone())
+    }
+
+    /// Says something to a recorder; one that does not listen will be found dead by its link.
+    pub(super) fn say(&self, recorder: &RecorderId, message: ToRecorder) -> bool {
+        self.recorders.get(recorder).is_some_and(|recorder| recorder.sender.try_send(message).is_ok())
+    }
+}

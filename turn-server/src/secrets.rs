@@ -1,0 +1,128 @@
+//! The secrets of a running server: from the configuration and its files, exchangeable by reload.
+
+use hmac::{Hmac, KeyInit, Mac};
+use rand::RngExt as _;
+use service::config::{ConfigError, Origin};
+use sha2::{Digest, Sha256};
+use signalling::token::{Key, Keyring};
+use subtle::ConstantTimeEq;
+
+use crate::config::Config;
+
+/// See the module.
+pub(crate) struct Secrets {
+    api_keys: Vec<String>,
+    recorder_keys: Vec<String>,
+    /// Signs and checks room tokens.
+    pub(crate) rooms: Keyring,
+    /// Signs download links.
+    links: Vec<u8>,
+    /// Shared with the relay: the first one signs its credentials.
+    pub(crate) relay: Vec<String>,
+}
+
+impl Secrets {
+    /// Collects the secrets of a configuration. What is absent and needed inside this process only is made up.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a key of the wrong form.
+    pub(crate) fn collect(config: &Config, origin: &Origin) -> Result<Self, ConfigError> {
+        let merged = |key: &str, values: &[String], file: Option<&std::path::Path>| {
+            Ok([values.to_vec(), origin.secrets(key, file)?].concat())
+        };
+        let api_keys = merged("api.keys_file", &config.api.keys, config.api.keys_file.as_deref())?;
+        let recorder_keys =
+            merged("recording.keys_file", &config.recording.keys, config.recording.keys_file.as_deref())?;
+        let mut relay = merged("relay.secrets_file", &config.relay.secrets, config.relay.secrets_file.as_deref())?;
+        let tokens =
+            merged("rooms.token_keys_file", &config.rooms.token_keys, config.rooms.token_keys_file.as_deref())?;
+        let mut keys = Vec::new();
+        for token in &tokens {
+            let (id, secret) =
+                token.split_once(':').filter(|(id, secret)| !id.is_empty() && !secret.is_empty()).ok_or_else(|| {
+                    origin.meaning("rooms.token_keys", "an entry must be kid:secret, such as 2026:a-long-random-text")
+                })?;
+            keys.push(Key::new(id, secret));
+        }
+        if keys.is_empty() {
+            // Tokens for recorders and for the API are signed by us and for us, so a key of this process is enough.
+            keys.push(Key::new("process", random()));
+        }
+        if relay.is_empty() {
+            relay.push(random());
+        }
+        let links = tokens.first().cloned().unwrap_or_else(random).into_bytes();
+        let rooms = Keyring::new(keys).expect("there is at least one key");
+        Ok(Self { api_keys, recorder_keys, rooms, links, relay })
+    }
+
+    /// Whether this is a key of the REST API.
+    pub(crate) fn is_api_key(&self, key: &str) -> bool {
+        contains(&self.api_keys, key)
+    }
+
+    /// Whether this is a recorder's key.
+    pub(crate) fn is_recorder_key(&self, key: &str) -> bool {
+        contains(&self.recorder_keys, key)
+    }
+
+    /// The signature of a download link that is good until `expires`, seconds since 1970.
+    pub(crate) fn sign_link(&self, path: &str, expires: u64) -> String {
+        service::storage::hex(&self.link_mac(path, expires).finalize().into_bytes())
+    }
+
+    /// Whether [`Secrets::sign_link`] made this signature.
+    pub(crate) fn is_link(&self, path: &str, expires: u64, signature: &str) -> bool {
+        self.sign_link(path, expires).as_bytes().ct_eq(signature.as_bytes()).into()
+    }
+
+    fn link_mac(&self, path: &str, expires: u64) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.links).expect("HMAC takes keys of any length");
+        mac.update(format!("download\n{expires}\n{path}").as_bytes());
+        mac
+    }
+}
+
+/// A new secret of 192 bits.
+pub(crate) fn random() -> String {
+    let bytes: [u8; 24] = rand::rng().random();
+    service::storage::hex(&bytes)
+}
+
+/// Compares with every key in a time that tells nothing; digests are compared because lengths would tell.
+fn contains(keys: &[String], key: &str) -> bool {
+    let key = Sha256::digest(key);
+    keys.iter().fold(subtle::Choice::from(0), |found, known| found | Sha256::digest(known).ct_eq(&key)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets(edit: impl FnOnce(&mut Config)) -> Result<Secrets, ConfigError> {
+        let mut config = Config::default();
+        edit(&mut config);
+        Secrets::collect(&config, &Origin::default())
+    }
+
+    #[test]
+    fn keys_are_compared_whole() {
+        let secrets = secrets(|config| config.api.keys = vec!["abc".into(), "def".into()]).expect("collects");
+        assert!(secrets.is_api_key("abc") && secrets.is_api_key("def"));
+        assert!(!secrets.is_api_key("ab") && !secrets.is_api_key("") && !secrets.is_recorder_key("abc"));
+    }
+
+    #[test]
+    fn links_are_good_for_one_path_and_time() {
+        let secrets = secrets(|_| {}).expect("collects");
+        let signature = secrets.sign_link("/a", 5);
+        assert!(secrets.is_link("/a", 5, &signature));
+        assert!(!secrets.is_link("/b", 5, &signature) && !secrets.is_link("/a", 6, &signature));
+    }
+
+    #[test]
+    fn a_token_key_needs_an_id() {
+        let error = secrets(|config| config.rooms.token_keys = vec!["abc".into()]).map(|_| ()).expect_err("refused");
+        assert!(error.to_string().contains("kid:secret"), "{error}");
+    }
+}

@@ -1,0 +1,274 @@
+//! Starting and ending a whole server: the order in which its parts are bound, connected and taken down.
+//!
+//! ```text
+//! bind everything -> connect relay and SFU -> tasks of the control plane -> HTTP last, so that who is heard can be served
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use service::config::{ConfigError, Origin};
+use service::storage::Store;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::app::App;
+use crate::config::{Config, RelayConfig};
+use crate::handover::{Handover, OwnAddresses};
+use crate::relay::{self, Relay};
+use crate::secrets::Secrets;
+use crate::sfu::{self, Output, Sfu};
+use crate::signalling::ice::RelayUrls;
+use crate::{api, http, recording, tls};
+
+/// Replies and events of the SFU that may wait for the control plane.
+const OUTPUTS: usize = 8192;
+
+/// How often rooms are swept.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// How often the memory of limits is cleaned.
+const SHRINK: Duration = Duration::from_secs(60);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A listener, a certificate or the storage; a sentence for people.
+    #[error("{0}")]
+    Bind(String),
+}
+
+/// Where a running server is reached. Ports are the real ones, also where the configuration says 0.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// HTTP and WebSocket.
+    pub http: Option<SocketAddr>,
+    /// HTTPS and WebSocket over TLS.
+    pub https: Option<SocketAddr>,
+    /// STUN and TURN, UDP and TCP.
+    pub relay: Vec<SocketAddr>,
+    /// Media of the rooms, UDP and TCP, one address a worker.
+    pub media: Vec<SocketAddr>,
+}
+
+/// A running server. Dropping it ends its tasks.
+pub struct Running {
+    app: Arc<App>,
+    addresses: Addresses,
+    handles: Vec<Handle<SocketAddr>>,
+    tls: Option<RustlsConfig>,
+    servers: JoinSet<std::io::Result<()>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Starts a server; must run inside a multi-threaded tokio runtime.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    config.check(&Origin::default())?;
+    let secrets = Secrets::collect(&config, &Origin::default())?;
+    let store = Store::open(&config.storage).map_err(|error| StartError::Bind(error.to_string()))?;
+    let plain = http::bind("api.listen", config.api.listen).map_err(StartError::Bind)?;
+    let tls = tls::server_config(&config.api).map_err(StartError::Bind)?;
+    let secure = match &tls {
+        Some(_) => Some(http::bind("api.tls_listen", config.api.tls_listen).map_err(StartError::Bind)?),
+        None => None,
+    };
+    let relay = config.relay.enabled.then(|| relay::bind(&with_secrets(&config.relay, &secrets))).transpose();
+    let relay = relay.map_err(|error| StartError::Bind(error.to_string()))?;
+    let media = config.rooms.enabled.then(|| sfu::bind(&config.rooms)).transpose();
+    let media = media.map_err(|error| StartError::Bind(error.to_string()))?;
+    let addresses = Addresses {
+        http: plain.local_addr().ok(),
+        https: secure.as_ref().and_then(|listener| listener.local_addr().ok()),
+        relay: relay.as_ref().map(|relay| relay.addresses().to_vec()).unwrap_or_default(),
+        media: media.as_ref().map(sfu::Bound::addresses).unwrap_or_default(),
+    };
+    let handover = hand_over(&config, relay.as_ref(), media.as_ref())?;
+    let connections = Arc::new(Semaphore::new(usize::try_from(config.api.max_connections).unwrap_or(usize::MAX)));
+    let app = App::new(config, secrets, store);
+    let mut tasks = vec![tokio::spawn(recording::run(app.clone())), tokio::spawn(sweep(app.clone()))];
+    connect_relay(&app, relay, &handover)?;
+    tasks.extend(connect_media(&app, media, &handover)?);
+    if let Some(https) = addresses.https {
+        // Nobody else sets it.
+        let _ = app.https_port.set(https.port());
+    }
+    let mut running = Running {
+        app: app.clone(),
+        addresses,
+        handles: Vec::new(),
+        tls: tls.map(RustlsConfig::from_config),
+        servers: JoinSet::new(),
+        tasks,
+    };
+    let router = api::router(app);
+    let handle = running.handle();
+    running.servers.spawn(http::serve_plain(plain, router.clone(), connections.clone(), handle));
+    if let Some((listener, tls)) = secure.zip(running.tls.clone()) {
+        let handle = running.handle();
+        running.servers.spawn(http::serve_tls(listener, tls, router, connections, handle));
+    }
+    Ok(running)
+}
+
+/// The relay's section with the secrets that were collected from elsewhere.
+fn with_secrets(config: &RelayConfig, secrets: &Secrets) -> RelayConfig {
+    RelayConfig { secrets: secrets.relay.clone(), secrets_file: None, ..config.clone() }
+}
+
+fn hand_over(
+    config: &Config,
+    relay: Option<&relay::Bound>,
+    media: Option<&sfu::Bound>,
+) -> Result<Handover, StartError> {
+    let external = relay.map(relay::Bound::external_addresses).unwrap_or_default();
+    let own = OwnAddresses::of_host(config.public_ips().chain(external))
+        .map_err(|error| StartError::Bind(format!("the addresses of this machine cannot be listed: {error}")))?;
+    Ok(Handover {
+        live: Arc::default(),
+        relay: relay.map(relay::Bound::lanes).unwrap_or_default().into(),
+        media: media.map(sfu::Bound::media).unwrap_or_default().into(),
+        own: Arc::new(own),
+    })
+}
+
+fn connect_relay(app: &App, relay: Option<relay::Bound>, handover: &Handover) -> Result<(), StartError> {
+    let Some(bound) = relay else { return Ok(()) };
+    let relay: Relay = bound.start(handover.clone()).map_err(|error| StartError::Bind(error.to_string()))?;
+    let urls = RelayUrls { advertised: app.config.relay.advertise_urls.clone(), listeners: relay.addresses().to_vec() };
+    // Nobody else sets it.
+    let _ = app.relay_urls.set(urls);
+    app.relay.store(Some(Arc::new(relay)));
+    Ok(())
+}
+
+fn connect_media(
+    app: &Arc<App>,
+    media: Option<sfu::Bound>,
+    handover: &Handover,
+) -> Result<Option<JoinHandle<()>>, StartError> {
+    let Some(bound) = media else { return Ok(None) };
+    let (sender, receiver) = mpsc::channel(OUTPUTS);
+    let sfu: Sfu = bound.start(handover, &sender).map_err(|error| StartError::Bind(error.to_string()))?;
+    let workers = sfu.workers();
+    app.sfu.store(Some(Arc::new(sfu)));
+    let for_commands = Arc::downgrade(app);
+    app.hub.connect(
+        workers,
+        Box::new(move |worker, command| {
+            let app = for_commands.upgrade();
+            app.is_some_and(|app| app.sfu.load().as_ref().is_some_and(|sfu| sfu.send(worker, command).is_ok()))
+        }),
+    );
+    Ok(Some(tokio::spawn(listen(app.clone(), receiver))))
+}
+
+/// Hands what the SFU says to the hub, in the order in which it was said.
+async fn listen(app: Arc<App>, mut outputs: mpsc::Receiver<Output>) {
+    while let Some(output) = outputs.recv().await {
+        match output {
+            Output::Reply { request, result } => app.hub.handle_reply(request, result),
+            Output::Event { participant, event } => app.hub.handle_event(participant, event),
+            Output::Text { participant, text } => app.hub.handle_text(participant, &text),
+        }
+    }
+}
+
+async fn sweep(app: Arc<App>) {
+    let empty_timeout = Duration::from_secs(app.config.rooms.empty_timeout_s);
+    let mut tick = tokio::time::interval(SWEEP);
+    let mut shrink = tokio::time::interval(SHRINK);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => app.hub.sweep(empty_timeout),
+            _ = shrink.tick() => app.limits.shrink(),
+        }
+    }
+}
+
+impl Running {
+    fn handle(&mut self) -> Handle<SocketAddr> {
+        let handle = Handle::new();
+        self.handles.push(handle.clone());
+        handle
+    }
+
+    /// Where it is reached.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Reads certificates and secrets again; what cannot be read stays as it was.
+    ///
+    /// # Errors
+    /// What is wrong with the new configuration.
+    pub fn reload(&self, config: &Config, origin: &Origin) -> Result<(), StartError> {
+        config.check(origin)?;
+        let secrets = Secrets::collect(config, origin)?;
+        if let Some((running, new)) = self.tls.as_ref().zip(tls::server_config(&config.api).map_err(StartError::Bind)?)
+        {
+            running.reload_from_config(new);
+        }
+        if let Some(relay) = &*self.app.relay.load() {
+            let new = with_secrets(&config.relay, &secrets);
+            relay.reload(&new).map_err(|error| StartError::Bind(error.to_string()))?;
+        }
+        self.app.secrets.store(Arc::new(secrets));
+        Ok(())
+    }
+
+    /// Takes nobody new, tells everybody to come back later, and ends after `deadline` at the latest.
+    pub async fn drain(mut self, deadline: Duration) {
+        self.app.hub.drain();
+        recording::drain(&self.app, deadline / 2).await;
+        self.app.hub.dismiss();
+        for handle in &self.handles {
+            handle.graceful_shutdown(Some(deadline / 4));
+        }
+        let ended = async { while self.servers.join_next().await.is_some() {} };
+        // Whoever does not hang up by then is cut off when the tasks end with `self`.
+        let _ = tokio::time::timeout(deadline / 4, ended).await;
+        let (sfu, relay) = (self.app.sfu.swap(None), self.app.relay.swap(None));
+        // Both wait for their threads, which is nothing for a task.
+        let stopped = tokio::task::spawn_blocking(move || {
+            if let Some(sfu) = sfu.and_then(Arc::into_inner) {
+                sfu.stop();
+            }
+            if let Some(relay) = relay.and_then(Arc::into_inner) {
+                relay.stop();
+            }
+        });
+        let _ = stopped.await;
+    }
+
+    /// Waits until a listener fails; a healthy server never returns from here.
+    pub async fn wait(&mut self) -> String {
+        match self.servers.join_next().await {
+            Some(Ok(Err(error))) => error.to_string(),
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(Ok(()))) | None => "the HTTP listener ended".into(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for handle in &self.handles {
+            handle.shutdown();
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+        // Threads of relay and SFU end when the last one who asks them is gone.
+        self.app.sfu.store(None);
+        self.app.relay.store(None);
+    }
+}

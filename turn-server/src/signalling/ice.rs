@@ -1,0 +1,119 @@
+//! What goes into `RTCConfiguration.iceServers`: our relay under the address that the client reached us at, with
+//! credentials that live for a while (draft-uberti-behave-turn-rest-00).
+
+use std::net::SocketAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use signalling::message::IceServer;
+
+/// A user name with its expiry, and the password that belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    pub(crate) username: String,
+    pub(crate) password: String,
+}
+
+/// Mints credentials that are good until `expires`, seconds since 1970.
+pub(crate) fn mint(secret: &str, user: &str, expires: u64) -> Credentials {
+    let username = format!("{expires}:{user}");
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(username.as_bytes());
+    Credentials { password: STANDARD.encode(mac.finalize().into_bytes()), username }
+}
+
+/// Where the relay is reached.
+#[derive(Debug, Clone)]
+pub(crate) struct RelayUrls {
+    /// As configured; empty: derived.
+    pub(crate) advertised: Vec<String>,
+    /// What the relay listens on.
+    pub(crate) listeners: Vec<SocketAddr>,
+}
+
+impl RelayUrls {
+    /// The TURN URLs for a client that reached us under `host` (no port, IPv6 in brackets), best first.
+    pub(crate) fn turn(&self, host: &str) -> Vec<String> {
+        if !self.advertised.is_empty() {
+            return self.advertised.iter().filter(|url| url.starts_with("turn")).cloned().collect();
+        }
+        let places = self.places(host);
+        let by = |transport: &str| {
+            places.iter().map(move |place| format!("turn:{place}?transport={transport}")).collect::<Vec<_>>()
+        };
+        [by("udp"), by("tcp")].concat()
+    }
+
+    /// The STUN URLs likewise.
+    pub(crate) fn stun(&self, host: &str) -> Vec<String> {
+        if !self.advertised.is_empty() {
+            return self.advertised.iter().filter(|url| url.starts_with("stun")).cloned().collect();
+        }
+        self.places(host).iter().map(|place| format!("stun:{place}")).collect()
+    }
+
+    fn places(&self, host: &str) -> Vec<String> {
+        let mut places: Vec<String> = Vec::new();
+        for listener in &self.listeners {
+            // A listener on one address is reached there and nowhere else; one on all is reached like we were.
+            let place = if listener.ip().is_unspecified() {
+                format!("{host}:{}", listener.port())
+            } else {
+                listener.to_string()
+            };
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places
+    }
+
+    /// The entries for a client.
+    pub(crate) fn ice_servers(&self, host: &str, credentials: Credentials) -> Vec<IceServer> {
+        let stun = self.stun(host);
+        let turn = self.turn(host);
+        let mut servers = Vec::new();
+        if !stun.is_empty() {
+            servers.push(IceServer { urls: stun, username: None, credential: None });
+        }
+        if !turn.is_empty() {
+            let Credentials { username, password } = credentials;
+            servers.push(IceServer { urls: turn, username: Some(username), credential: Some(password) });
+        }
+        servers
+    }
+}
+
+/// The host part of a `Host` header: without port, IPv6 with its brackets.
+pub(crate) fn host_of(header: &str) -> &str {
+    match header.rfind(']') {
+        Some(end) => &header[..=end],
+        None => header.split(':').next().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_those_that_coturn_computes() {
+        // printf 1700000000:alice | openssl dgst -sha1 -hmac secret -binary | base64
+        let credentials = mint("secret", "alice", 1_700_000_000);
+        assert_eq!(credentials.username, "1700000000:alice");
+        assert_eq!(credentials.password, "d8soP47RbdIKLDUOpnJPVQyq5Ts=");
+    }
+
+    #[test]
+    fn urls_follow_the_way_the_client_came() {
+        let listeners = vec!["0.0.0.0:3478".parse().expect("an address"), "[::]:3478".parse().expect("an address")];
+        let urls = RelayUrls { advertised: Vec::new(), listeners };
+        assert_eq!(urls.turn("a.example"), ["turn:a.example:3478?transport=udp", "turn:a.example:3478?transport=tcp"]);
+        assert_eq!(urls.stun("[::1]"), ["stun:[::1]:3478"]);
+        let one = RelayUrls { advertised: Vec::new(), listeners: vec!["127.0.0.1:9".parse().expect("an address")] };
+        assert_eq!(one.stun("localhost"), ["stun:127.0.0.1:9"]);
+        assert_eq!((host_of("a:80"), host_of("[::1]:80"), host_of("a")), ("a", "[::1]", "a"));
+    }
+}

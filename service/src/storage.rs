@@ -336,7 +336,8 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+/// Reads lower- or upper-case hex.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8);
     let pairs = text.as_bytes().chunks_exact(2);
     if !pairs.remainder().is_empty() {

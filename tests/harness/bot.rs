@@ -263,9 +263,17 @@ impl Player {
                 if !playing.held {
                     let codec = playing.feed.codec();
                     let ticks = playing.position().as_micros() as u64 * u64::from(codec.clock_rate()) / 1_000_000;
-                    let frame = &playing.feed.media[playing.next].data;
+                    let frame = rtc_client::Frame {
+                        mid: playing.mid,
+                        rid: None,
+                        codec,
+                        data: &playing.feed.media[playing.next].data,
+                        timestamp: ticks as u32,
+                        captured: due,
+                        level: codec.is_audio().then_some(-20),
+                    };
                     // A frame that the transport does not take shows in what is recorded.
-                    let _ = self.transport.send_frame((playing.mid, None), codec, frame, ticks as u32, due, now);
+                    let _ = self.transport.send_frame(&frame, now);
                 }
                 playing.step();
             }

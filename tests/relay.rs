@@ -2,4 +2,5 @@
 //! Every test runs two workers, so that whatever spans 5-tuples spans workers too.
 
 mod abuse;
+mod media_port;
 mod outside;

@@ -53,11 +53,14 @@ impl LogHandle {
 /// # Errors
 /// What is wrong with it and what is allowed.
 pub fn filter(level: &str) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(level).map_err(|error| {
+    let filter = EnvFilter::try_new(level).map_err(|error| {
         format!(
             "{level:?} is not a filter ({error}); allowed: error, warn, info, debug, trace, or such as info,turn=debug"
         )
-    })
+    })?;
+    // The STUN codec warns of every malformed packet: whoever floods the relay would flood the log too.
+    let quiet = "stun_types=error".parse().expect("a directive");
+    Ok(if level.contains("stun_types") { filter } else { filter.add_directive(quiet) })
 }
 
 /// Starts logging for the whole process; a second call in one process (tests) changes nothing and returns `None`.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use turn_server::config::{RelayConfig, RelayUser};
-use turn_server::handover::{Handover, OwnAddresses};
+use turn_server::handover::{Handover, Lane, OwnAddresses};
 use turn_server::relay::{self, Relay};
 
 /// Name and password of the long-term user.
@@ -14,6 +14,12 @@ pub const SECRET: &str = "north";
 
 /// Starts a relay; `edit` changes its configuration before.
 pub fn start(edit: impl FnOnce(&mut RelayConfig)) -> (Relay, SocketAddr) {
+    let (relay, address, _) = start_beside(Vec::new(), edit);
+    (relay, address)
+}
+
+/// Starts a relay beside others of the process with a media port and a lane.
+pub fn start_beside(media: Vec<(u16, Lane)>, edit: impl FnOnce(&mut RelayConfig)) -> (Relay, SocketAddr, Handover) {
     let mut config = RelayConfig {
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         workers: 2,
@@ -28,9 +34,9 @@ pub fn start(edit: impl FnOnce(&mut RelayConfig)) -> (Relay, SocketAddr) {
     let handover = Handover {
         live: Arc::default(),
         relay: bound.lanes().into(),
-        media: Arc::new([]),
+        media: media.into(),
         own: Arc::new(OwnAddresses::of_host(bound.external_addresses()).expect("interfaces can be listed")),
     };
-    let relay = bound.start(handover).expect("threads can be made");
-    (relay, address)
+    let relay = bound.start(handover.clone()).expect("threads can be made");
+    (relay, address, handover)
 }

@@ -42,6 +42,19 @@ fn even_ports_and_reservation_tokens() {
 }
 
 #[test]
+fn over_ipv6() {
+    let (relay, address) = start(|config| {
+        config.listen = vec!["[::1]:0".parse().expect("an address")];
+        config.relay_addresses = vec!["::1".parse().expect("an address")];
+    });
+    for mode in [&["-c"][..], &["-c", "-s"], &["-c", "-t"]] {
+        let arguments = [&["-n", "20", "-m", "2", "-l", "170", "-y", "-x"], &LOGIN[..], mode].concat();
+        uclient(address, &arguments).assert_nothing_lost();
+    }
+    assert!(relay.stats().handed_over > 0);
+}
+
+#[test]
 fn time_limited_credentials() {
     to_each_other(&["-u", "alice", "-W", SECRET, "-c"]);
     to_each_other(&["-u", "alice", "-W", "south", "-c"]);

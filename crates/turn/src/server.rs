@@ -110,7 +110,7 @@ pub enum Output {
         /// For the registrar.
         lease: Lease,
     },
-    /// A channel was bound or refreshed.
+    /// A channel was bound, or it or its permission was refreshed.
     RouteInstalled(Route),
     /// A channel is gone.
     RouteRemoved(AllocationId, u16),

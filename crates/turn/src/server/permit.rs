@@ -7,7 +7,8 @@ use turn_types::attribute::{ChannelNumber, XorPeerAddress};
 use super::allocate::optional;
 use super::{Context, Output, Server, User};
 use crate::address::{Family, FiveTuple, PeerAddress};
-use crate::channel;
+use crate::allocation::Allocation;
+use crate::channel::{self, Channel};
 use crate::reply::{self, Refusal};
 use crate::route::Route;
 
@@ -40,6 +41,9 @@ impl Server {
         for (ip, own) in granted {
             let until = allocation.permissions.install(context.now, ip, own);
             allocation.channels.handle_permitted(ip, until);
+            // Their routes live longer now.
+            let channels = allocation.channels.iter().filter(|channel| channel.peer.ip() == ip);
+            self.outputs.extend(channels.map(|channel| Output::RouteInstalled(route(allocation, channel))));
         }
         self.table.reschedule(id);
         Ok(Some(reply::success(request, &[], &user.key)))
@@ -76,15 +80,9 @@ impl Server {
         let permitted_until = allocation.permissions.install(context.now, peer.ip(), own);
         allocation.channels.handle_permitted(peer.ip(), permitted_until);
         allocation.channels.bind(context.now, number, peer.socket(), own, permitted_until);
-        let route = Route {
-            allocation: id,
-            client,
-            number,
-            relayed: allocation.local,
-            peer: peer.socket(),
-            until: permitted_until,
-        };
-        self.outputs.push_back(Output::RouteInstalled(route));
+        let bound = allocation.channels.open(context.now, number);
+        let installed = bound.map(|channel| Output::RouteInstalled(route(allocation, channel)));
+        self.outputs.extend(installed);
         self.table.reschedule(id);
         Ok(Some(reply::success(request, &[], &user.key)))
     }
@@ -99,5 +97,17 @@ impl Server {
             return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH.into());
         }
         Ok(verdict.own)
+    }
+}
+
+/// A channel as somebody who mirrors the routes needs it.
+fn route(allocation: &Allocation, channel: &Channel) -> Route {
+    Route {
+        allocation: allocation.id,
+        client: allocation.client,
+        number: channel.number,
+        relayed: allocation.local,
+        peer: channel.peer,
+        until: channel.until.min(channel.permitted_until),
     }
 }

@@ -49,7 +49,17 @@ fn a_channel_lasts_600_seconds_and_needs_its_permission_too() {
     assert_eq!(relays(&mut rig, &user), (true, true));
     rig.advance_to(600.0);
     assert_eq!(relays(&mut rig, &user), (true, false), "permitted, but not bound");
-    assert!(matches!(rig.routes[..], [Output::RouteInstalled(_), Output::RouteRemoved(_, 0x4000)]));
+    let untils: Vec<_> = rig
+        .routes
+        .iter()
+        .filter_map(|output| match output {
+            Output::RouteInstalled(route) => Some(route.until.duration_since(rig.start).as_secs()),
+            _ => None,
+        })
+        .collect();
+    // Bound; permitted again, twice: until the permission ends, until the binding ends.
+    assert_eq!(untils, [300, 600, 600]);
+    assert!(matches!(rig.routes.last(), Some(Output::RouteRemoved(_, 0x4000))));
     assert_eq!(rig.bind(&user, 0x4000, "198.20.0.10:1"), 0, "the number is free again");
 }
 

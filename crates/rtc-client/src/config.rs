@@ -20,7 +20,8 @@ pub struct Publication {
     pub kind: Kind,
     /// Simulcast layers by rid, highest first; empty: one encoding.
     pub rids: Vec<String>,
-    /// Whether the m-line also receives (a browser sends its microphone on a slot).
+    /// Whether the m-line also receives (a browser sends its microphone on a slot). Not with layers: this engine then
+    /// takes in nothing without a rid.
     pub receive: bool,
 }
 

@@ -9,6 +9,7 @@ use crate::demux::{Demux, TransportId};
 use crate::engine::{Certificate, Protocol};
 use crate::event::Event;
 use crate::id::{ParticipantId, TrackId};
+use crate::room::Leg;
 use crate::worker::{Config, Counters, Output};
 
 /// Handed to a room with every call.
@@ -64,6 +65,14 @@ impl Context {
         let id = TransportId(self.next_transport);
         self.born.push(id);
         id
+    }
+
+    /// Has a transport's packets sent and its outputs taken, soon; not now, since its outputs may be why we are here.
+    pub(crate) fn touch(&mut self, leg: &mut Leg) {
+        if !leg.touched {
+            leg.touched = true;
+            self.touched.push(leg.id);
+        }
     }
 
     /// Wakes a transport at `at`; an earlier wish of it stays.

@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::demux::TransportId;
 use crate::event::{Event, Success};
 use crate::id::{ParticipantId, TrackId};
-use crate::room::leg::Leg;
+pub(crate) use crate::room::leg::Leg;
 use crate::room::member::Member;
 pub(crate) use crate::room::message::Message;
 use crate::room::track::Track;

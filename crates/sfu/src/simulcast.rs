@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::{Packet, Rid};
+use crate::engine::{Format, Packet, Rid};
 use crate::keyframe::KeyFrames;
+use crate::recent::Recent;
 
 /// An encoding without packets for so long is not sent any more (a browser short of bandwidth stops its best one).
 const DEAD: Duration = Duration::from_millis(1000);
@@ -18,6 +19,7 @@ pub(crate) struct Layer {
     pub(crate) ssrc: u32,
     pub(crate) seen: Instant,
     pub(crate) keys: KeyFrames,
+    pub(crate) recent: Recent,
     /// Height of its pictures, if a key frame said it in the clear.
     height: Option<u16>,
     /// Bytes of the last whole window, of this one, and when this one began.
@@ -33,6 +35,7 @@ impl Layer {
             ssrc: packet.ssrc,
             seen: now,
             keys: KeyFrames::default(),
+            recent: Recent::default(),
             height: None,
             rate: 0,
             bytes: 0,
@@ -51,6 +54,12 @@ impl Layer {
         if packet.picture.starts_key {
             self.height = packet.picture.size.map(|(_, height)| height).or(self.height);
             self.keys.handle_key_frame(now);
+        }
+        if changed {
+            self.recent.clear();
+        }
+        if packet.format != Format::Opus {
+            self.recent.push(packet, now);
         }
         changed
     }
@@ -79,7 +88,6 @@ pub(crate) fn choose(layers: &[Layer], height: Option<u32>, now: Instant) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Format;
     use crate::testing::{epoch, packet};
 
     fn layer(height: u16, seen_ms: u64) -> Layer {

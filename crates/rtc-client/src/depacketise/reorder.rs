@@ -7,6 +7,8 @@ use crate::packet::RtpPacket;
 
 /// Packets that may wait behind a gap: about 4 s of a 5 Mbit/s picture. Beyond, the gap is given up.
 const MAX_WAITING: usize = 2048;
+/// At the start of a stream the first packet may have been overtaken: so long its place is not settled.
+const SETTLE: Duration = Duration::from_millis(60);
 
 /// What comes next in a stream.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub enum Ordered {
 #[derive(Debug)]
 pub struct Reorder {
     patience: Duration,
+    /// When the first packet's place is settled.
+    settled: Option<Instant>,
     next: Option<u64>,
     waiting: BTreeMap<u64, RtpPacket>,
     late: u64,
@@ -29,24 +33,27 @@ pub struct Reorder {
 impl Reorder {
     /// `patience` is how long a gap is waited for after the first packet behind it came.
     pub fn new(patience: Duration) -> Self {
-        Self { patience, next: None, waiting: BTreeMap::new(), late: 0 }
+        Self { patience, settled: None, next: None, waiting: BTreeMap::new(), late: 0 }
     }
 
     /// Takes a packet in any order; doubles and what comes after its gap was given up is counted and dropped.
     pub fn handle_packet(&mut self, packet: RtpPacket) {
-        let next = *self.next.get_or_insert(packet.sequence);
-        if packet.sequence < next {
+        if self.next.is_some_and(|next| packet.sequence < next) {
             self.late += 1;
             return;
         }
+        self.settled.get_or_insert(packet.arrived + SETTLE.min(self.patience));
         self.waiting.entry(packet.sequence).or_insert(packet);
     }
 
     /// The next packet or loss, if it is known.
     pub fn poll(&mut self, now: Instant) -> Option<Ordered> {
-        let next = self.next?;
         let entry = self.waiting.first_entry()?;
+        if self.settled.is_some_and(|at| now < at) && self.patience > Duration::ZERO {
+            return None;
+        }
         let sequence = *entry.key();
+        let next = *self.next.get_or_insert(sequence);
         if sequence == next {
             self.next = Some(next + 1);
             return Some(Ordered::Packet(entry.remove()));
@@ -59,9 +66,10 @@ impl Reorder {
         Some(Ordered::Lost(sequence - next))
     }
 
-    /// When [`Reorder::poll`] may give a gap up; `None`: nothing waits.
+    /// When [`Reorder::poll`] may have something without a further packet; `None`: nothing waits.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.waiting.first_key_value().map(|(_, packet)| packet.arrived + self.patience)
+        let (_, packet) = self.waiting.first_key_value()?;
+        if self.next.is_none() { self.settled } else { Some(packet.arrived + self.patience) }
     }
 
     /// Packets that came too late or twice.
@@ -97,8 +105,10 @@ mod tests {
         for sequence in [10, 11, 13, 14, 13] {
             reorder.handle_packet(RtpPacket { arrived: now, ..packet(sequence, 0, &[], false) });
         }
+        assert_eq!(sequences(&mut reorder, now), []);
+        now += SETTLE;
         assert_eq!(sequences(&mut reorder, now), [10, 11]);
-        now += Duration::from_millis(499);
+        now += Duration::from_millis(400);
         reorder.handle_packet(RtpPacket { arrived: now, ..packet(12, 0, &[], false) });
         assert_eq!(sequences(&mut reorder, now), [12, 13, 14]);
     }
@@ -109,11 +119,22 @@ mod tests {
         for sequence in [1, 5] {
             reorder.handle_packet(RtpPacket { arrived: now, ..packet(sequence, 0, &[], false) });
         }
-        assert_eq!(sequences(&mut reorder, now), [1]);
+        assert_eq!(sequences(&mut reorder, now + SETTLE), [1]);
         let due = reorder.poll_timeout().expect("something waits");
         assert_eq!(sequences(&mut reorder, due), [-3, 5]);
         reorder.handle_packet(packet(3, 0, &[], false));
         assert_eq!((sequences(&mut reorder, due), reorder.late()), (vec![], 1));
+    }
+
+    #[test]
+    fn the_first_packet_may_be_overtaken() {
+        let (mut reorder, now) = (Reorder::new(Duration::from_millis(500)), packet(0, 0, &[], false).arrived);
+        for sequence in [3, 1, 2] {
+            reorder.handle_packet(RtpPacket { arrived: now, ..packet(sequence, 0, &[], false) });
+            assert_eq!(sequences(&mut reorder, now), []);
+        }
+        let due = reorder.poll_timeout().expect("something waits");
+        assert_eq!(sequences(&mut reorder, due), [1, 2, 3]);
     }
 
     #[test]
@@ -122,7 +143,7 @@ mod tests {
         reorder.handle_packet(packet(0, 0, &[], false));
         for sequence in 2..10_000 {
             reorder.handle_packet(RtpPacket { arrived: now, ..packet(sequence, 0, &[], false) });
-            sequences(&mut reorder, now);
+            sequences(&mut reorder, now + SETTLE);
         }
         assert!(reorder.waiting.len() < MAX_WAITING);
     }

@@ -22,8 +22,10 @@ pub(super) struct Section {
     pub(super) receives: bool,
     /// rids that the client sends.
     pub(super) rids: Vec<String>,
-    rejected: bool,
-    codecs: bool,
+    /// Payload types as the client prefers them.
+    pub(super) preference: Vec<String>,
+    pub(super) rejected: bool,
+    pub(super) codecs: bool,
 }
 
 /// The audio and video m-lines of an offer.
@@ -46,7 +48,10 @@ pub(super) fn scan(sdp: &str, limit: usize) -> Result<Vec<Section>, Refusal> {
             if media {
                 let rejected = rest.starts_with("0 ");
                 let (sends, receives) = (true, true);
-                sections.push(Section { audio: kind == "audio", rejected, sends, receives, ..Section::default() });
+                // m=<media> <port> <proto> <fmt> ... (RFC 8866, 5.14)
+                let preference = rest.split(' ').skip(2).map(str::to_owned).collect();
+                let audio = kind == "audio";
+                sections.push(Section { audio, rejected, sends, receives, preference, ..Section::default() });
             }
         } else if let (true, Some(section), Some(a)) = (media, sections.last_mut(), line.strip_prefix("a=")) {
             attribute(section, a);

@@ -8,6 +8,7 @@ use ::str0m::format::{Codec, CodecConfig, FormatParams, PayloadParams};
 use ::str0m::media::{Frequency, Pt};
 use ::str0m::{Rtc, RtcConfig};
 
+use crate::engine::lines::Section;
 use crate::engine::{Format, Protocol};
 
 /// Packets kept for retransmission on each video m-line: about 1 s of 5 Mbit/s.
@@ -79,12 +80,20 @@ pub(super) fn format(params: &PayloadParams) -> Option<Format> {
     })
 }
 
-/// Puts our candidates (RFC 8839, RFC 6544) into the first m-line of an answer, in the place of the engine's own.
-pub(super) fn with_candidates(answer: &str, candidates: &[(Protocol, SocketAddr)]) -> String {
+/// Completes the engine's answer: our candidates (RFC 8839, RFC 6544) in the first m-line, in the place of the engine's
+/// own, and codecs in the order of the offer, so that the client's preference decides what it sends.
+pub(super) fn complete(answer: &str, sections: &[Section], candidates: &[(Protocol, SocketAddr)]) -> String {
     let mut out = String::with_capacity(answer.len() + candidates.len() * 80);
+    let mut sections = sections.iter();
     let mut todo = true;
     for line in answer.lines().filter(|line| !line.starts_with("a=candidate:")) {
-        out.push_str(line);
+        match sections.as_slice().first().filter(|s| line.starts_with(if s.audio { "m=audio" } else { "m=video" })) {
+            Some(section) => {
+                out.push_str(&in_order(line, &section.preference));
+                sections.next();
+            }
+            None => out.push_str(line),
+        }
         out.push_str("\r\n");
         if todo && line.starts_with("a=ice-pwd:") {
             todo = false;
@@ -95,6 +104,15 @@ pub(super) fn with_candidates(answer: &str, candidates: &[(Protocol, SocketAddr)
         }
     }
     out
+}
+
+/// The m-line with its payload types as the offer had them; RFC 3264, 6.1 wants the answerer to keep that order.
+fn in_order(line: &str, preference: &[String]) -> String {
+    let mut words: Vec<&str> = line.split(' ').collect();
+    if let Some(types) = words.get_mut(3..) {
+        types.sort_by_key(|pt| preference.iter().position(|wanted| wanted == pt).unwrap_or(usize::MAX));
+    }
+    words.join(" ")
 }
 
 /// A stream that we send on an m-line and that the engine's answer does not name.
@@ -148,5 +166,24 @@ mod tests {
             assert_eq!(with_senders(answer, &senders(mid)), answer.replace(&line, &format!("{line}{named}")));
         }
         assert_eq!(with_senders(answer, &senders("9")), answer);
+    }
+
+    #[test]
+    fn an_answer_gets_our_candidates_and_the_clients_order() {
+        let section = |audio, preference: &str| Section {
+            audio,
+            preference: preference.split(' ').map(str::to_owned).collect(),
+            ..Section::default()
+        };
+        let sections = [section(true, "111 63"), section(false, "45 96 97")];
+        let answer = "v=0\r\nm=audio 9 P 63 111\r\na=candidate:old\r\na=ice-ufrag:x\r\na=ice-pwd:y\r\n\
+            m=application 9 D webrtc\r\nm=video 9 P 96 97 45\r\na=ice-pwd:y\r\n";
+        let address: SocketAddr = "203.0.113.7:8189".parse().expect("an address");
+        let completed = complete(answer, &sections, &[(Protocol::Udp, address), (Protocol::Tcp, address)]);
+        let expected = "v=0\r\nm=audio 9 P 111 63\r\na=ice-ufrag:x\r\na=ice-pwd:y\r\n\
+            a=candidate:1 1 udp 2130706431 203.0.113.7 8189 typ host\r\n\
+            a=candidate:2 1 tcp 1526726399 203.0.113.7 8189 typ host tcptype passive\r\na=end-of-candidates\r\n\
+            m=application 9 D webrtc\r\nm=video 9 P 45 96 97\r\na=ice-pwd:y\r\n";
+        assert_eq!(completed, expected);
     }
 }

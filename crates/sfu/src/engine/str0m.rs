@@ -18,7 +18,7 @@ use ::str0m::{Candidate, Event, Input, Output as EngineOutput, Rtc};
 
 use crate::codec::Picture;
 use crate::engine::lines::{Section, scan};
-use crate::engine::negotiate::{Sender, engine, format, with_candidates, with_senders};
+use crate::engine::negotiate::{Sender, complete, engine, format, with_senders};
 use crate::engine::{Format, Line, Output, Packet, Path, Protocol, Refusal, Report, Rewrite, Why};
 
 /// The label of the data channel that messages take.
@@ -131,7 +131,7 @@ impl Transport {
         self.drain();
         self.handle_timeout(now);
         let answer = with_senders(&answer.to_sdp_string(), &declared);
-        Ok((with_candidates(&answer, candidates), lines))
+        Ok((complete(&answer, &sections, candidates), lines))
     }
 
     /// Where a client sends simulcast and receives, the engine expects simulcast the other way, too, and makes no

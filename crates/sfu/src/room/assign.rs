@@ -7,7 +7,6 @@ use crate::error::Error;
 use crate::event::{Event, Success, Why};
 use crate::id::{ParticipantId, TrackId};
 use crate::room::Room;
-use crate::room::leg::Leg;
 use crate::room::member::Member;
 use crate::room::track::Track;
 use crate::simulcast::choose;
@@ -142,14 +141,27 @@ impl Room {
         self.want_key_frames(id, context);
     }
 
-    /// Wants the key frames that receivers wait for, and no others.
+    /// Lets receivers begin that can, and wants the key frames that the others wait for, and no more.
     pub(crate) fn want_key_frames(&mut self, id: TrackId, context: &mut Context) {
         let Some(track) = self.tracks.get_mut(&id).filter(|track| !track.source.is_audio()) else { return };
-        let slots = || track.receivers.iter().filter_map(|(leg, slot)| Some((self.legs.get(leg)?, *slot)));
-        let waits = |leg: &Leg, slot: usize| leg.connected && leg.slots.get(slot).is_some_and(|slot| slot.waits());
-        let waiting: Vec<usize> =
-            slots().filter(|(leg, slot)| waits(leg, *slot)).filter_map(|(leg, slot)| leg.slots[slot].target).collect();
-        let watched = slots().any(|(leg, slot)| leg.slots.get(slot).is_some_and(|slot| slot.held.is_none()));
+        let (mut waiting, mut watched) = (Vec::new(), false);
+        for &(receiver, index) in &track.receivers {
+            let Some(leg) = self.legs.get_mut(&receiver).filter(|leg| leg.connected) else { continue };
+            let Some(slot) = leg.slots.get(index) else { continue };
+            watched |= slot.held.is_none();
+            let Some(target) = slot.target.filter(|_| slot.waits()) else { continue };
+            // Who sees nothing yet takes a key frame that has just been; who sees another layer would see time go back.
+            let fresh = slot.current.is_none().then(|| track.layers.get(target)).flatten();
+            let packets = fresh.map(|layer| layer.recent.since_key(context.now)).unwrap_or_default();
+            let sent = leg.begin(index, target, &packets, context.now);
+            if sent > 0 {
+                context.counters.packets_out += sent;
+                context.counters.bytes_out += packets.iter().map(|packet| packet.payload.len() as u64).sum::<u64>();
+                context.touch(leg);
+            } else {
+                waiting.push(target);
+            }
+        }
         for (index, layer) in track.layers.iter_mut().enumerate() {
             if waiting.contains(&index) {
                 layer.keys.want(context.now);

@@ -1,6 +1,6 @@
 //! A transport of a participant as the room sees it: its slots, its published m-lines, its publisher's clock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::clock::WallClock;
 use crate::command::Source;
@@ -9,6 +9,10 @@ use crate::engine::{Line, Mid, Packet, Transport};
 use crate::event::{Slot as SlotEvent, Why};
 use crate::id::{ParticipantId, TrackId};
 use crate::rewrite::Rewriter;
+use crate::simulcast::Layer;
+
+/// How long after a beginning a request for a key frame means that it was missed.
+const BEGINNING: Duration = Duration::from_millis(500);
 
 /// A transport.
 pub(crate) struct Leg {
@@ -45,6 +49,9 @@ pub(crate) struct Slot {
     /// The layer that should flow, and the one that does.
     pub(crate) target: Option<usize>,
     pub(crate) current: Option<usize>,
+    /// When what flows began to, and whether that beginning was given again.
+    began: Option<Instant>,
+    replayed: bool,
     /// What the client was told last.
     told: Option<SlotEvent>,
     rewriter: Rewriter,
@@ -53,7 +60,18 @@ pub(crate) struct Slot {
 impl Slot {
     pub(crate) fn new(mid: Mid, line: usize) -> Self {
         let rewriter = Rewriter::default();
-        Self { mid, line, track: None, held: None, target: None, current: None, told: None, rewriter }
+        Self {
+            mid,
+            line,
+            track: None,
+            held: None,
+            target: None,
+            current: None,
+            began: None,
+            replayed: false,
+            told: None,
+            rewriter,
+        }
     }
 
     pub(crate) fn event(&self) -> SlotEvent {
@@ -86,21 +104,53 @@ impl Slot {
 }
 
 impl Leg {
-    /// Sends a packet of `layer` of the slot's track to the receiver, if that layer flows or may begin to.
-    /// Returns whether it was sent.
-    pub(crate) fn forward(&mut self, slot: usize, layer: usize, packet: &Packet) -> bool {
+    /// Sends a packet of `layer` of the slot's track to the receiver, if that layer flows or may begin to. Returns how
+    /// many packets were sent: with the first one of a key frame go those of it that came before.
+    pub(crate) fn forward(&mut self, slot: usize, layer: (usize, &Layer), packet: &Packet, now: Instant) -> u64 {
+        let Some(at) = self.slots.get_mut(slot) else { return 0 };
+        if at.held.is_some() || !self.connected {
+            return 0;
+        }
+        let (index, layer) = layer;
+        if at.current == Some(index) {
+            return u64::from(self.send(slot, packet));
+        }
+        let can_begin = self.lines.get(at.line).is_some_and(|line| line.audio) || packet.picture.starts_key;
+        if at.target != Some(index) || !can_begin {
+            return 0;
+        }
+        self.begin(slot, index, &[packet], now) + self.send_all(slot, &layer.recent.after(packet.sequence))
+    }
+
+    /// Begins with a layer at the first of these packets.
+    pub(crate) fn begin(&mut self, slot: usize, layer: usize, packets: &[&Packet], now: Instant) -> u64 {
+        let (Some(at), Some(first)) = (self.slots.get_mut(slot), packets.first()) else { return 0 };
+        at.rewriter.switch(first);
+        at.current = Some(layer);
+        (at.began, at.replayed) = (Some(now), false);
+        self.send_all(slot, packets)
+    }
+
+    /// Gives a receiver that missed its beginning (it was not ready to decrypt, say) the same once more. 0: it began
+    /// long ago or had its second chance; then only a new key frame helps, old pictures would be seen twice.
+    pub(crate) fn replay(&mut self, slot: usize, layers: &[Layer], now: Instant) -> u64 {
+        let Some(at) = self.slots.get_mut(slot) else { return 0 };
+        let early = at.began.is_some_and(|began| now.saturating_duration_since(began) < BEGINNING);
+        let Some(layer) = at.current.filter(|_| early && !at.replayed && at.held.is_none()) else { return 0 };
+        let packets = layers.get(layer).map(|layer| layer.recent.since_key(now)).unwrap_or_default();
+        let sent = self.begin(slot, layer, &packets, now);
+        if let Some(at) = self.slots.get_mut(slot) {
+            at.replayed = true;
+        }
+        sent
+    }
+
+    fn send_all(&mut self, slot: usize, packets: &[&Packet]) -> u64 {
+        packets.iter().map(|packet| u64::from(self.send(slot, packet))).sum()
+    }
+
+    fn send(&mut self, slot: usize, packet: &Packet) -> bool {
         let Some(slot) = self.slots.get_mut(slot) else { return false };
-        if slot.held.is_some() || !self.connected {
-            return false;
-        }
-        if slot.current != Some(layer) {
-            let can_begin = self.lines.get(slot.line).is_some_and(|line| line.audio) || packet.picture.starts_key;
-            if slot.target != Some(layer) || !can_begin {
-                return false;
-            }
-            slot.rewriter.switch(packet);
-            slot.current = Some(layer);
-        }
         let Some(rewrite) = slot.rewriter.rewrite(packet) else { return false };
         self.transport.send(slot.mid, packet, &rewrite)
     }

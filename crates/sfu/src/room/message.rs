@@ -49,11 +49,10 @@ impl Room {
         let legs = self.members.get(&to).map(|member| member.legs.as_slice()).unwrap_or_default();
         let open = legs.iter().copied().find(|leg| self.legs.get(leg).is_some_and(|leg| leg.channel && leg.connected));
         let Some(leg) = open.and_then(|leg| self.legs.get_mut(&leg)) else { return false };
-        let id = leg.id;
         if !leg.transport.send_text(text, context.now) {
             context.counters.messages_dropped += 1;
         }
-        self.touch(id, context);
+        context.touch(leg);
         true
     }
 

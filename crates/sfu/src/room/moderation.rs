@@ -17,7 +17,7 @@ impl Room {
     ) -> Result<Success, Error> {
         let own = self.tracks.get_mut(&track).filter(|t| t.participant == id).ok_or(Error::TrackNotFound(track))?;
         if std::mem::replace(&mut own.muted, muted) != muted {
-            own.voice.silence();
+            own.interrupt();
             let event = Event::Mute { track: own.event(), by_moderator: false };
             self.tell_others(id, &event, context);
             self.assign(context);
@@ -36,7 +36,7 @@ impl Room {
         self.may_moderate(by)?;
         let found = self.tracks.get_mut(&track).ok_or(Error::TrackNotFound(track))?;
         if std::mem::replace(&mut found.muted_by_moderator, muted) != muted {
-            found.voice.silence();
+            found.interrupt();
             let event = Event::Mute { track: found.event(), by_moderator: true };
             if let Some(member) = self.members.get_mut(&found.participant) {
                 if muted {

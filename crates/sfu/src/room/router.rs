@@ -109,15 +109,14 @@ impl Room {
 
     fn fan_out(&mut self, track: TrackId, layer: usize, packet: &Packet, context: &mut Context) {
         let Some(track) = self.tracks.get(&track) else { return };
+        let Some(from) = track.layers.get(layer) else { return };
         for &(receiver, slot) in &track.receivers {
             let Some(leg) = self.legs.get_mut(&receiver) else { continue };
-            if leg.forward(slot, layer, packet) {
-                context.counters.packets_out += 1;
-                context.counters.bytes_out += packet.payload.len() as u64;
-                if !leg.touched {
-                    leg.touched = true;
-                    context.touched.push(receiver);
-                }
+            let sent = leg.forward(slot, (layer, from), packet, context.now);
+            if sent > 0 {
+                context.counters.packets_out += sent;
+                context.counters.bytes_out += sent * packet.payload.len() as u64;
+                context.touch(leg);
             }
         }
     }
@@ -141,14 +140,22 @@ impl Room {
         }
     }
 
-    /// A receiver cannot decode: its publisher is asked, not more often than is good for it.
+    /// A receiver cannot decode: if it has only begun, it gets its beginning again, else its publisher is asked, not more
+    /// often than is good for it.
     fn relay_key_frame_request(&mut self, id: TransportId, mid: Mid, context: &mut Context) {
-        let slot = self.legs.get(&id).and_then(|leg| leg.slots.iter().find(|slot| slot.mid == mid));
-        let Some((slot, (track, _))) = slot.and_then(|slot| Some((slot, slot.track?))) else { return };
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Some((index, slot)) = leg.slots.iter().enumerate().find(|(_, slot)| slot.mid == mid) else { return };
         let (held, layer) = (slot.held.is_some(), slot.current.or(slot.target));
-        let layers = self.tracks.get_mut(&track).map(|track| &mut track.layers);
-        if let (false, Some(layer)) = (held, layers.and_then(|layers| layers.get_mut(layer?))) {
+        let Some(track) = slot.track.and_then(|(track, _)| self.tracks.get_mut(&track)).filter(|_| !held) else {
+            return;
+        };
+        let sent = leg.replay(index, &track.layers, context.now);
+        if sent > 0 {
+            context.counters.packets_out += sent;
+            context.touch(leg);
+        } else if let Some(layer) = layer.and_then(|layer| track.layers.get_mut(layer)) {
             layer.keys.want(context.now);
+            let track = track.id;
             self.ask_for_key_frames(track, context);
         }
     }
@@ -163,16 +170,7 @@ impl Room {
             let Some(leg) = self.legs.get_mut(&from) else { return };
             leg.transport.request_key_frame(mid, rid, context.now);
             context.counters.key_frame_requests += 1;
-            self.touch(from, context);
-        }
-    }
-
-    /// Has a transport's outputs taken soon; not now, since its outputs may be why we are here.
-    pub(crate) fn touch(&mut self, id: TransportId, context: &mut Context) {
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        if !leg.touched {
-            leg.touched = true;
-            context.touched.push(id);
+            context.touch(leg);
         }
     }
 

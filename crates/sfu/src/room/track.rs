@@ -64,6 +64,12 @@ impl Track {
         Some((self.layers.len() - 1, false))
     }
 
+    /// Nothing passes for a while: what comes after it does not continue what was before.
+    pub(crate) fn interrupt(&mut self) {
+        self.voice.silence();
+        self.layers.iter_mut().for_each(|layer| layer.recent.clear());
+    }
+
     /// Forgets what it heard and saw; receivers begin anew.
     pub(crate) fn restart(&mut self) {
         self.layers.clear();

@@ -22,6 +22,7 @@ pub(crate) struct Reception {
     pub(crate) lost: u64,
     pub(crate) assembler: Assembler,
     reorder: Option<Reorder>,
+    stuck: Option<Instant>,
 }
 
 pub(crate) struct Client {
@@ -179,8 +180,11 @@ impl Client {
             let stamp = Stamp::of_picture(&picture.data).expect("our picture");
             reception.pictures.push((now, stamp, picture));
         }
-        if reception.assembler.needs_key_frame() && !audio {
-            // As a browser does: it cannot decode, it says so (and the SFU must cope with many of these).
+        // As a browser does: nothing to show for 200 ms, it says so, and again each 200 ms.
+        if audio || !reception.assembler.needs_key_frame() {
+            reception.stuck = None;
+        } else if now - *reception.stuck.get_or_insert(now) >= Duration::from_millis(200) {
+            reception.stuck = Some(now);
             self.transport.request_key_frame(mid, now);
         }
     }
@@ -203,7 +207,7 @@ pub(crate) fn browser(rids: &[&str]) -> Config {
     let publication = |kind, rids: &[&str]| Publication {
         kind,
         rids: rids.iter().map(|rid| (*rid).to_owned()).collect(),
-        receive: true,
+        receive: rids.is_empty(),
     };
     Config {
         audio_slots: 2,

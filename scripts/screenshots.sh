@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Pictures of the page in a real call, into the folder of the first argument (target/screenshots).
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+cd "$root"
+folder=${1:-target/screenshots}
+cargo run --release --locked --quiet -p tests --bin screenshots -- "$folder"
+step "pictures are in $folder"

@@ -5,6 +5,7 @@
 mod call;
 mod page;
 mod playback;
+mod recording;
 mod relay;
 mod tidy;
 mod webm;

@@ -10,6 +10,7 @@ pub mod media_source;
 pub mod netns;
 pub mod playback;
 pub mod range_server;
+pub mod recording;
 pub mod relay;
 pub mod s3;
 pub mod turn_client;

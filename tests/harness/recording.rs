@@ -1,0 +1,233 @@
+//! A turn-server in this process, storage beside it, and its API as the tests of recordings use it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use service::storage::{StorageConfig, StorageKind};
+use tempfile::TempDir;
+
+use crate::s3::S3Server;
+
+const API_KEY: &str = "an api key of the tests";
+const RECORDER_KEY: &str = "a recorder key of the tests";
+/// How long a recording may take to become what it should.
+const PATIENCE: Duration = Duration::from_secs(40);
+const POLL: Duration = Duration::from_millis(50);
+
+/// Where recordings go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    Disk,
+    S3,
+}
+
+/// The server and its storage.
+pub struct Stand {
+    folder: TempDir,
+    storage: StorageConfig,
+    s3: Option<S3Server>,
+    s3_address: Option<SocketAddr>,
+    server: turn_server::Running,
+    http: reqwest::Client,
+    address: SocketAddr,
+}
+
+impl Stand {
+    /// Starts everything but a recorder.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn start(storage: Storage) -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let s3 = match storage {
+            Storage::S3 => Some(S3Server::start(&folder.path().join("s3")).await?),
+            Storage::Disk => None,
+        };
+        let storage = s3.as_ref().map_or_else(
+            || StorageConfig {
+                kind: StorageKind::Disk,
+                path: folder.path().join("recordings"),
+                ..StorageConfig::default()
+            },
+            |s3| s3.config("tests"),
+        );
+        let mut config = turn_server::config::Config { storage: storage.clone(), ..Default::default() };
+        config.api.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.api.keys = vec![API_KEY.into()];
+        config.api.state_dir = folder.path().join("state");
+        config.relay.enabled = false;
+        config.rooms.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.rooms.guests = turn_server::config::Guests::Join;
+        config.rooms.token_keys = vec!["test:a token key of the tests, long enough".into()];
+        config.recording.keys = vec![RECORDER_KEY.into()];
+        let server = turn_server::start(config).await.map_err(io::Error::other)?;
+        let address = server.addresses().http.ok_or_else(|| io::Error::other("no HTTP listener"))?;
+        let s3_address = s3.as_ref().map(S3Server::address);
+        Ok(Self { folder, storage, s3, s3_address, server, http: reqwest::Client::new(), address })
+    }
+
+    /// Where HTTP and rooms are.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The spool of the recorder with this name.
+    pub fn spool(&self, name: &str) -> PathBuf {
+        self.folder.path().join("spool").join(name)
+    }
+
+    /// The configuration of a recorder that works for this server.
+    pub fn recorder_config(&self, name: &str) -> recorder::Config {
+        let mut config = recorder::Config { storage: self.storage.clone(), ..Default::default() };
+        config.server.url = format!("http://{}", self.address);
+        config.server.key = RECORDER_KEY.into();
+        config.recorder.spool = self.spool(name);
+        config.recorder.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        // The disk that the tests run on is not theirs to judge.
+        config.recorder.min_free_mb = 16;
+        config
+    }
+
+    /// The same as a file, for the binary.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn recorder_file(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.folder.path().join(format!("{name}.toml"));
+        let text = toml::to_string(&self.recorder_config(name)).map_err(io::Error::other)?;
+        std::fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// Takes the S3 server away.
+    pub fn stop_s3(&mut self) {
+        self.s3 = None;
+    }
+
+    /// Brings it back.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn start_s3(&mut self) -> io::Result<()> {
+        let address = self.s3_address.ok_or_else(|| io::Error::other("this stand has no S3"))?;
+        // The old listener closes when its task has ended, a moment after it was told to.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match S3Server::start_at(&self.folder.path().join("s3"), address).await {
+                Ok(s3) => {
+                    self.s3 = Some(s3);
+                    return Ok(());
+                }
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => tokio::time::sleep(POLL).await,
+            }
+        }
+    }
+
+    async fn call(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> io::Result<(u16, Value)> {
+        let request = self.http.request(method, format!("http://{}{path}", self.address)).bearer_auth(API_KEY);
+        let request = match body {
+            Some(body) => request.json(&body),
+            None => request,
+        };
+        let response = request.send().await.map_err(io::Error::other)?;
+        let status = response.status().as_u16();
+        let text = response.text().await.map_err(io::Error::other)?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// Switches recording on, once a recorder is there; returns the recording's id.
+    ///
+    /// # Errors
+    /// What the API says in the end.
+    pub async fn record(&self, room: &str) -> io::Result<String> {
+        let path = format!("/v1/rooms/{room}/recording");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (status, answer) = self.call(reqwest::Method::POST, &path, Some(json!({}))).await?;
+            match answer["id"].as_str() {
+                Some(id) if status < 300 => return Ok(id.to_owned()),
+                _ if Instant::now() < deadline && answer["code"] == "no_recorder" => tokio::time::sleep(POLL).await,
+                _ => return Err(io::Error::other(format!("{status} {answer}"))),
+            }
+        }
+    }
+
+    /// Switches recording off.
+    ///
+    /// # Errors
+    /// What the API says.
+    pub async fn stop(&self, room: &str) -> io::Result<()> {
+        match self.call(reqwest::Method::DELETE, &format!("/v1/rooms/{room}/recording"), None).await? {
+            (status, _) if status < 300 => Ok(()),
+            (status, answer) => Err(io::Error::other(format!("{status} {answer}"))),
+        }
+    }
+
+    /// Waits until a recording has one of these states; returns it as the API shows it.
+    ///
+    /// # Errors
+    /// If it never has.
+    pub async fn wait(&self, id: &str, states: &[&str]) -> io::Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (_, recording) = self.call(reqwest::Method::GET, &format!("/v1/recordings/{id}"), None).await?;
+            if recording["state"].as_str().is_some_and(|state| states.contains(&state)) {
+                return Ok(recording);
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("never {states:?}: {recording}")));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Downloads a file by the link that the API gives, without any key, to a path of the test's.
+    ///
+    /// # Errors
+    /// If there is no link, or it does not work.
+    pub async fn download(&self, file: &Value) -> io::Result<PathBuf> {
+        let url = file["url"].as_str().ok_or_else(|| io::Error::other(format!("no url: {file}")))?;
+        let url = if url.starts_with('/') { format!("http://{}{url}", self.address) } else { url.to_owned() };
+        let response = self.http.get(url).send().await.map_err(io::Error::other)?;
+        let response = response.error_for_status().map_err(io::Error::other)?;
+        let bytes = response.bytes().await.map_err(io::Error::other)?;
+        let name = file["name"].as_str().unwrap_or_default();
+        let folder = tempfile::tempdir_in(self.folder.path())?.keep();
+        let path = folder.join(name);
+        std::fs::write(&path, bytes)?;
+        Ok(path)
+    }
+
+    /// Waits until a recorder's spool holds no recording.
+    ///
+    /// # Errors
+    /// If it always does.
+    pub async fn wait_for_empty_spool(&self, name: &str) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut left = Vec::new();
+            for entry in std::fs::read_dir(self.spool(name))? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    left.push(entry.file_name());
+                }
+            }
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("left in the spool: {left:?}")));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The server, to be ended in order.
+    pub async fn end(self) {
+        self.server.drain(Duration::from_secs(2)).await;
+    }
+}

@@ -7,5 +7,6 @@ mod page;
 mod playback;
 mod recording;
 mod relay;
+mod rooms;
 mod tidy;
 mod webm;

@@ -13,6 +13,8 @@ pub mod range_server;
 pub mod recording;
 pub mod relay;
 pub mod s3;
+pub mod server;
 pub mod turn_client;
 pub mod turn_tools;
 pub mod stack;
+pub mod wire;

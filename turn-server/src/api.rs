@@ -19,6 +19,7 @@ mod turn;
 mod view;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -28,6 +29,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -39,6 +41,9 @@ pub(crate) use problem::Problem;
 
 /// The largest request body: everything that we accept is a small JSON object.
 const MAX_BODY: usize = 64 * 1024;
+
+/// How long a body may pause.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(OpenApi)]
 #[openapi(
@@ -97,6 +102,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         })
         .fallback(crate::web::serve)
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
         .layer(cors())
         .layer(middleware::from_fn_with_state(app.clone(), count))
         .layer(middleware::from_fn(secure))

@@ -7,7 +7,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{ConnectInfo, FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use axum::response::Response;
 use signalling::message::MAX_FRAME;
 use signalling::{Code, RoomName};
@@ -36,10 +36,17 @@ impl FromRequestParts<Arc<App>> for Upgrade {
     }
 }
 
-/// The host under which the client reached us, without port.
-pub(crate) fn host(headers: &HeaderMap) -> String {
-    let header = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    ice::host_of(header).to_owned()
+/// The host under which the client reached us, without port: HTTP/1 says it in a header, HTTP/2 in the URI.
+pub(crate) struct ReachedAt(pub(crate) String);
+
+impl FromRequestParts<Arc<App>> for ReachedAt {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Self::Rejection> {
+        let header = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = header.or_else(|| parts.uri.authority().map(axum::http::uri::Authority::as_str));
+        Ok(Self(ice::host_of(host.unwrap_or("localhost")).to_owned()))
+    }
 }
 
 /// rooms/1: see docs/signalling.md. The token travels in `join`, never in the URL.
@@ -49,7 +56,7 @@ pub(crate) async fn rooms(
     State(app): State<Arc<App>>,
     InPath(room): InPath<RoomName>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    ReachedAt(host): ReachedAt,
     Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Problem> {
     if app.metrics.sockets.count() >= i64::from(app.config.api.max_sockets) {
@@ -57,7 +64,6 @@ pub(crate) async fn rooms(
         busy.retry_ms = 5000;
         return Err(Problem::from(busy).with_status(axum::http::StatusCode::SERVICE_UNAVAILABLE));
     }
-    let host = host(&headers);
     Ok(upgrade.on_upgrade(move |ws| socket::serve(app, ws, room, address.ip().to_canonical(), host)))
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use signalling::Code;
 use utoipa::{IntoParams, ToSchema};
@@ -12,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::auth::Caller;
 use super::body::InQuery;
 use super::problem::Problem;
-use super::sockets::host;
+use super::sockets::ReachedAt;
 use crate::app::App;
 
 /// The longest user name, in bytes: it becomes a STUN attribute together with the expiry.
@@ -47,7 +46,7 @@ pub(crate) struct Credentials {
 pub(crate) async fn credentials(
     State(app): State<Arc<App>>,
     caller: Caller,
-    headers: HeaderMap,
+    ReachedAt(host): ReachedAt,
     InQuery(wanted): InQuery<Wanted>,
 ) -> Result<Json<Credentials>, Problem> {
     if wanted.service.as_deref().is_some_and(|service| service != "turn") {
@@ -67,6 +66,6 @@ pub(crate) async fn credentials(
     };
     let urls = app.relay_urls.get().ok_or_else(none)?;
     let (credentials, ttl) = app.credentials(&user).ok_or_else(none)?;
-    let uris = urls.turn(&host(&headers));
+    let uris = urls.turn(&host);
     Ok(Json(Credentials { username: credentials.username, password: credentials.password, ttl, uris }))
 }

@@ -24,6 +24,9 @@ const ORPHAN: Duration = Duration::from_secs(60);
 /// How long the red light stays on for a recorder that does not confirm the stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
+/// A recorder has the limit, too, and its clock began a moment later.
+const LIMIT_SLACK: Duration = Duration::from_millis(500);
+
 /// How long an automatic recording that failed is not tried again.
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -270,23 +273,19 @@ pub(super) struct Report {
 /// A recorder reported.
 pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, report: Report) {
     let Report { recording: id, state: now, segment, why } = report;
-    let recovered = segment.as_ref().is_some_and(|segment| segment.recovered);
-    if let Some(segment) = segment.filter(|segment| segment.recording == id && segment.recorder == *recorder) {
-        state.put_segment(segment);
-    }
-    let done = matches!(now, RecordingState::Ready | RecordingState::Failed);
-    let Some(active) = state.active.get_mut(&id) else {
-        // Recovered after the recording was concluded without it: the manifest grows by its part.
-        if now == RecordingState::Ready && state.manifests.contains_key(&id) {
-            state.write(&id, Write::Final);
+    let segment = segment.filter(|segment| segment.recording == id && segment.recorder == *recorder);
+    let ready = now == RecordingState::Ready;
+    if !state.active.contains_key(&id) {
+        // A part of what was concluded without it, or before this server started.
+        if let Some(segment) = segment.filter(|_| ready) {
+            state.take_late(segment);
         }
         return;
-    };
-    if done {
-        active.unfinished.remove(recorder);
+    }
+    if let Some(segment) = segment {
+        state.put_segment(segment);
     }
     if now == RecordingState::Failed {
-        active.failed.insert(recorder.clone());
         let why = why.unwrap_or_else(|| "the recorder failed".into());
         tracing::warn!(recording = %id, %recorder, why, "a recorder failed");
         if let Some(manifest) = state.manifests.get_mut(&id) {
@@ -294,31 +293,41 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
         }
     }
     let Some(active) = state.active.get_mut(&id) else { return };
-    if active.recorder.as_ref() != Some(recorder) {
-        if done && active.stop_asked.is_some() {
-            over(app, state, &id);
-        }
-        return;
+    let done = ready || now == RecordingState::Failed;
+    if done {
+        active.unfinished.remove(recorder);
     }
+    if now == RecordingState::Failed {
+        active.failed.insert(recorder.clone());
+    }
+    let is_its_job = active.recorder.as_ref() == Some(recorder);
+    let stopping = active.stop_asked.is_some();
     match now {
         live if live.is_live() => {
-            if active.stop_asked.is_none() {
+            if is_its_job && !stopping {
                 show(app, state, &id, live);
             }
         }
-        // The recorder's end is not the recording's: it crashed and recovered, or could not go on.
-        _ if active.stop_asked.is_none() && (recovered || now == RecordingState::Failed) => {
-            active.recorder = None;
-            active.lost = None;
-            if !assign(app, state, &id) {
-                over(app, state, &id);
+        _ if stopping => {
+            over(app, state, &id);
+            if now == RecordingState::Uploading && state.active.contains_key(&id) {
+                show(app, state, &id, RecordingState::Uploading);
             }
         }
-        RecordingState::Uploading => {
-            over(app, state, &id);
-            show(app, state, &id, RecordingState::Uploading);
-        }
-        _ => over(app, state, &id),
+        _ if is_its_job => ended_unasked(app, state, &id),
+        _ => {}
+    }
+}
+
+/// The recorder's end is not the recording's: it crashed, is about to stop, its disk is full, or it failed. Somebody else
+/// goes on, or the same one when it is able again; only when all who are there have failed it is over.
+fn ended_unasked(app: &App, state: &mut State, id: &RecordingId) {
+    let Some(active) = state.active.get_mut(id) else { return };
+    active.recorder = None;
+    active.lost = Some(Instant::now());
+    let hopeless = !active.failed.is_empty() && state.recorders.keys().all(|recorder| active.failed.contains(recorder));
+    if hopeless || is_due(app, active) {
+        over(app, state, id);
     }
 }
 
@@ -358,8 +367,18 @@ fn reconcile_locked(app: &App, state: &mut State) {
     }
 }
 
-fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
+/// Whether a recording is over by itself: its time is, or its room.
+fn is_due(app: &App, active: &Active) -> bool {
+    let limit = Duration::from_secs(active.options.max_duration_s);
+    let too_long = !limit.is_zero() && active.since.elapsed() + LIMIT_SLACK >= limit;
     let empty_timeout = Duration::from_secs(app.config.rooms.empty_timeout_s);
+    too_long
+        || app.hub.directory().rooms.get(&active.room).is_none_or(|room| {
+            room.visible() == 0 && room.vacant_since.is_some_and(|since| since.elapsed() >= empty_timeout)
+        })
+}
+
+fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
     let Some(active) = state.active.get_mut(id) else { return };
     if let Some(asked) = active.stop_asked {
         let live = state.manifests.get(id).is_some_and(|manifest| manifest.state.is_live());
@@ -368,13 +387,7 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
         }
         return;
     }
-    let limit = Duration::from_secs(active.options.max_duration_s);
-    let too_long = !limit.is_zero() && active.since.elapsed() >= limit;
-    let vacant = match app.hub.directory().rooms.get(&active.room) {
-        None => true,
-        Some(room) => room.visible() == 0 && room.vacant_since.is_some_and(|since| since.elapsed() >= empty_timeout),
-    };
-    if too_long || vacant {
+    if is_due(app, active) {
         stop(app, state, id);
         return;
     }

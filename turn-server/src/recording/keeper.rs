@@ -31,6 +31,7 @@ pub(super) async fn run(app: Arc<App>) {
         tokio::time::sleep(RETRY).await;
     }
     loop {
+        adopt_unknown(&app).await;
         let writes = std::mem::take(&mut app.recordings.state().writes);
         let failed = write_all(&app, writes).await;
         tokio::time::sleep(if failed { RETRY } else { EVERY }).await;
@@ -62,6 +63,18 @@ async fn load(app: &App) -> Result<(), Error> {
     }
     tracing::debug!(found, "recordings in storage");
     Ok(())
+}
+
+/// A recorder finished a part of a recording that we do not know. If it lies in storage, the recording is ours: its
+/// manifest was lost, or another server began it.
+async fn adopt_unknown(app: &App) {
+    let unknown = std::mem::take(&mut app.recordings.state().unknown);
+    for segment in unknown {
+        let key = format!("{}/segments/{}.json", folder(&segment.room_id, &segment.recording), segment.recorder);
+        if let Ok(Some(_)) = app.store.head(&key).await {
+            app.recordings.state().adopt(&segment);
+        }
+    }
 }
 
 async fn write_all(app: &App, writes: BTreeMap<RecordingId, Write>) -> bool {

@@ -9,6 +9,9 @@ use signalling::recording::{Manifest, RecorderSegment, RecordingOptions};
 use signalling::{RecorderId, RecordingId, RoomName};
 use tokio::sync::mpsc;
 
+/// Parts of unknown recordings that may wait for the keeper.
+const MAX_UNKNOWN: usize = 1024;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -20,6 +23,8 @@ pub(super) struct State {
     pub(super) recorders: BTreeMap<RecorderId, Recorder>,
     /// What the keeper has to write.
     pub(super) writes: BTreeMap<RecordingId, Write>,
+    /// Parts of recordings that nobody here knows.
+    pub(super) unknown: Vec<RecorderSegment>,
     /// Rooms whose automatic recording failed, and when to try again.
     pub(super) wait: BTreeMap<RoomName, Instant>,
     /// Tells a recorder's links apart.
@@ -68,8 +73,34 @@ impl State {
     /// Puts a recorder's part into a recording's manifest and notes that it must be written.
     pub(super) fn put_segment(&mut self, segment: RecorderSegment) {
         let id = segment.recording.clone();
-        // A recorder may hold what this server never heard of: after the loss of its storage, or from before a move.
-        let manifest = self.manifests.entry(id.clone()).or_insert_with(|| Manifest {
+        let Some(manifest) = self.manifests.get_mut(&id) else { return };
+        match manifest.segments.iter_mut().find(|known| known.recorder == segment.recorder) {
+            Some(known) if *known == segment => return,
+            Some(known) => *known = segment,
+            None => manifest.segments.push(segment),
+        }
+        self.write(&id, Write::Manifest);
+    }
+
+    /// Takes a finished part of a recording that is over. Recorders tell it again on every link, so most is old news;
+    /// what this server never heard of counts only if it lies in storage, or what was deleted would come back.
+    pub(super) fn take_late(&mut self, segment: RecorderSegment) {
+        match self.manifests.get(&segment.recording) {
+            Some(manifest) if manifest.segments.contains(&segment) && manifest.state == RecordingState::Ready => {}
+            Some(_) => {
+                let id = segment.recording.clone();
+                self.put_segment(segment);
+                self.write(&id, Write::Final);
+            }
+            None if self.unknown.len() < MAX_UNKNOWN => self.unknown.push(segment),
+            None => {}
+        }
+    }
+
+    /// Makes the recording that a part belongs to known.
+    pub(super) fn adopt(&mut self, segment: &RecorderSegment) {
+        let id = segment.recording.clone();
+        self.manifests.entry(id.clone()).or_insert_with(|| Manifest {
             v: signalling::recording::MANIFEST_VERSION,
             id: id.clone(),
             room: segment.room.clone(),
@@ -80,11 +111,7 @@ impl State {
             segments: Vec::new(),
             error: None,
         });
-        match manifest.segments.iter_mut().find(|known| known.recorder == segment.recorder) {
-            Some(known) => *known = segment,
-            None => manifest.segments.push(segment),
-        }
-        self.write(&id, Write::Manifest);
+        self.write(&id, Write::Final);
     }
 
     /// Notes a write; the larger one wins.

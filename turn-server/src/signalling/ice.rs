@@ -1,7 +1,7 @@
 //! What goes into `RTCConfiguration.iceServers`: our relay under the address that the client reached us at, with
 //! credentials that live for a while (draft-uberti-behave-turn-rest-00).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -57,11 +57,9 @@ impl RelayUrls {
     fn places(&self, host: &str) -> Vec<String> {
         let mut places: Vec<String> = Vec::new();
         for listener in &self.listeners {
-            // A listener on one address is reached there and nowhere else; one on all is reached like we were.
-            let place = if listener.ip().is_unspecified() {
-                format!("{host}:{}", listener.port())
-            } else {
-                listener.to_string()
+            let place = match reached_under(*listener, host) {
+                Some(host) => format!("{host}:{}", listener.port()),
+                None => continue,
             };
             if !places.contains(&place) {
                 places.push(place);
@@ -83,6 +81,20 @@ impl RelayUrls {
             servers.push(IceServer { urls: turn, username: Some(username), credential: Some(password) });
         }
         servers
+    }
+}
+
+/// Under which host a client reaches a listener that reached us under `host`; `None`: not at all.
+fn reached_under(listener: SocketAddr, host: &str) -> Option<String> {
+    let (ip, is_v6_literal) = (listener.ip(), host.starts_with('['));
+    match (ip, host) {
+        // A listener on one address is reached there and nowhere else; one on all is reached like we were.
+        _ if !ip.is_unspecified() => Some(if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() }),
+        // Names of this machine mean either family to a browser, but only one of them listens.
+        (IpAddr::V4(_), "localhost") => Some("127.0.0.1".into()),
+        (IpAddr::V6(_), "localhost") => Some("[::1]".into()),
+        (IpAddr::V4(_), _) if is_v6_literal => None,
+        _ => Some(host.to_owned()),
     }
 }
 
@@ -112,6 +124,7 @@ mod tests {
         let urls = RelayUrls { advertised: Vec::new(), listeners };
         assert_eq!(urls.turn("a.example"), ["turn:a.example:3478?transport=udp", "turn:a.example:3478?transport=tcp"]);
         assert_eq!(urls.stun("[::1]"), ["stun:[::1]:3478"]);
+        assert_eq!(urls.stun("localhost"), ["stun:127.0.0.1:3478", "stun:[::1]:3478"]);
         let one = RelayUrls { advertised: Vec::new(), listeners: vec!["127.0.0.1:9".parse().expect("an address")] };
         assert_eq!(one.stun("localhost"), ["stun:127.0.0.1:9"]);
         assert_eq!((host_of("a:80"), host_of("[::1]:80"), host_of("a")), ("a", "[::1]", "a"));

@@ -1,0 +1,7 @@
+//! rooms/1 and the REST API from outside: who may enter, what is refused and how, what survives bad input.
+
+mod api;
+mod door;
+mod recordings;
+mod rough;
+mod talk;

@@ -5,10 +5,12 @@
 
 mod input;
 mod media;
+mod recording;
 mod relay;
 mod rooms;
 
-pub use media::{vp8_packets, webm_recovery};
+pub use media::vp8_packets;
+pub use recording::{webm_muxer, webm_recovery};
 pub use relay::{turn_datagram, turn_request, turn_stream};
 pub use rooms::{room_token, sfu_datagram, sfu_offer, signalling_frame};
 
@@ -16,11 +18,12 @@ pub use rooms::{room_token, sfu_datagram, sfu_offer, signalling_frame};
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its corpus.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("turn_datagram", turn_datagram),
     ("turn_request", turn_request),
     ("turn_stream", turn_stream),
     ("webm_recovery", webm_recovery),
+    ("webm_muxer", webm_muxer),
     ("signalling_frame", signalling_frame),
     ("room_token", room_token),
     ("sfu_datagram", sfu_datagram),

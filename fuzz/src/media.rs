@@ -1,25 +1,12 @@
-//! Media that the recorder takes in: VP8 payloads of publishers, and files that a crash left.
+//! Media that the recorder takes in: VP8 payloads of publishers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rtc_client::depacketise::{reorder, vp8};
 use rtc_client::{Codec, RtpPacket};
-use webm::Recovery;
 
 use crate::input::{Input, some_instant};
-
-/// A file in chunks of any size: what is kept lies in it.
-pub fn webm_recovery(bytes: &[u8]) {
-    let Some((step, file)) = bytes.split_first() else { return };
-    let mut recovery = Recovery::new(Vec::new());
-    for chunk in file.chunks(usize::from(*step) + 1) {
-        recovery.handle_bytes(chunk);
-    }
-    if let Ok(recovered) = recovery.finish() {
-        assert!(recovered.valid_len <= file.len() as u64, "nothing is kept that was not there");
-    }
-}
 
 /// Packets of a stream in any order and with any payload.
 pub fn vp8_packets(bytes: &[u8]) {

@@ -202,10 +202,11 @@ impl Recovery {
         let facts: Vec<TrackFacts> = tracks.iter().map(|track| facts(track, &self.counts[&track.number.0])).collect();
         let blocks: u64 = self.counts.values().map(|counts| counts.blocks).sum();
 
-        let last = self.counts.values().map(|counts| counts.last + counts.spacing).max().unwrap_or(0);
-        // The head of a finished file knows better, unless clusters were lost since.
-        let declared = self.parsed.duration.filter(|end| self.reached_cues && *end <= MAX_TIME);
-        let end = Duration::from_millis(last).max(declared.unwrap_or(Duration::ZERO));
+        // The head of a finished file knows best, unless clusters were lost since.
+        let last = Duration::from_millis(self.counts.values().map(|counts| counts.last).max().unwrap_or(0));
+        let declared = self.parsed.duration.filter(|end| self.reached_cues && (last..=MAX_TIME).contains(end));
+        let guess = self.counts.values().map(|counts| counts.last + counts.spacing).max().unwrap_or(0);
+        let end = declared.unwrap_or(Duration::from_millis(guess));
         let tracks: Vec<&Track> = tracks.iter().collect();
         let cues = self.index.encode(head::segment_data(&tracks));
         let file_len = self.valid_len + cues.len() as u64;

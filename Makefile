@@ -1,6 +1,6 @@
 # The commands of this project; `make help` lists them. Each is one script, so that CI runs what you run.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full bench fuzz fmt lint doc check
+.PHONY: help run test test-full bench fuzz fmt lint doc check screenshots
 
 FUZZ_SECONDS ?= 60
 
@@ -21,6 +21,9 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (60), from its committed corpus
 
 bench: ## load generators and micro-benchmarks; numbers go to the terminal
 	@scripts/bench.sh
+
+screenshots: ## pictures of the page in a real call, into target/screenshots
+	@scripts/screenshots.sh
 
 fmt: ## format the Rust sources
 	@cargo fmt --all

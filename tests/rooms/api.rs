@@ -94,7 +94,7 @@ async fn rooms_are_made_listed_changed_and_closed() {
         (json!({ "max_participants": 0 }), "max_participants"),
         (json!({ "nonsense": 1 }), "nonsense"),
         (json!({ "guests": "all" }), "moderate"),
-        (json!([]), "sequence"),
+        (json!([]), "struct UpdateRoom"),
     ] {
         let refused = server.ask("PATCH", "/v1/rooms/standup", Some(body)).await;
         assert_eq!((refused.status, refused.code()), (400, "bad_request"), "{refused:?}");

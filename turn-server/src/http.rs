@@ -16,8 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long the head of a request may take.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// How long the head of a request may take; a kept connection may be silent for as long, and clients reuse theirs.
+const HEAD_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);

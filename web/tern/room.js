@@ -256,7 +256,11 @@ export class Room extends Emitter {
     if (!local || !by_moderator) return;
     local.mutedByModerator = muted;
     // Being allowed to speak again does not open our microphone: that is ours to do.
-    if (muted) local.setMuted(true);
+    if (muted && !local.muted) {
+      local.setMuted(true);
+      // The others must read it so, too, once the moderator allows sound again.
+      this.#session.request('mute', { track, muted: true }).catch(() => {});
+    }
     this.emit('local', local);
   }
 

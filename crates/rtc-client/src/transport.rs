@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
@@ -22,6 +22,12 @@ use crate::packetise::Packetiser;
 const MAX_FRAME: usize = 4 << 20;
 /// Sources that are remembered at once; more than any answer announces.
 const MAX_SOURCES: usize = 256;
+
+/// Packets kept for retransmission on each publication, and for how long.
+const HISTORY: usize = 512;
+const HISTORY_AGE: Duration = Duration::from_secs(3);
+/// The largest share of what is sent that may be sent again: enough for a bad network.
+const RESEND_SHARE: f32 = 0.5;
 
 /// An m-line of the transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +109,8 @@ pub struct Transport {
     timeout: Instant,
     sources: BTreeMap<u32, (Mid, Option<Arc<str>>)>,
     packetisers: BTreeMap<(Mid, Option<Arc<str>>), Packetiser>,
+    /// Publications whose history is set.
+    histories: usize,
     failed: bool,
 }
 
@@ -128,6 +136,7 @@ impl Transport {
             timeout: now,
             sources: BTreeMap::new(),
             packetisers: BTreeMap::new(),
+            histories: 0,
             failed: false,
         };
         transport.handle_timeout(now);
@@ -187,6 +196,7 @@ impl Transport {
         let pending = self.pending.take().ok_or(Error::Order("nothing was offered"))?;
         let answer = SdpAnswer::from_sdp_string(sdp).map_err(|e| Error::Answer(e.to_string()))?;
         self.rtc.sdp_api().accept_answer(pending, answer).map_err(|e| Error::Answer(e.to_string()))?;
+        self.set_histories();
         self.drain();
         self.handle_timeout(now);
         Ok(())
@@ -276,6 +286,20 @@ impl Transport {
         }
         self.drain();
         self.handle_timeout(now);
+    }
+
+    /// Keeps what was sent for retransmission, on every new publication.
+    fn set_histories(&mut self) {
+        let sending = self.lines.iter().filter(|line| line.sends).skip(self.histories);
+        for (line, publication) in sending.zip(self.config.publish.iter().skip(self.histories)) {
+            let layers = publication.rids.iter().map(|rid| Some(Rid::from(rid.as_str())));
+            for rid in layers.chain(publication.rids.is_empty().then_some(None)) {
+                if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(line.mid.0, rid) {
+                    stream.set_rtx_cache(HISTORY, HISTORY_AGE, Some(RESEND_SHARE));
+                }
+            }
+        }
+        self.histories = self.config.publish.len();
     }
 
     fn payload_type(&self, mid: Mid, codec: Codec) -> Option<str0m::media::Pt> {

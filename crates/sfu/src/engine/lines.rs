@@ -36,6 +36,9 @@ pub(super) fn scan(sdp: &str, limit: usize) -> Result<Vec<Section>, Refusal> {
     if sdp.len() > MAX_OFFER {
         return Err(Refusal::Sdp(format!("more than {MAX_OFFER} bytes")));
     }
+    if !sdp.starts_with("v=0") {
+        return Err(Refusal::Sdp("it does not begin with v=0 (RFC 8866, 5.1)".into()));
+    }
     let mut sections = Vec::new();
     let mut media = false;
     for line in sdp.lines() {

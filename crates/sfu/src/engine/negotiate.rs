@@ -11,11 +11,6 @@ use ::str0m::{Rtc, RtcConfig};
 use crate::engine::lines::Section;
 use crate::engine::{Format, Protocol};
 
-/// Packets kept for retransmission on each video m-line: about 1 s of 5 Mbit/s.
-const VIDEO_HISTORY: usize = 512;
-/// The same for audio: 4 s, a recorder asks late.
-const AUDIO_HISTORY: usize = 200;
-
 /// H264 as browsers offer it: payload type, its RTX, packetization-mode 1?, profile-level-id.
 const H264: [(u8, u8, bool, u32); 7] = [
     (127, 121, true, 0x42001f),
@@ -38,8 +33,6 @@ pub(super) fn engine(certificate: &DtlsCert, now: Instant) -> Rtc {
         // Receivers align sound and picture by reports: the first ones must come soon.
         .set_rtcp_report_interval_audio(Duration::from_secs(1))
         .set_rtcp_report_interval_video(Duration::from_secs(1))
-        .set_send_buffer_video(VIDEO_HISTORY)
-        .set_send_buffer_audio(AUDIO_HISTORY)
         .clear_codecs();
     codecs(config.codec_config());
     config.build(now)

@@ -27,6 +27,14 @@ const CHANNEL: &str = "tern";
 const MAX_BUFFERED: usize = 256 * 1024;
 /// Payload of a packet that still fits a datagram with everything that is put around it.
 const MAX_PAYLOAD: usize = 1460;
+/// Packets kept for retransmission on each video slot: about 1 s of 5 Mbit/s.
+const VIDEO_HISTORY: usize = 512;
+/// The same for audio: 4 s, a recorder asks late.
+const AUDIO_HISTORY: usize = 200;
+/// And for how long.
+const HISTORY: Duration = Duration::from_secs(3);
+/// The largest share of what is sent that may be sent again: enough for a bad network, not for a client that only asks.
+const RESEND_SHARE: f32 = 0.5;
 /// Sources that are remembered; a browser has 3 layers and their RTX on at most 12 m-lines.
 const MAX_SOURCES: usize = 128;
 /// Own addresses that a transport may use; a host has few.
@@ -84,6 +92,8 @@ pub(crate) struct Transport {
     timeout: Instant,
     over: bool,
     local: Vec<Path>,
+    /// Slots whose history is set.
+    histories: Vec<Mid>,
     sources: Vec<(u32, Mid, Option<Rid>)>,
     channel: Option<ChannelId>,
     /// Whether packets wait that [`Transport::flush`] sends.
@@ -98,6 +108,7 @@ impl Transport {
             timeout: now,
             over: false,
             local: Vec::new(),
+            histories: Vec::new(),
             sources: Vec::new(),
             channel: None,
             queued: false,
@@ -128,6 +139,7 @@ impl Transport {
         let answer = answer.map_err(|e| Refusal::Sdp(e.to_string()))?;
         let lines = sections.iter().map(|section| line(section, self.formats(section))).collect();
         let declared = sections.iter().filter_map(|section| self.declare_sender(section)).collect::<Vec<_>>();
+        sections.iter().for_each(|section| self.set_history(section));
         self.drain();
         self.handle_timeout(now);
         let answer = with_senders(&answer.to_sdp_string(), &declared);
@@ -151,6 +163,23 @@ impl Transport {
             api.declare_stream_tx(ssrc, Some(rtx), mid, None);
             Some(Sender { mid: section.mid.clone(), ssrc: *ssrc, rtx: *rtx })
         })?
+    }
+
+    /// How much is kept for retransmission on a slot, once.
+    fn set_history(&mut self, section: &Section) {
+        let mid = ::str0m::media::Mid::from(section.mid.as_str());
+        if self.histories.contains(&Mid(mid)) {
+            return;
+        }
+        let size = if section.audio { AUDIO_HISTORY } else { VIDEO_HISTORY };
+        let set = self.guard(|rtc| {
+            let mut api = rtc.direct_api();
+            let stream = api.stream_tx_by_mid(mid, None);
+            stream.map(|stream| stream.set_rtx_cache(size, HISTORY, Some(RESEND_SHARE))).is_some()
+        });
+        if set == Some(true) {
+            self.histories.push(Mid(mid));
+        }
     }
 
     /// The user name fragment that the client's STUN requests carry (RFC 8445, 7.2.2).

@@ -87,7 +87,8 @@ async fn everything_fits_a_narrow_phone() {
     guest.until("document.body.dataset.view === 'call'").await.expect("joins");
     for size in [Size::PHONE, Size { width: 740, height: 360, mobile: true }, Size::LAPTOP] {
         page.resize(size).await.expect("resizes");
-        let settled = format!("innerWidth === {} && document.querySelector('.tile').getAnimations().length === 0", size.width);
+        let settled =
+            format!("innerWidth === {} && document.querySelector('.tile').getAnimations().length === 0", size.width);
         guest.until(&settled).await.expect("laid out");
         let misplaced: Vec<String> = page.eval(MISPLACED).await.expect("a list");
         assert!(misplaced.is_empty(), "{size:?}: {misplaced:?}");
@@ -142,7 +143,8 @@ async fn tiles_fill_the_window_and_never_overlap() {
 async fn without_https_the_page_says_so_and_still_joins() {
     let stack = Stack::start().await;
     let port = stack.origin().rsplit(':').next().expect("a port").to_owned();
-    let browser = Browser::launch_with(&["--host-resolver-rules=MAP tern.test 127.0.0.1"]).await.expect("chromium starts");
+    let browser =
+        Browser::launch_with(&["--host-resolver-rules=MAP tern.test 127.0.0.1"]).await.expect("chromium starts");
     let page = browser.open(&format!("http://tern.test:{port}/?name=Ada#demo")).await.expect("opens");
     page.wait_until::<bool>("document.querySelector('#insecure').textContent.includes('need HTTPS')", DEADLINE)
         .await

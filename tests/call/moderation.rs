@@ -13,10 +13,16 @@ async fn a_moderator_mutes_and_removes() {
     ada.sees("Bob", 10).await.expect("a moving picture");
 
     choose(&ada, "Mute microphone").await;
-    bob.until("document.querySelector('#mic').getAttribute('aria-label') === 'Unmute microphone'").await.expect("muted");
-    bob.until("document.querySelector('#toasts').textContent.includes('A moderator has muted')").await.expect("is told");
+    bob.until("document.querySelector('#mic').getAttribute('aria-label') === 'Unmute microphone'")
+        .await
+        .expect("muted");
+    bob.until("document.querySelector('#toasts').textContent.includes('A moderator has muted')")
+        .await
+        .expect("is told");
     bob.page.press("m").await.expect("a key");
-    bob.until("document.querySelector('#toasts').textContent.includes('Ask to be unmuted')").await.expect("stays muted");
+    bob.until("document.querySelector('#toasts').textContent.includes('Ask to be unmuted')")
+        .await
+        .expect("stays muted");
     choose(&ada, "Allow microphone again").await;
     ada.until("document.querySelector('.tile:not(.own)').getAttribute('aria-label') === 'Bob, muted'")
         .await

@@ -131,9 +131,12 @@ fn check(file: &Path, recorded: Duration) {
 async fn plays_and_seeks(page: &Page, file: &StoredFile) {
     let button = format!("[data-file=\"{}\"] button", file.name);
     page.click(&button).await.expect("Play is pressed");
-    page.wait_until::<bool>("(v => v.videoWidth > 0 && v.currentTime > 0.3)(document.querySelector('#player video'))", DEADLINE)
-        .await
-        .expect("it plays");
+    page.wait_until::<bool>(
+        "(v => v.videoWidth > 0 && v.currentTime > 0.3)(document.querySelector('#player video'))",
+        DEADLINE,
+    )
+    .await
+    .expect("it plays");
     for share in [0.1, 0.5, 0.9] {
         let seek = format!(
             "new Promise((done, fail) => {{ const v = document.querySelector('#player video'); v.onerror = () => fail(v.error);

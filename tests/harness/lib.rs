@@ -14,7 +14,7 @@ pub mod recording;
 pub mod relay;
 pub mod s3;
 pub mod server;
+pub mod stack;
 pub mod turn_client;
 pub mod turn_tools;
-pub mod stack;
 pub mod wire;

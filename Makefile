@@ -1,6 +1,6 @@
 # The commands of this project; `make help` lists them. Each is one script, so that CI runs what you run.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full bench fuzz fmt lint doc check screenshots
+.PHONY: help run test test-full docker-test bench fuzz fmt lint doc check screenshots
 
 FUZZ_SECONDS ?= 60
 
@@ -13,8 +13,11 @@ run: ## build and start turn-server and recorder on this machine; Ctrl-C stops b
 test: ## install the test tools, then everything that must hold before a merge
 	@scripts/test.sh
 
-test-full: ## make test, then licences, advisories and fuzzing
+test-full: ## make test, then licences, advisories, fuzzing and containers
 	@scripts/test-full.sh
+
+docker-test: ## docker compose as a user starts it: a call, a recording, its download; needs root
+	@scripts/docker-test.sh
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (60), from its committed corpus
 	@scripts/fuzz.sh $(FUZZ_SECONDS)

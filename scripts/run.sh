@@ -29,15 +29,10 @@ bin=${CARGO_TARGET_DIR:-$root/target}/release
 # The build took a while; somebody may have come in between.
 check_ports
 
-secrets=$root/data/secrets
 logs=$root/data/logs
 mkdir -p "$logs"
-"$bin/turn-server" init --dir "$secrets" >/dev/null
-
-export TERN__API__KEYS_FILE=${TERN__API__KEYS_FILE:-$secrets/api-key}
-export TERN__RELAY__SECRETS_FILE=${TERN__RELAY__SECRETS_FILE:-$secrets/relay-secret}
-export TERN__ROOMS__TOKEN_KEYS_FILE=${TERN__ROOMS__TOKEN_KEYS_FILE:-$secrets/token-key}
-export TERN__RECORDING__KEYS_FILE=${TERN__RECORDING__KEYS_FILE:-$secrets/recorder-key}
+# --dev makes its secrets in the server's state_dir and keeps them.
+state=${TERN__API__STATE_DIR:-data/turn-server}
 
 server=
 recorder=
@@ -66,37 +61,46 @@ become() {
     done
     exec env "${others[@]}" setsid "$@"
 }
+# Waits until a program says that it can work; fails at once when it ends instead. $1 name, $2 its process, $3 its port.
+wait_ready() {
+    local tries=200
+    until "$bin/turn-server" ready --url "http://127.0.0.1:$3/readyz" >/dev/null 2>&1; do
+        tries=$((tries - 1))
+        if [ $tries -eq 0 ] || ! kill -0 "$2" 2>/dev/null; then
+            tail -n 5 "$logs/$1.log" >&2
+            die "$1 did not become ready; its log: data/logs/$1.log"
+        fi
+        sleep 0.1
+    done
+}
 become "LOG API RELAY ROOMS RECORDING STORAGE" "$bin/turn-server" --dev >"$logs/turn-server.log" 2>&1 </dev/null &
 server=$!
 port=$(port_of "$api")
-"$bin/turn-server" ready --url "http://127.0.0.1:$port/readyz" --wait 20 >/dev/null 2>&1 || {
-    tail -n 5 "$logs/turn-server.log" >&2
-    die "turn-server did not become ready; its log: data/logs/turn-server.log"
-}
-export TERN__SERVER__KEY_FILE=${TERN__SERVER__KEY_FILE:-$secrets/recorder-key}
+wait_ready turn-server "$server" "$port"
+export TERN__SERVER__KEY_FILE=${TERN__SERVER__KEY_FILE:-$state/recorder.key}
 export TERN__SERVER__URL=${TERN__SERVER__URL:-http://127.0.0.1:$port}
 become "LOG SERVER RECORDER STORAGE" "$bin/recorder" >"$logs/recorder.log" 2>&1 </dev/null &
 recorder=$!
-"$bin/turn-server" ready --url "http://127.0.0.1:$(port_of "$recorder_listen")/readyz" --wait 20 >/dev/null 2>&1 || {
-    tail -n 5 "$logs/recorder.log" >&2
-    die "recorder did not become ready; its log: data/logs/recorder.log"
-}
+wait_ready recorder "$recorder" "$(port_of "$recorder_listen")"
 
-key=$(cat "$secrets/api-key")
+key=$(cat "$state/api.key")
+minted=$(become "LOG API RELAY ROOMS RECORDING STORAGE" "$bin/turn-server" --dev credentials --user alice --ttl 12h)
+field() { printf '%s' "$minted" | sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }
 cat <<TEXT
 
 Tern is running.
 
-  page       http://localhost:$port/            open it twice, in two tabs, and join the same room
-  API        http://localhost:$port/v1          Authorization: Bearer $key
-  TURN       $("$bin/turn-server" credentials --user alice --ttl 12h 2>/dev/null | tr '\n' ' ' || true)
-  logs       data/logs/turn-server.log  data/logs/recorder.log
-  recordings data/recordings
+  page        http://localhost:$port/      open it in two tabs and join the same room
+  API         http://localhost:$port/v1    Authorization: Bearer $key
+  iceServers  [{ urls: "turn:localhost:$(port_of "$relay")", username: "$(field username)", credential: "$(field password)" }]
+  recordings  data/recordings
+  logs        data/logs/turn-server.log  data/logs/recorder.log
 
-Next: record the room "demo" while you are in it, and list what there is:
+Next: join the room "demo" on the page, record it, and list what there is:
 
-  curl -X POST -H "Authorization: Bearer $key" http://localhost:$port/v1/rooms/demo/recording
-  curl -H "Authorization: Bearer $key" http://localhost:$port/v1/recordings
+  curl -X POST   -H "Authorization: Bearer $key" http://localhost:$port/v1/rooms/demo/recording
+  curl -X DELETE -H "Authorization: Bearer $key" http://localhost:$port/v1/rooms/demo/recording
+  curl           -H "Authorization: Bearer $key" http://localhost:$port/v1/recordings
 
 Ctrl-C stops both.
 TEXT

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make test-full`: what is too long for every change: licences, advisories, fuzzing (needs a nightly compiler).
+# `make test-full`: what is too long for every change: licences, advisories, fuzzing (needs a
+# nightly compiler), containers (need root).
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$root"
@@ -16,5 +17,6 @@ cargo deny --all-features check licenses bans sources
 cargo deny --all-features check advisories || say "warning: advisories not checked or not clean, see above"
 
 "$root/scripts/fuzz.sh" "${FUZZ_SECONDS:-60}"
+"$root/scripts/docker-test.sh"
 say
 say "test-full: all passed"

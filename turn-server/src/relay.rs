@@ -1,7 +1,7 @@
 //! The relay's shell: threads, sockets and time around `turn`'s core.
 //!
 //! [`bind`] takes the sockets, [`Bound::start`] the threads. A worker owns one core, its share of the client sockets
-//! (SO_REUSEPORT), its connections, and the relayed sockets of its allocations; nothing of it is shared but [`shared`].
+//! (SO_REUSEPORT), its connections, and the relayed sockets of its allocations; nothing of it is shared but `shared`.
 //! Protocol rules do not belong here: the core has them.
 
 mod command;

@@ -1,5 +1,5 @@
 //! The SFU's threads: each owns a [`sfu::Worker`], a media port (UDP, and TCP under the same number) and a lane for what
-//! the relay hands over. Here they are bound, started, spoken to and stopped; what one does is [`worker`].
+//! the relay hands over. Here they are bound, started, spoken to and stopped; what one does is `worker`.
 
 mod advertise;
 mod stats;

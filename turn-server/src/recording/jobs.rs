@@ -303,11 +303,8 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
     let is_its_job = active.recorder.as_ref() == Some(recorder);
     let stopping = active.stop_asked.is_some();
     match now {
-        live if live.is_live() => {
-            if is_its_job && !stopping {
-                show(app, state, &id, live);
-            }
-        }
+        live if live.is_live() && is_its_job && !stopping => show(app, state, &id, live),
+        live if live.is_live() => {}
         _ if stopping => {
             over(app, state, &id);
             if now == RecordingState::Uploading && state.active.contains_key(&id) {

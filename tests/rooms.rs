@@ -2,6 +2,5 @@
 
 mod api;
 mod door;
-mod recordings;
 mod rough;
 mod talk;

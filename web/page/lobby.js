@@ -53,10 +53,10 @@ export class Lobby {
     const info = await serverInfo();
     if (!notice && info.guests === 'off' && !this.#invited) this.say('This server lets in who has an invitation: a link with a token.');
     if (!devices.secure) return this.#explainInsecure(info);
-    const { camera, mic, micOn } = this.#own;
+    const { camera, wantsCamera, mic, micOn } = this.#own;
     // One after the other: two prompts at once confuse people and some browsers.
     if (!mic && micOn) await this.#try(this.#own.setMic(true));
-    if (!camera) await this.#try(this.#own.setCamera(true));
+    if (!camera && wantsCamera) await this.#try(this.#own.setCamera(true));
   }
 
   close() {

@@ -14,6 +14,8 @@ export class OwnMedia extends Emitter {
   /** @type {MediaStreamTrack | null} */
   mic = null;
   micOn = true;
+  /** What was last asked for, whether or not there is a camera. */
+  wantsCamera = true;
 
   get cameraOn() {
     return this.camera !== null;
@@ -26,6 +28,7 @@ export class OwnMedia extends Emitter {
 
   /** @param {boolean} on */
   async setCamera(on) {
+    this.wantsCamera = on;
     this.camera?.stop();
     this.camera = null;
     this.emit('change');

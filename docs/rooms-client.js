@@ -33,8 +33,8 @@ export async function join(url, room, { token, name, camera, microphone, onTrack
   const pc = new RTCPeerConnection();
   const sent = [['mic', microphone], ['camera', camera]].filter(([, track]) => track);
   const senders = sent.map(([src, track]) => ({ src, from: pc.addTransceiver(track, { direction: 'sendrecv' }) }));
-  for (let audio = 0; audio < 3; audio++) pc.addTransceiver('audio', { direction: 'recvonly' });
-  for (let video = 0; video < 9; video++) pc.addTransceiver('video', { direction: 'recvonly' });
+  for (let audio = microphone ? 1 : 0; audio < 3; audio++) pc.addTransceiver('audio', { direction: 'recvonly' });
+  for (let video = camera ? 1 : 0; video < 9; video++) pc.addTransceiver('video', { direction: 'recvonly' });
   await pc.setLocalDescription();
   await opened;
   const tracks = senders.map(({ src, from }) => ({ mid: from.mid, src, muted: false }));

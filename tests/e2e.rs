@@ -2,6 +2,7 @@
 // Helpers of tests fail the test that calls them; clippy excuses only the functions with #[test].
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod call;
 mod page;
 mod playback;
 mod relay;

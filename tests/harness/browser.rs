@@ -19,7 +19,7 @@ use cdp::Cdp;
 pub use page::{Page, Size};
 
 /// How long anything in the browser may take on a busy machine unless a test says otherwise.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(40);
 
 const FLAGS: &[&str] = &[
     "--headless=new",

@@ -14,3 +14,4 @@ pub mod relay;
 pub mod s3;
 pub mod turn_client;
 pub mod turn_tools;
+pub mod stack;

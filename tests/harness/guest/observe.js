@@ -9,6 +9,16 @@
     }
   };
 
+  // To break them, as networks do.
+  window.sockets = [];
+  const NativeSocket = window.WebSocket;
+  window.WebSocket = class extends NativeSocket {
+    constructor(...parameters) {
+      super(...parameters);
+      window.sockets.push(this);
+    }
+  };
+
   const facts = async (connection) => {
     const stats = new Map();
     (await connection.getStats()).forEach((stat) => stats.set(stat.id, stat));

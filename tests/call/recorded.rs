@@ -13,6 +13,8 @@ use tests::stack::Stack;
 const LENGTH: Duration = Duration::from_secs(10);
 /// How much a file's duration may differ from what was recorded.
 const TOLERANCE: f64 = 0.5;
+/// How long a picture of a moving camera may stand still in a file, its start and end included.
+const LONGEST_STILL: f64 = 1.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relayed_call_is_recorded_stored_and_played() {
@@ -121,6 +123,9 @@ fn check(file: &Path, recorded: Duration) {
     let decoded = media_check::decode(file).expect("every frame decodes");
     assert_eq!(decoded.pictures.len() as u64, decoded.video_packets, "a picture for each packet");
     assert!(decoded.pictures.len() as f64 > wanted * 15.0, "{} pictures", decoded.pictures.len());
+    let times: Vec<f64> = std::iter::once(0.0).chain(decoded.pictures.iter().map(|p| p.at)).chain([duration]).collect();
+    let still = times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+    assert!(still <= LONGEST_STILL, "the picture stands still for {still} s");
     assert!((decoded.sound_seconds() - wanted).abs() <= TOLERANCE, "{} s of sound", decoded.sound_seconds());
 
     let layout = media_check::layout(&std::fs::read(file).expect("read")).expect("it is WebM");

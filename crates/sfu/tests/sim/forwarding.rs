@@ -59,6 +59,13 @@ fn two_percent_loss_costs_no_picture() {
 }
 
 #[test]
+fn five_percent_loss_costs_few_pictures() {
+    let got = call(3, lossy(0.05));
+    assert!(got.pictures >= 280, "{} pictures, {} packets lost, gaps {:?}", got.pictures, got.lost, got.gaps);
+    assert!(got.sounds >= 440, "{} sounds", got.sounds);
+}
+
+#[test]
 fn doubled_and_reordered_datagrams_change_nothing() {
     let link = Link { duplicate: 0.2, jitter: Duration::from_millis(30), ..Link::default() };
     let got = call(4, link);

@@ -30,6 +30,10 @@ use file::{Cause, File, FileKind, Note, Say};
 /// How long a lost packet is waited for: some round trips for NACK and resend. The muxer's window is longer.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// The first packets of a stream wait this long, until it is known which way is the shortest: the first of all may be an
+/// old picture from a cache.
+const HOLD: Duration = Duration::from_millis(250);
+
 /// A key frame is asked for at most this often, then ever less.
 const MIN_PLI: Duration = Duration::from_secs(1);
 /// And at least this often while one is needed.
@@ -91,6 +95,8 @@ struct Line {
     assembler: Assembler,
     ssrc: Option<u32>,
     refused: bool,
+    /// Until then, packets only collect.
+    hold: Option<Instant>,
     /// When a key frame was last asked for, and how long to wait before the next time.
     asked: Option<Instant>,
     wait: Duration,
@@ -106,6 +112,7 @@ impl Line {
             assembler: Assembler::default(),
             ssrc: None,
             refused: false,
+            hold: None,
             asked: None,
             wait: MIN_PLI,
         }
@@ -117,6 +124,11 @@ impl Line {
         self.clock.restart();
         self.wait = MIN_PLI;
         self.refused = false;
+        self.hold = None;
+    }
+
+    fn holds(&self, now: Instant) -> bool {
+        self.hold.is_some_and(|until| now < until)
     }
 }
 
@@ -295,6 +307,12 @@ impl Session {
             line.restart();
         }
         self.stats.packets += 1;
+        line.hold.get_or_insert(packet.arrived + HOLD);
+        // Padding has no time of its own.
+        if !packet.payload.is_empty() {
+            let arrived = micros_between(self.zero.at, packet.arrived);
+            line.clock.observe(packet.timestamp, arrived, packet.report, &mut self.server);
+        }
         line.reorder.handle_packet(packet);
         self.pump(mid, now);
         self.drain();
@@ -323,7 +341,8 @@ impl Session {
         for line in self.lines.values_mut() {
             line.reorder.flush();
         }
-        self.pump_all(end);
+        // Everything that came is to come out, also what came after the end and was captured before it.
+        self.pump_all(end + HOLD + PATIENCE);
         let at = self.micros(end);
         for kind in [FileKind::Av, FileKind::Screen] {
             self.finish_file(kind, at);
@@ -358,9 +377,8 @@ impl Session {
 
     /// Moves what is in order from a line into its file.
     fn pump(&mut self, mid: Mid, now: Instant) {
-        let zero = self.zero.at;
         let at = self.micros(now);
-        let Some(line) = self.lines.get_mut(&mid) else { return };
+        let Some(line) = self.lines.get_mut(&mid).filter(|line| !line.holds(now)) else { return };
         let Some(track) = line.track.as_ref().and_then(|id| self.tracks.get(id)) else { return };
         let source = track.source;
         let Some(file) = self.files.get_mut(&FileKind::of(source)) else { return };
@@ -372,15 +390,13 @@ impl Session {
             match ordered {
                 ordered if !source.is_audio() => line.assembler.handle(ordered),
                 Ordered::Packet(packet) if !packet.payload.is_empty() => {
-                    let arrived = micros_between(zero, packet.arrived);
-                    let at = line.clock.map(packet.timestamp, arrived, packet.report, &mut self.server);
+                    let at = line.clock.map(packet.timestamp, &self.server);
                     file.handle_audio(source, at, &packet.payload);
                 }
                 _ => {}
             }
             while let Some(picture) = line.assembler.poll() {
-                let arrived = micros_between(zero, picture.arrived);
-                let at = line.clock.map(picture.timestamp, arrived, picture.report, &mut self.server);
+                let at = line.clock.map(picture.timestamp, &self.server);
                 line.wait = MIN_PLI;
                 file.handle_video(source, at, picture);
             }
@@ -397,7 +413,7 @@ impl Session {
             let wanted =
                 track.is_some_and(|track| !track.source.is_audio() && !track.muted) && line.on && !line.refused;
             let soon = line.asked.is_some_and(|asked| now.saturating_duration_since(asked) < line.wait);
-            if !wanted || !line.assembler.needs_key_frame() || soon {
+            if !wanted || !line.assembler.needs_key_frame() || soon || line.holds(now) {
                 continue;
             }
             if line.asked.replace(now).is_some() {

@@ -12,7 +12,7 @@ const SILENCE_TOC: u8 = 0xf8;
 const SILENT_FRAME: [u8; 2] = [0xff, 0xfe];
 /// A packet holds at most 120 ms (RFC 6716 section 3.2.5).
 const MAX_PACKET: i64 = 5760;
-/// Samples of 20 ms: the step in which clocks are corrected.
+/// Samples of 20 ms: blocks stand at their true time, but the count of samples stays as close to it as this.
 const STEP: i64 = 960;
 
 /// What stands in for missing sound.
@@ -27,7 +27,7 @@ pub enum Filling {
 /// A packet for the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sound {
-    /// Where it starts, in samples.
+    /// When it is heard, in samples of the file's clock.
     pub at: i64,
     /// An Opus packet.
     pub data: Vec<u8>,
@@ -37,6 +37,8 @@ pub struct Sound {
 #[derive(Debug)]
 pub struct Audio {
     next: i64,
+    /// How much later than the count of samples says the last packet is heard. Less than [`STEP`], either way.
+    phase: i64,
     toc: Option<u8>,
     /// Packets of real sound.
     pub packets: u64,
@@ -49,7 +51,7 @@ pub struct Audio {
 impl Audio {
     /// A track that begins at a position.
     pub fn new(start: i64) -> Self {
-        Self { next: start, toc: None, packets: 0, filled: 0, dropped: 0 }
+        Self { next: start, phase: 0, toc: None, packets: 0, filled: 0, dropped: 0 }
     }
 
     /// Where the sound so far ends.
@@ -57,7 +59,7 @@ impl Audio {
         self.next
     }
 
-    /// Puts a packet to `at`, as closely as samples without gap or overlap allow: 20 ms.
+    /// Puts a packet to `at`, and fills up to it.
     pub fn handle_packet(&mut self, at: i64, data: Vec<u8>, filling: Filling, out: &mut Vec<Sound>) {
         let Some(samples) = opus::duration(&data).map(i64::from) else {
             self.dropped += 1;
@@ -72,7 +74,8 @@ impl Audio {
         }
         self.toc = data.first().copied();
         self.packets += 1;
-        out.push(Sound { at: self.next, data });
+        self.phase = at - self.next;
+        out.push(Sound { at, data });
         self.next += samples;
     }
 
@@ -91,7 +94,7 @@ impl Audio {
             if conceal.is_none() {
                 (0..frames).for_each(|_| data.extend(SILENT_FRAME));
             }
-            out.push(Sound { at: self.next, data });
+            out.push(Sound { at: self.next + self.phase.max(0), data });
             self.next += frames * frame;
             self.filled += (frames * frame).cast_unsigned();
         }
@@ -113,13 +116,14 @@ mod tests {
         vec![CELT_20, 1, 2, 3]
     }
 
-    /// Every sample has one packet, and each packet holds as much as it claims.
+    /// Every sample has one packet, each packet holds as much as it claims and is heard when it should be.
     fn check(sounds: &[Sound], start: i64, end: i64) {
         let mut next = start;
         for sound in sounds {
-            assert_eq!(sound.at, next);
+            assert!((sound.at - next).abs() < STEP, "{} {next}", sound.at);
             next += i64::from(opus::duration(&sound.data).expect("a packet"));
         }
+        assert!(sounds.windows(2).all(|pair| pair[0].at < pair[1].at));
         assert_eq!(next, end);
     }
 
@@ -157,6 +161,7 @@ mod tests {
                 let at = n * 960 + drift * n;
                 audio.handle_packet(at, packet(), Filling::Conceal, &mut out);
                 assert!((audio.end() - 960 - at).abs() <= 960, "{n}");
+                assert!(out.last().is_some_and(|sound| sound.at == at || audio.dropped > 0), "{n}");
             }
             let corrections = audio.filled / 960 + audio.dropped;
             assert!((4..=6).contains(&corrections), "{corrections}");

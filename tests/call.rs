@@ -42,6 +42,30 @@ async fn two_people_see_and_hear_each_other() {
     bob.page.close().await.expect("no errors");
 }
 
+/// Whoever presses Join while the browser still asks for the camera is seen once it is allowed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_camera_that_opens_after_the_join_is_published() {
+    let stack = Stack::start().await;
+    let browser = Browser::launch().await.expect("chromium starts");
+    let ada = Guest::join(&browser, &stack.origin(), "early", "Ada", "").await.expect("Ada joins");
+    let page = browser.blank().await.expect("a page");
+    let asks = "(media => {
+        const open = media.getUserMedia.bind(media);
+        const answer = new Promise(allow => { window.allow = allow; });
+        media.getUserMedia = what => answer.then(() => open(what));
+    })(navigator.mediaDevices)";
+    page.inject(asks).await.expect("a script");
+    page.goto(&format!("{}/?name=Bob#early", stack.origin())).await.expect("the page");
+    page.click("#join").await.expect("a click");
+    let bob = Guest { page, name: "Bob".into() };
+    bob.until("document.body.dataset.view === 'call'").await.expect("let in");
+    bob.page.eval::<()>("(allow(), null)").await.expect("allowed");
+    ada.sees("Bob", 10).await.expect("a moving picture");
+    ada.hears_something().await.expect("a beep");
+    ada.page.close().await.expect("no errors");
+    bob.page.close().await.expect("no errors");
+}
+
 /// Mutes and camera switches reach the other side, and what was switched on again flows again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn muting_and_camera_are_seen_by_the_other() {

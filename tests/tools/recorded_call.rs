@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
-use tests::browser::{Browser, Page};
+use tests::browser::Browser;
+use tests::guest::Guest;
 use tests::media_check;
 use tokio::time::{Instant, sleep};
 
@@ -33,12 +34,11 @@ async fn main() -> Result<()> {
     let room = format!("call-{}", std::process::id());
 
     let browser = Browser::launch().await?;
-    let ada = join(&browser, &format!("{}/?name=Ada#{room}", api.url)).await?;
-    let bob = join(&browser, &format!("{}/?name=Bob&relay=1#{room}", api.url)).await?;
-    for (name, page) in [("Ada", &ada), ("Bob", &bob)] {
-        let videos = "[...document.querySelectorAll('#grid video')].filter(v => v.videoWidth > 0).length >= 2";
-        page.wait_until::<bool>(videos, DEADLINE).await.map_err(|e| format!("{name} sees no picture: {e}"))?;
-        println!("{name} sees both pictures");
+    let ada = Guest::join(&browser, &api.url, &room, "Ada", "").await?;
+    let bob = Guest::join(&browser, &api.url, &room, "Bob", "relay=1").await?;
+    for (one, other) in [(&ada, &bob), (&bob, &ada)] {
+        one.sees(&other.name, 15).await.map_err(|e| format!("{} sees nothing: {e}", one.name))?;
+        println!("{} sees {}", one.name, other.name);
     }
 
     let recording = format!("/v1/rooms/{room}/recording");
@@ -48,8 +48,8 @@ async fn main() -> Result<()> {
     api.call(Method::DELETE, &recording).await?;
     let recordings = format!("/v1/recordings?room={room}");
     let done = api.wait(&recordings, |list| list["recordings"][0]["state"] == "ready").await?;
-    ada.close().await?;
-    bob.close().await?;
+    ada.page.close().await?;
+    bob.page.close().await?;
 
     let folder = tempfile::tempdir()?;
     let recording = &done["recordings"][0];
@@ -66,19 +66,6 @@ async fn main() -> Result<()> {
 }
 
 const USAGE: &str = "usage: recorded-call --url URL --key KEY";
-
-/// Joins as a person does: by the page and its button.
-async fn join(browser: &Browser, url: &str) -> Result<Page> {
-    let page = browser.open(url).await?;
-    page.wait_until::<bool>("document.querySelector('#join')?.disabled === false", DEADLINE).await?;
-    page.click("#join").await?;
-    let joined = page.wait_until::<bool>("document.body.dataset.view === 'call'", DEADLINE).await;
-    if let Err(error) = joined {
-        let notice: String = page.eval("document.querySelector('#notice').textContent").await?;
-        return Err(format!("{url}: not let in: {notice} ({error}; {:?})", page.errors()).into());
-    }
-    Ok(page)
-}
 
 /// The names of a recording's files, wherever its segments hold them.
 fn file_names(recording: &Value) -> Vec<String> {

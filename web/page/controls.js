@@ -142,6 +142,15 @@ export class Controls {
     }
   }
 
+  /** Publishes what was opened after the join. */
+  publishOwn() {
+    for (const source of /** @type {const} */ (['mic', 'camera'])) {
+      const media = this.#own[source];
+      if (!media || this.#room.locals.has(source) || !this.#room.grants.publish.includes(source)) continue;
+      this.#run(() => this.#room.publish(source, media, { muted: !media.enabled }));
+    }
+  }
+
   /** A device came, went or was exchanged: our published tracks follow. */
   #ownChanged() {
     for (const source of /** @type {const} */ (['mic', 'camera'])) {

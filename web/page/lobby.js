@@ -50,6 +50,15 @@ export class Lobby {
     this.say(notice);
     this.#draw();
     byId(byId('name').value ? 'join' : 'name').focus();
+    this.opened = this.#begin(notice);
+    await this.opened;
+  }
+
+  /** Join may be pressed while the browser still asks for the devices; when this is done, they are open or refused. */
+  opened = Promise.resolve();
+
+  /** @param {string} notice */
+  async #begin(notice) {
     const info = await serverInfo();
     if (!notice && info.guests === 'off' && !this.#invited) this.say('This server lets in who has an invitation: a link with a token.');
     if (!devices.secure) return this.#explainInsecure(info);

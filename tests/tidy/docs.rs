@@ -104,6 +104,15 @@ fn the_status_table_names_everything_that_was_asked_for() {
     none(ASKED_FOR.iter().filter(named).map(|item| format!("README's status table has no row for {item}")).collect());
 }
 
+#[test]
+fn sample_configurations_are_explained() {
+    let pages: String = ["README.md", "docs/operations.md"].iter().map(read).collect();
+    for sample in ["config/turn-server.toml", "config/recorder.toml"] {
+        assert!(root().join(sample).exists(), "{sample} is missing");
+        assert!(pages.contains(sample), "neither README nor docs/operations.md names {sample}");
+    }
+}
+
 /// The targets of the Makefile.
 fn targets(makefile: &str) -> BTreeSet<&str> {
     let lines = makefile.lines().filter(|line| line.contains(": ## "));

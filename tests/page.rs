@@ -37,6 +37,21 @@ async fn the_page_asks_nobody_but_its_server() {
 }
 
 #[tokio::test]
+async fn another_site_builds_on_the_library() {
+    let stack = Stack::start().await;
+    let origin = stack.origin();
+    let browser = Browser::launch().await.expect("chromium starts");
+    let elsewhere = format!("{}/v1/info", origin.replace("127.0.0.1", "localhost"));
+    let page = browser.open(&elsewhere).await.expect("opens");
+    let join = format!(
+        "import('{origin}/tern.js')
+            .then(({{ connect }}) => connect({{ url: '{origin}', room: 'elsewhere', name: 'Ada' }}))
+            .then((room) => room.info.name)"
+    );
+    assert_eq!(page.eval::<String>(&join).await.expect("joins"), "elsewhere");
+}
+
+#[tokio::test]
 async fn a_call_is_joined_and_left_by_keyboard() {
     let stack = Stack::start().await;
     let browser = Browser::launch().await.expect("chromium starts");

@@ -69,12 +69,12 @@ async fn a_moderator_mutes_and_only_a_moderator_unmutes() {
     let (mut b, _) = Wire::join(server.http(), "demo", json!({})).await;
     assert_eq!(a.ask("mute", json!({ "track": track, "muted": true })).await["t"], "ok");
     let heard = b.event("mute").await;
-    assert_eq!((&heard["muted"], &heard["by_moderator"]), (&json!(true), &json!(false)));
+    assert_eq!((&heard["muted"], &heard["muted_by_moderator"]), (&json!(true), &json!(false)));
     assert_eq!(b.refused("mute", json!({ "track": track, "muted": false })).await, "track_not_found");
     assert_eq!(b.refused("mute", json!({ "track": "t999", "muted": false })).await, "track_not_found");
     assert_eq!(b.ask("mod", json!({ "action": "mute", "track": track, "muted": true })).await["t"], "ok");
     let heard = a.event("mute").await;
-    assert_eq!((&heard["muted"], &heard["by_moderator"]), (&json!(true), &json!(true)));
+    assert_eq!((&heard["muted"], &heard["muted_by_moderator"]), (&json!(true), &json!(true)));
     assert_eq!(a.ask("mute", json!({ "track": track, "muted": false })).await["t"], "ok");
     let seen = server.ask("GET", "/v1/rooms/demo/tracks", None).await;
     assert_eq!(seen.body["tracks"][0]["muted"], true, "an own unmute does not lift a moderator's mute: {seen:?}");

@@ -250,13 +250,13 @@ export class Room extends Emitter {
     this.emit('room', room);
   }
 
-  /** @param {{ track: string, muted: boolean, by_moderator: boolean }} change */
-  #mutedByServer({ track, muted, by_moderator }) {
+  /** @param {{ track: string, muted_by_moderator: boolean }} change */
+  #mutedByServer({ track, muted_by_moderator }) {
     const local = [...this.#media.locals.values()].find((local) => local.id === track);
-    if (!local || !by_moderator) return;
-    local.mutedByModerator = muted;
+    if (!local) return;
+    local.mutedByModerator = muted_by_moderator;
     // Being allowed to speak again does not open our microphone: that is ours to do.
-    if (muted && !local.muted) {
+    if (muted_by_moderator && !local.muted) {
       local.setMuted(true);
       // The others must read it so, too, once the moderator allows sound again.
       this.#session.request('mute', { track, muted: true }).catch(() => {});

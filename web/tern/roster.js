@@ -68,12 +68,12 @@ export class Roster extends Emitter {
     this.emit('track-gone', track);
   }
 
-  /** @param {{ track: string, muted: boolean, by_moderator: boolean }} change */
-  setMuted({ track: id, muted, by_moderator }) {
+  /** @param {{ track: string, muted: boolean, muted_by_moderator: boolean }} change */
+  setMuted({ track: id, muted, muted_by_moderator }) {
     const track = this.track(id);
     if (!track) return;
     track.muted = muted;
-    track.mutedByModerator = muted && by_moderator;
+    track.mutedByModerator = muted_by_moderator;
     this.emit('track', track);
   }
 }

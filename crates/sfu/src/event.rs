@@ -126,13 +126,8 @@ pub enum Event {
     Track(Track),
     /// A track ended.
     TrackGone(Track),
-    /// A track was muted or unmuted.
-    Mute {
-        /// The track, with its new state.
-        track: Track,
-        /// Whether a moderator did it.
-        by_moderator: bool,
-    },
+    /// A track was muted or unmuted, by its publisher or by a moderator: its new state.
+    Mute(Track),
     /// Some slots of a transport changed.
     Slots {
         /// The transport.

@@ -243,11 +243,11 @@ pub(crate) fn event_to_wire(event: sfu::Event) -> Option<Event> {
         E::PeerGone(peer) => Event::Peer { peer: peer_to_wire(&peer), gone: true },
         E::Track(track) => Event::Track { track: track_to_wire(&track), gone: false },
         E::TrackGone(track) => Event::Track { track: track_to_wire(&track), gone: true },
-        E::Mute { track, by_moderator } => Event::Mute {
+        E::Mute(track) => Event::Mute {
             track: track_id_to_wire(track.id),
             peer: participant_to_wire(track.participant),
             muted: track.muted,
-            by_moderator,
+            muted_by_moderator: track.muted_by_moderator,
         },
         E::Slots { transport, slots } => Event::Slots { pc: transport_to_wire(transport), slots: slots_to_wire(slots) },
         E::Need { transport, audio, video } => Event::Need { pc: transport_to_wire(transport), audio, video },

@@ -18,7 +18,7 @@ impl Room {
         let own = self.tracks.get_mut(&track).filter(|t| t.participant == id).ok_or(Error::TrackNotFound(track))?;
         if std::mem::replace(&mut own.muted, muted) != muted {
             own.interrupt();
-            let event = Event::Mute { track: own.event(), by_moderator: false };
+            let event = Event::Mute(own.event());
             self.tell_others(id, &event, context);
             self.assign(context);
         }
@@ -37,7 +37,7 @@ impl Room {
         let found = self.tracks.get_mut(&track).ok_or(Error::TrackNotFound(track))?;
         if std::mem::replace(&mut found.muted_by_moderator, muted) != muted {
             found.interrupt();
-            let event = Event::Mute { track: found.event(), by_moderator: true };
+            let event = Event::Mute(found.event());
             if let Some(member) = self.members.get_mut(&found.participant) {
                 if muted {
                     member.muted_sources.insert(found.source);

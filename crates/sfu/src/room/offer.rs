@@ -44,7 +44,7 @@ impl Room {
             self.tell_others(id, &Event::Track(track), context);
         }
         for track in taken.muted.iter().filter_map(|track| event(self, track)) {
-            self.tell_others(id, &Event::Mute { track, by_moderator: false }, context);
+            self.tell_others(id, &Event::Mute(track), context);
         }
         let answer = self.answer(taken.answer, context);
         Ok(Success::Answered { answer, tracks: taken.tracks })

@@ -2,8 +2,6 @@
 // Helpers of tests fail the test that calls them; clippy excuses only the functions with #[test].
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-#![expect(clippy::panic, reason = "a helper that cannot go on ends its test")]
-
 mod client;
 mod data;
 mod forwarding;

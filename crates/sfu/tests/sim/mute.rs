@@ -48,7 +48,7 @@ fn a_moderator_silences_a_track_that_goes_on_sending() {
     let before = got(&world);
     world.run(SECOND * 2);
     assert_eq!(got(&world), before);
-    let told = |event: &Event| matches!(event, Event::Mute { track, by_moderator: true } if track.id == mic);
+    let told = |event: &Event| matches!(event, Event::Mute(track) if track.id == mic && track.muted_by_moderator);
     assert!(world.clients.iter().all(|client| client.events.iter().any(told)), "its publisher hears of it too");
 
     moderate(&mut world, mic, false);

@@ -188,8 +188,8 @@ pub enum Event {
         peer: ParticipantId,
         /// The new state.
         muted: bool,
-        /// Whether a moderator said so.
-        by_moderator: bool,
+        /// Whether a moderator keeps it so, whatever its publisher does.
+        muted_by_moderator: bool,
     },
     /// Who speaks now, loudest first; empty: nobody.
     Speak {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use signalling::message::Source;
 use tests::bot::{Bot, Feed};
 use tests::media_check;
-use tests::media_source::{Sound, Video};
+use tests::media_source::{Picture, Sound, Video};
 use tests::recording::{Stand, Storage};
 
 fn camera(key_every: u32) -> Feed {
@@ -76,6 +76,34 @@ async fn ten_seconds_are_recorded_to_a_bucket() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_seconds_are_recorded_to_a_folder() {
     records(Storage::Disk).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flash_and_beep_stay_together() {
+    let stand = Stand::start(Storage::Disk).await.expect("starts");
+    let recorder = recorder::start(stand.recorder_config("a")).await.expect("starts");
+    let first = Duration::from_millis(500);
+    let video = Video { picture: Picture::Flashes(first), key_every: 15, seconds: 4.0, ..Video::default() };
+    let feeds = vec![
+        Feed { source: Source::Mic, media: Sound::Beeps(first).opus(4.0).expect("ffmpeg encodes") },
+        Feed { source: Source::Camera, media: video.vp8().expect("ffmpeg encodes") },
+    ];
+    let mut bot = Bot::join(stand.address(), "sync", None, feeds).await.expect("joins");
+    bot.connected().await.expect("media flows");
+    let id = stand.record("sync").await.expect("records");
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    stand.stop("sync").await.expect("stops");
+    let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
+    let [file] = files(&recording) else { panic!("one file: {recording}") };
+    let path = stand.download(file).await.expect("downloads");
+    let decoded = media_check::decode(&path).expect("decodes");
+    let skew = media_check::skew(&decoded);
+    assert!(skew.each.len() >= 6, "{skew:?}");
+    assert!(skew.max() <= 0.040, "{skew:?}");
+    bot.leave().await;
+    recorder.stop();
+    recorder.wait().await;
+    stand.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

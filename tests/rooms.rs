@@ -2,5 +2,6 @@
 
 mod api;
 mod door;
+mod recordings;
 mod rough;
 mod talk;

@@ -148,7 +148,9 @@ pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal
     for object in media.into_iter().chain(manifests) {
         app.store.delete(&object.key).await.map_err(unavailable)?;
     }
-    app.recordings.state().manifests.remove(&manifest.id);
+    let mut state = app.recordings.state();
+    state.manifests.remove(&manifest.id);
+    state.writes.remove(&manifest.id);
     Ok(())
 }
 

@@ -95,7 +95,7 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
     let Some(active) = state.active.get(id) else { return false };
     let Some(recorder) = state.choose(&active.failed) else { return false };
     let Some(manifest) = state.manifests.get(id) else { return false };
-    let token = match token(app, active) {
+    let token = match token(app, id, active) {
         Ok(token) => token,
         Err(error) => {
             tracing::error!(%error, "a recorder's token cannot be signed");
@@ -126,13 +126,14 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
     true
 }
 
-fn token(app: &App, active: &Active) -> Result<String, Refusal> {
+fn token(app: &App, id: &RecordingId, active: &Active) -> Result<String, Refusal> {
     let ttl = match active.options.max_duration_s {
         0 => TOKEN_LONGEST_S,
         limit => limit.saturating_add(TOKEN_SLACK_S).min(TOKEN_LONGEST_S),
     };
     let claims = Claims {
-        sub: "recorder".into(),
+        // Of this recording only: whoever puts its recorder out does not bar those of later ones.
+        sub: format!("recorder-{id}"),
         name: None,
         room: active.room.clone(),
         exp: clock::unix_s() + ttl,
@@ -148,13 +149,12 @@ fn token(app: &App, active: &Active) -> Result<String, Refusal> {
 /// Sets a recording's state in its manifest and in the room.
 fn show(app: &App, state: &mut State, id: &RecordingId, now: RecordingState) {
     let Some(manifest) = state.manifests.get_mut(id) else { return };
-    if manifest.state == now {
-        return;
-    }
-    manifest.state = now;
     let light = RoomRecording { id: id.clone(), state: now, started_ms: manifest.started_ms };
     let room = manifest.room.clone();
-    state.write(id, Write::Manifest);
+    if manifest.state != now {
+        manifest.state = now;
+        state.write(id, Write::Manifest);
+    }
     // A new recording of the same room may be on while the last one is being finished.
     let newest = state.active.iter().rfind(|(_, active)| active.room == room).is_none_or(|(newest, _)| newest == id);
     if newest {

@@ -101,7 +101,7 @@ async fn write_all(app: &App, writes: BTreeMap<RecordingId, Write>) -> bool {
 
 fn finished(state: &mut State, manifest: Manifest) {
     // A part may have come in meanwhile; it noted another write, which will compose again.
-    if !state.active.contains_key(&manifest.id) {
+    if !state.active.contains_key(&manifest.id) && state.manifests.contains_key(&manifest.id) {
         tracing::info!(recording = %manifest.id, files = manifest.files().count(), "ready");
         state.manifests.insert(manifest.id.clone(), manifest);
     }

@@ -1,0 +1,303 @@
+//! The recorder link from the recorder's side, by hand: who gets the job, what the room sees, what ends up in storage.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use service::storage::StorageKind;
+use tests::server::{RECORDER_KEY, Server};
+use tests::wire::{DEADLINE, Wire};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use turn_server::config::Guests;
+
+/// A recorder's link.
+struct Link {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    name: &'static str,
+}
+
+impl Link {
+    async fn open(server: &Server, name: &'static str, capacity: u32, held: &[&str]) -> Self {
+        let mut request = format!("ws://{}/v1/recorders/ws", server.http()).into_client_request().expect("a request");
+        let bearer = format!("Bearer {RECORDER_KEY}").parse().expect("a header");
+        request.headers_mut().insert("authorization", bearer);
+        let (socket, _) = tokio_tungstenite::connect_async(request).await.expect("connects");
+        let mut link = Self { socket, name };
+        link.say(json!({ "t": "hello", "v": 1, "recorder": name, "capacity": capacity, "recordings": held })).await;
+        assert_eq!(link.hear().await["t"], "welcome");
+        link
+    }
+
+    async fn say(&mut self, message: Value) {
+        self.socket.send(Message::text(message.to_string())).await.expect("sent");
+    }
+
+    async fn hear(&mut self) -> Value {
+        loop {
+            match timeout(DEADLINE, self.socket.next()).await.expect("in time") {
+                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).expect("JSON"),
+                Some(Ok(_)) => {}
+                other => panic!("the link ended: {other:?}"),
+            }
+        }
+    }
+
+    async fn state(&mut self, recording: &str, state: &str) {
+        self.say(json!({ "t": "state", "recording": recording, "state": state })).await;
+    }
+
+    /// Writes a file and its segment as a recorder would, and reports `ready`.
+    async fn finish(&mut self, storage: &Path, job: &Value, file: &[u8]) {
+        let text = |key: &str| job[key].as_str().expect("text").to_owned();
+        let folder = folder(storage, job);
+        std::fs::create_dir_all(folder.join("segments")).expect("a folder");
+        let name = format!("p1-av-{}.webm", self.name);
+        std::fs::write(folder.join(&name), file).expect("written");
+        let segment = json!({
+            "v": 1, "recorder": self.name, "recording": text("recording"), "room": text("room"),
+            "room_id": text("room_id"), "started_ms": job["started_ms"], "ended_ms": 1000,
+            "files": [{
+                "name": name, "size": file.len(), "sha256_parts": "00", "container": "webm", "codecs": ["VP8", "opus"],
+                "participant": "p1", "participant_name": "Ada", "sources": ["mic", "camera"], "start_ms": 0, "end_ms": 1000,
+            }],
+        });
+        std::fs::write(folder.join("segments").join(format!("{}.json", self.name)), segment.to_string())
+            .expect("written");
+        self.state(&text("recording"), "finalising").await;
+        self.say(json!({ "t": "state", "recording": text("recording"), "state": "ready", "segment": segment })).await;
+    }
+}
+
+fn folder(storage: &Path, job: &Value) -> PathBuf {
+    storage.join(job["room_id"].as_str().expect("an id")).join(job["recording"].as_str().expect("an id"))
+}
+
+/// Asks until the recording has the state.
+async fn wait_for(server: &Server, id: &str, state: &str) -> Value {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let answer = server.ask("GET", &format!("/v1/recordings/{id}"), None).await;
+        if answer.body["state"] == state {
+            return answer.body;
+        }
+        assert!(Instant::now() < until, "not {state}: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_is_recorded_and_its_file_downloaded() {
+    let server = Server::start_with(|config| config.rooms.guests = Guests::Moderate).await;
+    let storage = server.folder.path().join("recordings");
+    let (mut ada, ok) = Wire::join(server.http(), "demo", json!({})).await;
+    let token = ok["api_token"].as_str().expect("a token").to_owned();
+    let path = "/v1/rooms/demo/recording";
+    assert_eq!(server.ask_as(&token, "POST", path, None).await.code(), "no_recorder");
+    assert_eq!(server.ask_as(&token, "GET", path, None).await.code(), "not_recording");
+    assert_eq!(server.ask_as(&token, "DELETE", path, None).await.code(), "not_recording");
+    let mut link = Link::open(&server, "rec1", 2, &[]).await;
+    let started = server.ask_as(&token, "POST", path, None).await;
+    assert_eq!((started.status, &started.body["state"]), (201, &json!("starting")), "{started:?}");
+    // The room is told before the recorder is.
+    assert_eq!(ada.event("room").await["room"]["recording"]["state"], "starting");
+    let job = link.hear().await;
+    assert_eq!((&job["t"], &job["room"], &job["recording"]), (&json!("job"), &json!("demo"), &started.body["id"]));
+    assert_eq!(server.ask_as(&token, "POST", path, None).await.code(), "already_recording");
+    // The job's token lets the recorder in, unseen.
+    let (mut recorder, inside) = Wire::join(server.http(), "demo", json!({ "token": job["token"] })).await;
+    assert_eq!((&inside["grants"]["hidden"], &inside["grants"]["recorder"]), (&json!(true), &json!(true)));
+    let id = job["recording"].as_str().expect("an id").to_owned();
+    link.state(&id, "recording").await;
+    assert_eq!(ada.event("room").await["room"]["recording"]["state"], "recording");
+    assert_eq!(server.ask_as(&token, "GET", path, None).await.body["state"], "recording");
+    let deleted = server.ask("DELETE", &format!("/v1/recordings/{id}"), None).await;
+    assert_eq!((deleted.status, deleted.code()), (409, "already_recording"));
+    assert_eq!(server.ask_as(&token, "DELETE", path, None).await.status, 202);
+    assert_eq!(link.hear().await, json!({ "t": "stop", "recording": id }));
+    let file: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    link.finish(&storage, &job, &file).await;
+    assert_eq!(ada.event("room").await["room"]["recording"], Value::Null);
+    assert_eq!(recorder.ask("bye", json!({})).await["t"], "ok");
+    let ready = wait_for(&server, &id, "ready").await;
+    let manifest = std::fs::read_to_string(folder(&storage, &job).join("recording.json")).expect("a manifest");
+    let manifest: Value = serde_json::from_str(&manifest).expect("JSON");
+    assert_eq!((&manifest["state"], &manifest["segments"][0]["recorder"]), (&json!("ready"), &json!("rec1")));
+    download(&server, &token, &id, ready["files"][0]["url"].as_str().expect("a link"), &file).await;
+    // After a restart the index is what the manifests say.
+    drop((ada, recorder, link));
+    let Server { running, folder: kept, .. } = server;
+    running.drain(Duration::from_secs(5)).await;
+    let server = Server::start_in(kept, |_| {}).await;
+    wait_for(&server, &id, "ready").await;
+    assert_eq!(server.ask("DELETE", &format!("/v1/recordings/{id}"), None).await.status, 204);
+    assert_eq!(server.ask("GET", &format!("/v1/recordings/{id}"), None).await.code(), "recording_not_found");
+    assert!(!folder(&storage, &job).join("recording.json").exists());
+}
+
+async fn download(server: &Server, token: &str, id: &str, link: &str, file: &[u8]) {
+    let get = |path: &str, range: &str| {
+        let request = server.request("GET", path);
+        let request = if range.is_empty() { request } else { request.header("range", range) };
+        async { request.send().await.expect("an answer") }
+    };
+    let whole = get(link, "").await;
+    assert_eq!(
+        (whole.status().as_u16(), &whole.headers()["content-type"]),
+        (200, &"video/webm".parse().expect("a value"))
+    );
+    assert_eq!(whole.headers()["accept-ranges"], "bytes");
+    assert_eq!(whole.bytes().await.expect("bytes"), file);
+    for (range, expected, header) in [
+        ("bytes=10-19", &file[10..20], "bytes 10-19/100000"),
+        ("bytes=99990-", &file[99_990..], "bytes 99990-99999/100000"),
+        ("bytes=-5", &file[99_995..], "bytes 99995-99999/100000"),
+    ] {
+        let part = get(link, range).await;
+        assert_eq!((part.status().as_u16(), part.headers()["content-range"].to_str().ok()), (206, Some(header)));
+        assert_eq!(part.headers()["content-length"], expected.len().to_string());
+        assert_eq!(part.bytes().await.expect("bytes"), expected);
+    }
+    let beyond = get(link, "bytes=100000-").await;
+    assert_eq!(
+        (beyond.status().as_u16(), &beyond.headers()["content-range"]),
+        (416, &"bytes */100000".parse().expect("a value"))
+    );
+    // Forged, and for another file.
+    let forged = link.replace("sig=", "sig=0");
+    assert_eq!(get(&forged, "").await.status(), 403);
+    let (path, query) = link.split_once('?').expect("a query");
+    assert_eq!(get(&format!("{}?{query}", path.replace("p1-", "p2-")), "").await.status(), 403);
+    assert_eq!(get(path, "").await.status(), 401);
+    // With a bearer no link is needed; a file that is not in the manifest does not exist.
+    assert_eq!(server.ask_as(token, "GET", path, None).await.status, 200);
+    for absent in ["recording.json", "p9-av-1.webm", "..%2f..%2fsecret"] {
+        let answer = server.ask_as(token, "GET", &format!("/v1/recordings/{id}/files/{absent}"), None).await;
+        assert_eq!(answer.code(), "recording_not_found", "{absent}: {answer:?}");
+    }
+    let listed = server.ask_as(token, "GET", "/v1/recordings?room=demo", None).await;
+    assert_eq!(listed.body["recordings"][0]["id"], id);
+    let stranger = server.token("other", json!({ "identity": "x" })).await;
+    let hidden = server.ask_as(&stranger, "GET", &format!("/v1/recordings/{id}"), None).await;
+    assert_eq!(hidden.code(), "recording_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_recorders_room_goes_to_another_within_five_seconds() {
+    let server = Server::start().await;
+    let storage = server.folder.path().join("recordings");
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut first = Link::open(&server, "rec1", 5, &[]).await;
+    let mut second = Link::open(&server, "rec2", 1, &[]).await;
+    let started = server.ask("POST", "/v1/rooms/demo/recording", None).await;
+    let id = started.body["id"].as_str().expect("an id").to_owned();
+    assert_eq!(first.hear().await["t"], "job", "the one with more room");
+    first.state(&id, "recording").await;
+    wait_for(&server, &id, "recording").await;
+    let lost = Instant::now();
+    drop(first);
+    let job = second.hear().await;
+    assert!(lost.elapsed() < Duration::from_secs(5), "{:?}", lost.elapsed());
+    assert_eq!((&job["t"], &job["recording"]), (&json!("job"), &json!(id)));
+    second.state(&id, "recording").await;
+    // The lost one returns and is told to finish what it holds.
+    let mut first = Link::open(&server, "rec1", 5, &[&id]).await;
+    assert_eq!(first.hear().await, json!({ "t": "unknown", "recording": id }));
+    assert_eq!(server.ask("DELETE", "/v1/rooms/demo/recording", None).await.status, 202);
+    assert_eq!(second.hear().await["t"], "stop");
+    second.finish(&storage, &job, b"second").await;
+    first.finish(&storage, &job, b"first").await;
+    let ready = wait_for(&server, &id, "ready").await;
+    let names: Vec<_> = ready["files"].as_array().expect("files").iter().map(|file| file["name"].clone()).collect();
+    assert_eq!(names, ["p1-av-rec1.webm", "p1-av-rec2.webm"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorder_that_comes_back_at_once_goes_on() {
+    let server = Server::start().await;
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut link = Link::open(&server, "rec1", 5, &[]).await;
+    let started = server.ask("POST", "/v1/rooms/demo/recording", Some(json!({ "max_duration_s": 2 }))).await;
+    let id = started.body["id"].as_str().expect("an id").to_owned();
+    assert_eq!(link.hear().await["options"]["max_duration_s"], 2);
+    drop(link);
+    let mut link = Link::open(&server, "rec1", 4, &[&id, "never0heard"]).await;
+    assert_eq!(link.hear().await, json!({ "t": "unknown", "recording": "never0heard" }));
+    // Nothing is said about the one that goes on, until its time is over.
+    assert_eq!(link.hear().await, json!({ "t": "stop", "recording": id }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_are_recorded_by_themselves_where_that_is_wanted() {
+    let server = Server::start_with(|config| {
+        config.rooms.empty_timeout_s = 1;
+        config.rooms.guests = Guests::Moderate;
+    })
+    .await;
+    let made = server.ask("POST", "/v1/rooms", Some(json!({ "name": "demo", "recording": true }))).await;
+    assert_eq!((made.status, &made.body["record"]), (201, &json!(true)));
+    let (mut ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    // There was no recorder when she came; the first one that connects gets the room.
+    let mut link = Link::open(&server, "rec1", 1, &[]).await;
+    let job = link.hear().await;
+    assert_eq!((&job["t"], &job["room"]), (&json!("job"), &json!("demo")));
+    assert_eq!(ada.event("room").await["room"]["recording"]["state"], "starting");
+    drop(ada);
+    // Nobody is there any more.
+    assert_eq!(link.hear().await["t"], "stop");
+    link.say(json!({ "t": "state", "recording": job["recording"], "state": "failed", "code": "storage_unavailable" }))
+        .await;
+    let failed = wait_for(&server, job["recording"].as_str().expect("an id"), "failed").await;
+    assert_eq!(failed["error"], "storage_unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_nobody_can_write_fails_and_the_light_goes_out() {
+    let server = Server::start().await;
+    let (mut ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut link = Link::open(&server, "rec1", 1, &[]).await;
+    let started = server.ask("POST", "/v1/rooms/demo/recording", None).await;
+    assert_eq!(link.hear().await["t"], "job");
+    assert_eq!(ada.event("room").await["room"]["recording"]["state"], "starting");
+    let report = json!({ "t": "state", "recording": started.body["id"], "state": "failed", "code": "recording_failed", "msg": "disk full" });
+    link.say(report).await;
+    assert_eq!(ada.event("room").await["room"]["recording"], Value::Null);
+    let failed = wait_for(&server, started.body["id"].as_str().expect("an id"), "failed").await;
+    assert_eq!(failed["error"], "recording_failed: disk full");
+    // Full recorders are no recorders.
+    link.say(json!({ "t": "capacity", "capacity": 0 })).await;
+    let until = Instant::now() + DEADLINE;
+    while server.ask_as("", "GET", "/readyz", None).await.body["recording"]["capacity"] != 0 {
+        assert!(Instant::now() < until, "the capacity is not noticed");
+    }
+    assert_eq!(server.ask("POST", "/v1/rooms/demo/recording", None).await.code(), "no_recorder");
+    assert_eq!(server.ask("POST", "/v1/rooms/absent/recording", None).await.code(), "room_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_is_away_is_said_to_be() {
+    let server = Server::start_with(|config| {
+        config.storage.kind = StorageKind::S3;
+        // Nobody listens on port 1.
+        config.storage.endpoint = "http://127.0.0.1:1".into();
+        config.storage.bucket = "recordings".into();
+        (config.storage.access_key, config.storage.secret_key) = ("key".into(), "secret".into());
+    })
+    .await;
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut link = Link::open(&server, "rec1", 1, &[]).await;
+    let ready = server.ask_as("", "GET", "/readyz", None).await;
+    assert_eq!((ready.status, &ready.body["storage"]["ok"]), (200, &json!(false)), "{ready:?}");
+    // Recording goes on without it: recorders keep what they write until it is back.
+    let started = server.ask("POST", "/v1/rooms/demo/recording", None).await;
+    assert_eq!((started.status, link.hear().await["t"].clone()), (201, json!("job")));
+    let id = started.body["id"].as_str().expect("an id").to_owned();
+    link.say(json!({ "t": "state", "recording": id, "state": "failed", "code": "internal" })).await;
+    wait_for(&server, &id, "failed").await;
+    let deleted = server.ask("DELETE", &format!("/v1/recordings/{id}"), None).await;
+    assert_eq!((deleted.status, deleted.code()), (503, "storage_unavailable"), "{deleted:?}");
+}

@@ -15,6 +15,7 @@ pub mod plain_http;
 pub mod ready;
 mod recording;
 pub mod relay;
+mod rooms;
 mod secrets;
 mod server;
 pub mod sfu;
@@ -23,4 +24,5 @@ mod tls;
 mod web;
 
 pub use api::openapi;
+pub use rooms::Rooms;
 pub use server::{Addresses, Running, StartError, start};

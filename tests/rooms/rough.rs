@@ -92,9 +92,9 @@ async fn who_does_not_join_is_shown_the_door() {
     let server = Server::start().await;
     let mut wire = Wire::open(server.http(), "demo").await;
     let opened = Instant::now();
-    let last = timeout(Duration::from_secs(15), wire.frame()).await.expect("in time").expect("a goodbye");
+    let last = wire.frame().await.expect("a goodbye");
     assert_eq!((&last["t"], &last["reason"], &last["action"]), (&json!("leave"), &json!("timeout"), &json!("rejoin")));
-    assert!(opened.elapsed() > Duration::from_secs(8));
+    assert!(opened.elapsed() > Duration::from_secs(8), "{:?}", opened.elapsed());
     assert!(wire.frame().await.is_none());
 }
 
@@ -123,13 +123,13 @@ async fn whatever_is_sent_to_the_http_port_it_stays_well() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_request_is_cut_off() {
-    let server = Server::start().await;
+    let server = Server::start_with(|config| config.api.idle_timeout_s = 2).await;
     let mut stream = TcpStream::connect(server.http()).await.expect("connects");
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.expect("written");
     let started = Instant::now();
     let mut answer = Vec::new();
-    let _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.expect("an end in time");
-    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    let _ = timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("an end in time");
+    assert!(started.elapsed() > Duration::from_secs(1), "{:?}", started.elapsed());
     is_well(&server).await;
 }
 

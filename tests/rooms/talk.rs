@@ -1,5 +1,9 @@
 //! What participants say to each other through the server: data, mesh signalling, moderation.
 
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tests::server::Server;
 use tests::wire::Wire;
@@ -93,6 +97,43 @@ async fn offers_that_cannot_be_answered_are_refused_with_their_reason() {
     assert_eq!(wire.try_join(json!({ "sdpz": "!" })).await["code"], "bad_request");
     assert_eq!(wire.try_join(json!({})).await["t"], "ok", "a refused join may be tried again");
     assert_eq!(wire.refused("offer", json!({ "epoch": 7, "sdp": "v=0\r\n" })).await, "stale_epoch");
-    let tracks = json!([{ "mid": "0", "src": "mic" }]);
-    assert_eq!(wire.refused("offer", json!({ "epoch": 1, "sdp": "nonsense", "tracks": tracks })).await, "invalid_sdp");
+    assert_eq!(wire.refused("offer", json!({ "epoch": 1, "sdp": "nonsense" })).await, "invalid_sdp");
+    let tracks = json!([{ "mid": "7", "src": "mic" }]);
+    let nowhere = json!({ "epoch": 1, "sdp": "v=0\r\n", "tracks": tracks });
+    assert_eq!(wire.refused("offer", nowhere).await, "bad_kind", "a track on an m-line that is not there");
+}
+
+/// An offer with receiving video m-lines of one codec, as a browser would make it.
+fn offer(slots: usize, codec: &str) -> String {
+    let fingerprint = ["AB"; 32].join(":");
+    let mids: Vec<_> = (0..slots).map(|mid| mid.to_string()).collect();
+    let mut sdp = format!("v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {}\r\n", mids.join(" "));
+    for mid in mids {
+        sdp += &format!(
+            "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\n\
+             a=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\n\
+             a=mid:{mid}\r\na=recvonly\r\na=rtcp-mux\r\na=rtpmap:96 {codec}/90000\r\n"
+        );
+    }
+    sdp
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_is_answered_with_slots_and_candidates() {
+    let server = Server::start().await;
+    let mut wire = Wire::open(server.http(), "demo").await;
+    assert_eq!(wire.try_join(json!({ "sdp": offer(1, "H265") })).await["code"], "codec_unsupported");
+    assert_eq!(wire.try_join(json!({ "sdp": offer(30, "VP8") })).await["code"], "slot_limit");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(offer(2, "VP8").as_bytes()).expect("packed");
+    let packed = STANDARD.encode(packed.finish().expect("packed"));
+    let ok = wire.try_join(json!({ "sdpz": packed })).await;
+    assert_eq!((&ok["t"], &ok["epoch"], &ok["pc"]), (&json!("ok"), &json!(1), &json!("main")), "{ok}");
+    assert_eq!(ok["slots"].as_array().map(Vec::len), Some(2), "{ok}");
+    let answer = ok["sdp"].as_str().expect("an answer");
+    let port = format!(" {} typ host", server.running.addresses().media[0].port());
+    assert!(answer.contains("a=ice-lite") && answer.contains(&port), "{answer}");
+    let again = wire.ask("offer", json!({ "epoch": 2, "sdp": offer(3, "VP8") })).await;
+    assert_eq!((&again["epoch"], again["slots"].as_array().map(Vec::len)), (&json!(2), Some(3)), "{again}");
+    assert_eq!(wire.refused("offer", json!({ "epoch": 2, "sdp": offer(3, "VP8") })).await, "stale_epoch");
 }

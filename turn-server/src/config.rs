@@ -66,6 +66,8 @@ pub struct ApiConfig {
     pub max_sockets: u32,
     /// HTTP connections at once, sockets included.
     pub max_connections: u32,
+    /// How long a connection may take over the head of a request, and wait for the next one, in seconds.
+    pub idle_timeout_s: u64,
 }
 
 impl Default for ApiConfig {
@@ -81,6 +83,7 @@ impl Default for ApiConfig {
             state_dir: PathBuf::from("data/turn-server"),
             max_sockets: 10_000,
             max_connections: 16_000,
+            idle_timeout_s: 60,
         }
     }
 }

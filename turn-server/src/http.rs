@@ -16,9 +16,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long the head of a request may take; a kept connection may be silent for as long, and clients reuse theirs.
-const HEAD_WITHIN: Duration = Duration::from_secs(60);
-
 /// How long a TLS handshake may take.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -42,16 +39,25 @@ pub(crate) fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, String
     Ok(listener)
 }
 
+/// What connections of both listeners may do.
+#[derive(Clone)]
+pub(crate) struct Limits {
+    /// How many there may be.
+    pub(crate) connections: Arc<Semaphore>,
+    /// How long one may take over the head of a request, and wait for the next one.
+    pub(crate) idle: Duration,
+}
+
 /// Serves plain HTTP until the handle ends it.
 pub(crate) async fn serve_plain(
     listener: TcpListener,
     router: Router,
-    connections: Arc<Semaphore>,
+    limits: Limits,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
-    limit(server.http_builder());
-    let server = server.acceptor(Capped { connections });
+    limits.apply(server.http_builder());
+    let server = server.acceptor(Capped { connections: limits.connections });
     server.serve(router.into_make_service_with_connect_info::<SocketAddr>()).await
 }
 
@@ -60,19 +66,23 @@ pub(crate) async fn serve_tls(
     listener: TcpListener,
     tls: RustlsConfig,
     router: Router,
-    connections: Arc<Semaphore>,
+    limits: Limits,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
-    limit(server.http_builder());
-    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_WITHIN).acceptor(Capped { connections });
+    limits.apply(server.http_builder());
+    let acceptor = RustlsAcceptor::new(tls)
+        .handshake_timeout(HANDSHAKE_WITHIN)
+        .acceptor(Capped { connections: limits.connections });
     server.acceptor(acceptor).serve(router.into_make_service_with_connect_info::<SocketAddr>()).await
 }
 
-fn limit(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
-    // Without a timer hyper would let a client take for ever over its header lines.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(100).keep_alive_interval(Some(HEAD_WITHIN));
+impl Limits {
+    fn apply(&self, builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
+        // Without a timer hyper would let a client take for ever over its header lines.
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.idle);
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(100).keep_alive_interval(Some(self.idle));
+    }
 }
 
 /// Accepts while there is room; a connection too many is closed at once, which is kinder than letting it wait.

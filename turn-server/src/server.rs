@@ -18,7 +18,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::app::App;
 use crate::config::{Config, RelayConfig};
 use crate::handover::{Handover, OwnAddresses};
+use crate::http::Limits;
 use crate::relay::{self, Relay};
+use crate::rooms::Rooms;
 use crate::secrets::Secrets;
 use crate::sfu::{self, Output, Sfu};
 use crate::signalling::ice::RelayUrls;
@@ -92,7 +94,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         media: media.as_ref().map(sfu::Bound::addresses).unwrap_or_default(),
     };
     let handover = hand_over(&config, relay.as_ref(), media.as_ref())?;
-    let connections = Arc::new(Semaphore::new(usize::try_from(config.api.max_connections).unwrap_or(usize::MAX)));
+    let connections = Semaphore::new(usize::try_from(config.api.max_connections).unwrap_or(usize::MAX));
+    let limits = Limits { connections: Arc::new(connections), idle: Duration::from_secs(config.api.idle_timeout_s) };
     let app = App::new(config, secrets, store);
     let mut tasks = vec![tokio::spawn(recording::run(app.clone())), tokio::spawn(sweep(app.clone()))];
     connect_relay(&app, relay, &handover)?;
@@ -111,10 +114,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let router = api::router(app);
     let handle = running.handle();
-    running.servers.spawn(http::serve_plain(plain, router.clone(), connections.clone(), handle));
+    running.servers.spawn(http::serve_plain(plain, router.clone(), limits.clone(), handle));
     if let Some((listener, tls)) = secure.zip(running.tls.clone()) {
         let handle = running.handle();
-        running.servers.spawn(http::serve_tls(listener, tls, router, connections, handle));
+        running.servers.spawn(http::serve_tls(listener, tls, router, limits, handle));
     }
     Ok(running)
 }
@@ -204,6 +207,16 @@ impl Running {
     /// Where it is reached.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// The relay, if it is enabled. Keep the handle no longer than needed: the relay ends with the last one.
+    pub fn relay(&self) -> Option<Arc<Relay>> {
+        self.app.relay.load_full()
+    }
+
+    /// The rooms.
+    pub fn rooms(&self) -> Rooms {
+        Rooms(self.app.clone())
     }
 
     /// Reads certificates and secrets again; what cannot be read stays as it was.

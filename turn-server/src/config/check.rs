@@ -35,6 +35,9 @@ impl Config {
             return Err(origin.meaning("api.tls_listen", "must differ from api.listen"));
         }
         at_least_one(origin, "api.max_sockets", api.max_sockets)?;
+        if api.idle_timeout_s == 0 {
+            return Err(origin.meaning("api.idle_timeout_s", "must be at least 1"));
+        }
         at_least_one(origin, "api.max_connections", api.max_connections)
     }
 

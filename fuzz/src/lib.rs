@@ -12,13 +12,13 @@ mod rooms;
 pub use media::vp8_packets;
 pub use recording::{webm_muxer, webm_recovery};
 pub use relay::{turn_datagram, turn_request, turn_stream};
-pub use rooms::{room_token, sfu_datagram, sfu_offer, signalling_frame};
+pub use rooms::{device_proof, room_token, sfu_datagram, sfu_offer, signalling_frame};
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its corpus.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("turn_datagram", turn_datagram),
     ("turn_request", turn_request),
     ("turn_stream", turn_stream),
@@ -26,6 +26,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("webm_muxer", webm_muxer),
     ("signalling_frame", signalling_frame),
     ("room_token", room_token),
+    ("device_proof", device_proof),
     ("sfu_datagram", sfu_datagram),
     ("sfu_offer", sfu_offer),
     ("vp8_packets", vp8_packets),

@@ -3,10 +3,10 @@
 use serde_json::Value;
 use sfu::command::{Intent, Mode, Offer, Permissions, RoomSettings, Source};
 use sfu::{Command, Config, Output, ParticipantId, Path, Protocol, RequestId, RoomId, Worker};
-use signalling::RoomName;
 use signalling::link::FromRecorder;
 use signalling::message::ClientFrame;
-use signalling::token::{Key, Keyring};
+use signalling::token::{Confirmation, Key, Keyring};
+use signalling::{RoomName, device};
 
 use crate::input::{Input, some_instant};
 
@@ -31,6 +31,15 @@ pub fn room_token(bytes: &[u8]) {
     if let Ok(room) = token.parse::<RoomName>() {
         assert!(keys.verify(token, &room, 1_700_000_000).is_err());
     }
+}
+
+/// Proofs of a device-bound token: whatever key and proof say, only the bound key's holder passes.
+pub fn device_proof(bytes: &[u8]) {
+    let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return };
+    let (key, proof) = (value.get("key"), value.get("proof").and_then(Value::as_str));
+    // Nobody has this thumbprint's key.
+    let bound = Confirmation { jkt: "A".repeat(43) };
+    assert!(device::check_proof(&bound, key, proof, "nonce").is_err(), "a proof without the key");
 }
 
 fn worker() -> Worker {

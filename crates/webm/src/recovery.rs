@@ -19,6 +19,9 @@ use crate::{
 /// The longest time that the last frame of a track is taken to last; longer gaps are pauses.
 const MAX_FRAME_MS: u64 = 200;
 
+/// How long the only frame of a track is taken to last: what Opus packets usually hold.
+const ONLY_FRAME_MS: u64 = 20;
+
 /// What a track holds, as far as block headers tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackFacts {
@@ -90,6 +93,11 @@ impl Counts {
         self.blocks += 1;
         self.key_blocks += u64::from(key);
         self.bytes += bytes;
+    }
+
+    /// When the last frame ends.
+    fn end(&self) -> u64 {
+        self.last + if self.blocks > 1 { self.spacing } else { ONLY_FRAME_MS }
     }
 }
 
@@ -205,7 +213,7 @@ impl Recovery {
         // The head of a finished file knows best, unless clusters were lost since.
         let last = Duration::from_millis(self.counts.values().map(|counts| counts.last).max().unwrap_or(0));
         let declared = self.parsed.duration.filter(|end| self.reached_cues && (last..=MAX_TIME).contains(end));
-        let guess = self.counts.values().map(|counts| counts.last + counts.spacing).max().unwrap_or(0);
+        let guess = self.counts.values().map(Counts::end).max().unwrap_or(0);
         let end = declared.unwrap_or(Duration::from_millis(guess));
         let tracks: Vec<&Track> = tracks.iter().collect();
         let cues = self.index.encode(head::segment_data(&tracks));

@@ -421,6 +421,13 @@ fn a_head_takes_many_tracks_and_never_overflows() {
 }
 
 #[test]
+fn a_file_cut_after_its_only_frame_has_a_duration() {
+    let (file, _) = write(vec![(0, 40, true, 10, 0)]);
+    let cut = file.cluster_ends[0];
+    assert_eq!(recover(&file.bytes[..cut], 4096).unwrap().end, Duration::from_millis(60));
+}
+
+#[test]
 fn known_tracks_stand_in_for_a_head_that_was_never_written() {
     let (file, _) = write((0..100).map(|n| (0, n * 20, true, 10, 0)).collect());
     let mut bytes = file.bytes.clone();

@@ -165,9 +165,9 @@ impl Manager {
     fn handle_said(&mut self, said: ToRecorder) {
         match said {
             ToRecorder::Welcome { v } => tracing::info!(v, "linked to the server"),
-            ToRecorder::Job { recording, room, room_id, token, started_ms, options } => {
+            ToRecorder::Job { recording, room, room_id, token, started_ms, again, options } => {
                 let recorder = self.context.recorder.clone();
-                let job = Job { v: journal::VERSION, recorder, recording, room, room_id, started_ms, options };
+                let job = Job { v: journal::VERSION, recorder, recording, room, room_id, started_ms, again, options };
                 self.handle_job(Assignment { job, token });
             }
             ToRecorder::Stop { recording } | ToRecorder::Unknown { recording } => self.order(&recording, Order::Stop),

@@ -202,7 +202,7 @@ async fn a_lost_recorders_room_goes_to_another_within_five_seconds() {
     drop(first);
     let job = second.hear().await;
     assert!(lost.elapsed() < Duration::from_secs(5), "{:?}", lost.elapsed());
-    assert_eq!((&job["t"], &job["recording"]), (&json!("job"), &json!(id)));
+    assert_eq!((&job["t"], &job["recording"], &job["again"]), (&json!("job"), &json!(id), &json!(true)));
     second.state(&id, "recording").await;
     // The lost one returns and is told to finish what it holds.
     let mut first = Link::open(&server, "rec1", 5, &[&id]).await;

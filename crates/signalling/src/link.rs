@@ -72,6 +72,9 @@ pub enum ToRecorder {
         token: String,
         /// When it was switched on, in milliseconds since 1970: zero of the recording's clock.
         started_ms: u64,
+        /// Whether a recorder had this job before: what is written now goes on where that one ended.
+        #[serde(default)]
+        again: bool,
         /// How to record.
         options: RecordingOptions,
     },

@@ -26,8 +26,6 @@ const SEARCH: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_millis(500);
 /// How often a running recording says how it stands.
 const REPORT: Duration = Duration::from_secs(5);
-/// A job this old was another recorder's, or ours before a crash: the server waits longer before it gives one again.
-const FRESH: Duration = Duration::from_millis(800);
 
 /// A participant that is recorded.
 struct Live {
@@ -85,7 +83,8 @@ pub(super) async fn run(
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let started = Duration::from_millis(job.started_ms);
     let (age, now) = (wall.saturating_sub(started), Instant::now());
-    let fresh = age < FRESH;
+    // Nothing is written yet: files begin where the recording does.
+    let fresh = !job.again;
     let zero = Zero { at: now.checked_sub(age).unwrap_or(now), wall: started };
     let (room, welcome) = tokio::select! {
         joined = first_join(&target, &job.room, &token) => joined?,
@@ -142,7 +141,7 @@ pub(super) async fn run(
 
 /// How many files of a kind another run may have made of one participant in that time.
 fn after(age: Duration) -> u32 {
-    u32::try_from(age.as_secs()).unwrap_or(u32::MAX / 2).max(1)
+    u32::try_from(age.as_millis()).unwrap_or(u32::MAX / 2).max(1)
 }
 
 /// Joins, patiently: a room that was just made, or a server that is busy, deserves a second try.

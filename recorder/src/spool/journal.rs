@@ -34,6 +34,9 @@ pub struct Job {
     pub room_id: String,
     /// Zero of the recording's clock.
     pub started_ms: u64,
+    /// Whether a recorder had it before.
+    #[serde(default)]
+    pub again: bool,
     /// How.
     pub options: RecordingOptions,
 }
@@ -302,6 +305,7 @@ mod tests {
             room: RoomName::parse("demo").expect("a name"),
             room_id: "r1".into(),
             started_ms: 5,
+            again: false,
             options: RecordingOptions::default(),
         }
     }

@@ -46,6 +46,7 @@ impl Stand {
             room: RoomName::parse("demo").expect("a name"),
             room_id: "r1".into(),
             started_ms: 0,
+            again: false,
             options: RecordingOptions::default(),
         };
         let journal = Journal::open(folder.path()).expect("opens");

@@ -108,6 +108,7 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
         room_id: manifest.room_id.clone(),
         token,
         started_ms: manifest.started_ms,
+        again: !(active.unfinished.is_empty() && active.failed.is_empty() && manifest.segments.is_empty()),
         options: active.options.clone(),
     };
     show(app, state, id, RecordingState::Starting);

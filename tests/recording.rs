@@ -99,7 +99,7 @@ async fn flash_and_beep_stay_together() {
     let decoded = media_check::decode(&path).expect("decodes");
     let skew = media_check::skew(&decoded);
     assert!(skew.each.len() >= 6, "{skew:?}");
-    assert!(skew.max() <= 0.040, "{skew:?}");
+    assert!(skew.max() <= 40.0, "{skew:?}");
     bot.leave().await;
     recorder.stop();
     recorder.wait().await;

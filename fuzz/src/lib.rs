@@ -1,14 +1,16 @@
 //! Fuzz targets as plain functions: whatever the bytes are, they must not panic and must keep what they assert.
 //!
 //! `make fuzz` hands them to libFuzzer, `make test` replays the committed corpora on stable. What the network can reach
-//! has a target here; what only we write does not.
+//! has a target here, and what a crash may leave.
 
 mod input;
 mod media;
 mod recording;
 mod relay;
 mod rooms;
+mod session;
 
+pub use self::session::{journal, recorded_packets};
 pub use media::vp8_packets;
 pub use recording::{webm_muxer, webm_recovery};
 pub use relay::{turn_datagram, turn_request, turn_stream};
@@ -18,7 +20,7 @@ pub use rooms::{device_proof, room_token, sfu_datagram, sfu_offer, signalling_fr
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("turn_datagram", turn_datagram),
     ("turn_request", turn_request),
     ("turn_stream", turn_stream),
@@ -30,6 +32,8 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("sfu_datagram", sfu_datagram),
     ("sfu_offer", sfu_offer),
     ("vp8_packets", vp8_packets),
+    ("recorded_packets", recorded_packets),
+    ("journal", journal),
 ];
 
 #[cfg(test)]

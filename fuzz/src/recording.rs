@@ -28,7 +28,7 @@ pub fn webm_recovery(bytes: &[u8]) {
 }
 
 /// The file as recovery would finish it, if it finds anything.
-fn mend(file: &[u8], step: usize) -> Option<Vec<u8>> {
+pub(crate) fn mend(file: &[u8], step: usize) -> Option<Vec<u8>> {
     let mut recovery = Recovery::new(Vec::new());
     file.chunks(step).for_each(|chunk| recovery.handle_bytes(chunk));
     let recovered = recovery.finish().ok()?;

@@ -1,7 +1,7 @@
 //! Joins rooms as a silent participant, writes WebM and stores it.
 //!
 //! ```text
-//! link ──► manager ──► recording (a task each) ──► participant (a task each) ──► session (pure) ──► spool
+//! link ──► manager ──► recording (a task each) ──► participant (a task each) ──► session::Session ──► spool
 //!                          └──────────────────────────────────────────────────────────► upload ──► storage
 //! ```
 //! A program that embeds the recorder calls [`start`]; the binary is [`cli`].
@@ -16,7 +16,6 @@ pub mod metrics;
 mod participant;
 mod recording;
 mod room;
-pub mod session;
 pub mod spool;
 pub mod upload;
 

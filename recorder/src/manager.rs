@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::RecorderConfig;
 use crate::link::Linked;
 use crate::recording::{Assignment, Context, Order, Recording, Status, Statuses};
-use crate::spool::{Job, journal};
+use session::journal::{self, Job};
 
 /// How often the disk is looked at.
 const DISK: Duration = Duration::from_secs(5);

@@ -6,13 +6,14 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::session::Stats;
+use session::Stats;
 
 /// The recorder's counters; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     packets: Counter,
     lost: Counter,
+    refused: Counter,
     key_frames: Counter,
     uploaded: Counter,
     upload_failures: Counter,
@@ -28,6 +29,7 @@ impl Metrics {
         r.register("recorder_packets", "Media packets received", self.packets.clone());
         r.register("recorder_packets_lost", "Media packets that never came", self.lost.clone());
         r.register("recorder_key_frames_asked", "Key frames asked for", self.key_frames.clone());
+        r.register("recorder_frames_refused", "Frames that no file could hold", self.refused.clone());
         r.register("recorder_uploaded_bytes", "Bytes sent to storage", self.uploaded.clone());
         r.register("recorder_upload_failures", "Requests to storage that failed", self.upload_failures.clone());
         r.register("recorder_delivered", "Recordings that storage has", self.delivered.clone());
@@ -39,6 +41,7 @@ impl Metrics {
         self.packets.inc_by(now.packets - before.packets);
         self.lost.inc_by(now.lost - before.lost);
         self.key_frames.inc_by(now.key_frames_asked - before.key_frames_asked);
+        self.refused.inc_by(now.refused - before.refused);
     }
 
     pub(crate) fn uploaded(&self, bytes: u64) {

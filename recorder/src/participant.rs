@@ -16,9 +16,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 
 use crate::metrics::Metrics;
-use crate::session::{self, Session, TICK};
 use crate::spool::Ledger;
 use crate::upload::Progress;
+use session::{Session, TICK};
 use writer::Writer;
 
 /// Datagrams read before outputs are looked at again.

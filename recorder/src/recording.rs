@@ -21,8 +21,9 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::dial::Target;
 use crate::metrics::Metrics;
-use crate::spool::{Fact, Facts, Job, Ledger, Spool};
+use crate::spool::{Ledger, Spool};
 use crate::upload::{Progress, Upload};
+use session::journal::{Fact, Facts, Job};
 
 /// What every recording needs.
 #[derive(Clone)]

@@ -19,9 +19,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use session::journal::{Fact, Facts, Job};
 use signalling::id::{RecorderId, RecordingId};
 
-pub use journal::{Fact, Facts, Job, Journal};
+pub use journal::Journal;
 pub use ledger::Ledger;
 pub use media::MediaFile;
 

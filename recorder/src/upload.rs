@@ -19,11 +19,12 @@ use service::storage::{ContentType, Error, Store, multipart_etag};
 use signalling::recording::RecordedFile;
 use tokio::sync::watch;
 
-pub use plan::{PartDigest, Plan, Step, sha256_parts};
+pub use plan::{Plan, Step, digest, sha256_parts};
 
 use crate::metrics::Metrics;
-use crate::spool::journal::FileFacts;
-use crate::spool::{Fact, Ledger};
+
+use crate::spool::Ledger;
+use session::journal::{Fact, FileFacts};
 
 /// The first pause after a failure; it doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(500);
@@ -122,7 +123,7 @@ impl Running {
             Step::Send { number, range } => {
                 let Some(id) = self.id.clone() else { return Ok(false) };
                 let bytes = self.read(range).await?;
-                let digest = PartDigest::of(&bytes);
+                let digest = digest(&bytes);
                 self.upload.store.upload_part(&self.upload.key, &id, number, bytes).await?;
                 self.upload.metrics.uploaded(digest.size);
                 let fact = Fact::Part { file: self.upload.name.clone(), number, digest: digest.clone() };
@@ -131,7 +132,7 @@ impl Running {
             }
             Step::Put => {
                 let bytes = self.read(0..self.plan.len).await?;
-                let digest = PartDigest::of(&bytes);
+                let digest = digest(&bytes);
                 self.upload.store.put(&self.upload.key, bytes, ContentType::WEBM).await?;
                 self.upload.metrics.uploaded(digest.size);
                 self.plan.sent.insert(1, digest);
@@ -174,7 +175,7 @@ impl Running {
         for number in 1..=parts {
             let start = u64::from(number - 1) * PART_SIZE;
             let bytes = self.read(start..self.plan.len.min(start + PART_SIZE)).await?;
-            now.push(PartDigest::of(&bytes));
+            now.push(digest(&bytes));
         }
         self.plan.sent =
             (1..).zip(&now).filter(|(n, digest)| known.get(n) == Some(digest)).map(|(n, d)| (n, d.clone())).collect();

@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use super::{files_named, none, read, root};
 
 /// Who may depend on which packages of ours: in the product, and beside that in its own tests.
-const ARROWS: [(&str, &[&str], &[&str]); 9] = [
+const ARROWS: [(&str, &[&str], &[&str]); 10] = [
     ("turn", &[], &["netsim"]),
     ("sfu", &[], &["rtc-client", "netsim", "signalling"]),
     ("signalling", &[], &[]),
     ("rtc-client", &["signalling"], &["netsim"]),
     ("webm", &[], &[]),
+    ("session", &["rtc-client", "signalling", "webm"], &[]),
     ("netsim", &[], &[]),
     ("service", &[], &[]),
     ("turn-server", &["turn", "sfu", "signalling", "service"], &["rtc-client", "netsim"]),
-    ("recorder", &["rtc-client", "signalling", "webm", "service"], &["netsim"]),
+    ("recorder", &["rtc-client", "session", "signalling", "webm", "service"], &["netsim"]),
 ];
 
 /// Packages that prove the others: they may use all, nobody may use them.

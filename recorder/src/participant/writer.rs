@@ -9,10 +9,11 @@ use signalling::recording::RecordedFile;
 use tokio::sync::{mpsc, watch};
 
 use super::Told;
-use crate::session::Output;
-use crate::session::file::Note;
-use crate::spool::{Fact, Ledger, MediaFile};
+use crate::spool::{Ledger, MediaFile};
 use crate::upload::Progress;
+use session::Output;
+use session::file::Note;
+use session::journal::Fact;
 
 /// How often written bytes are synced.
 const SYNC: Duration = Duration::from_secs(1);

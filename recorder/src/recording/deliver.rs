@@ -9,9 +9,9 @@ use signalling::recording::RecorderSegment;
 use tokio::sync::watch;
 
 use super::Recording;
-use crate::spool::Fact;
 use crate::spool::media::{self, Repaired};
 use crate::upload::Progress;
+use session::journal::Fact;
 
 const MIN_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(30);

@@ -15,8 +15,8 @@ use super::{Order, Recording};
 use crate::dial::Target;
 use crate::participant::{self, Command, Seed, Told};
 use crate::room::{Heard, Room, RoomError};
-use crate::session::Zero;
-use crate::spool::Fact;
+use session::Zero;
+use session::journal::Fact;
 
 /// The first join is tried for so long; the red light is on and somebody waits.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,7 +4,8 @@ use std::io;
 
 use tokio::sync::mpsc;
 
-use super::{Fact, Journal};
+use super::Journal;
+use session::journal::Fact;
 
 /// A way to write facts down; cheap to clone.
 #[derive(Debug, Clone)]

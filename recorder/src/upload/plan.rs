@@ -6,31 +6,18 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
 use service::storage::PART_SIZE;
+use session::journal::PartDigest;
 use sha2::{Digest, Sha256};
 
 const PART: u64 = PART_SIZE as u64;
 
-/// What a part is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartDigest {
-    /// Bytes.
-    pub size: u64,
-    /// MD5 in hex: its ETag.
-    pub md5: String,
-    /// SHA-256 in hex.
-    pub sha256: String,
-}
-
-impl PartDigest {
-    /// The digests of a part.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self {
-            size: bytes.len() as u64,
-            md5: service::storage::md5_hex(bytes),
-            sha256: service::storage::hex(&Sha256::digest(bytes)),
-        }
+/// The digests of a part.
+pub fn digest(bytes: &[u8]) -> PartDigest {
+    PartDigest {
+        size: bytes.len() as u64,
+        md5: service::storage::md5_hex(bytes),
+        sha256: service::storage::hex(&Sha256::digest(bytes)),
     }
 }
 

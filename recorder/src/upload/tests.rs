@@ -6,7 +6,8 @@ use signalling::recording::RecordingOptions;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::spool::{Facts, Job, Journal, journal};
+use crate::spool::Journal;
+use session::journal::{self, Facts, Job};
 
 const NAME: &str = "p1-av-1.webm";
 const KEY: &str = "r1/abc/p1-av-1.webm";
@@ -112,7 +113,7 @@ async fn an_upload_cut_off_anywhere_goes_on_where_it_was() {
         let before = stand.facts().files[NAME].parts.len();
         let file = stand.run(None).await.expect("is stored");
         stand.check().await;
-        let digests: Vec<_> = stand.bytes.chunks(service::storage::PART_SIZE).map(PartDigest::of).collect();
+        let digests: Vec<_> = stand.bytes.chunks(service::storage::PART_SIZE).map(digest).collect();
         assert_eq!(Some(file.sha256_parts), sha256_parts(&digests));
         // What the journal knew to be there was not sent again.
         let text = std::fs::read_to_string(Journal::path(stand.folder.path())).expect("reads");

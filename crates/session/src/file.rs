@@ -12,7 +12,7 @@ use signalling::message::Source;
 use signalling::recording::{Gap, RecordedFile, Resolution};
 use webm::{Frame, Muxer, Options, Size, TrackNumber};
 
-use super::audio::{Audio, Filling, Sound};
+use crate::audio::{Audio, Filling, Sound};
 
 /// How long a frame waits for earlier ones of the other track: the patience for a lost packet and a bit.
 const WINDOW: Duration = Duration::from_millis(500);
@@ -138,6 +138,7 @@ pub struct File {
     resolutions: Vec<Resolution>,
     gaps: Vec<Gap>,
     says: Vec<Say>,
+    refused: u64,
 }
 
 impl File {
@@ -164,6 +165,7 @@ impl File {
             resolutions: Vec::new(),
             gaps: Vec::new(),
             says: Vec::new(),
+            refused: 0,
         }
     }
 
@@ -229,10 +231,8 @@ impl File {
         self.last_video = at;
         self.newest = self.newest.max(at);
         let frame = Frame { track, at: duration(at), key: picture.key.is_some(), size, data: picture.data };
-        if let Err(error) = self.muxer.handle_frame(frame) {
-            // The assembler gives whole pictures in order; what is left is a size that no file can hold.
-            tracing::debug!(file = %self.name, %error, "a picture was not written");
-        }
+        // The assembler gives whole pictures in order; what is left is a size that no file can hold.
+        self.refused += u64::from(self.muxer.handle_frame(frame).is_err());
     }
 
     /// Something is missing from `now` on, until the next packet or picture.
@@ -291,6 +291,11 @@ impl File {
         })
     }
 
+    /// Frames that the file could not hold since this was asked last.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
+    }
+
     /// The facts that stand from the start.
     pub fn facts(&self) -> RecordedFile {
         RecordedFile {
@@ -325,9 +330,7 @@ impl File {
             let at = at * 1000 / 48;
             self.newest = self.newest.max(at);
             let frame = Frame { track, at: duration(at), key: true, size: None, data };
-            if let Err(error) = self.muxer.handle_frame(frame) {
-                tracing::debug!(file = %self.name, %error, "a packet was not written");
-            }
+            self.refused += u64::from(self.muxer.handle_frame(frame).is_err());
         }
     }
 

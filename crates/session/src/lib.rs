@@ -9,6 +9,7 @@
 pub mod audio;
 pub mod clock;
 pub mod file;
+pub mod journal;
 
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,8 @@ pub struct Stats {
     pub lost: u64,
     /// Key frames asked for.
     pub key_frames_asked: u64,
+    /// Frames that no file could hold.
+    pub refused: u64,
 }
 
 /// When the recording began, in the clocks that a session needs.
@@ -427,6 +430,7 @@ impl Session {
     fn drain(&mut self) {
         for file in self.files.values_mut() {
             let name = file.name.clone();
+            self.stats.refused += file.take_refused();
             self.outputs.extend(file.take_says().into_iter().map(|say| said(&name, say)));
         }
     }

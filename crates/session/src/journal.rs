@@ -1,0 +1,338 @@
+//! What a recorder notes of a recording: facts, one JSON object a line, only ever appended.
+//!
+//! [`Facts::parse`] is pure and takes whatever a crash left: a torn last line is no fact, and neither is a line that is
+//! not ours. What the journal says about a file is a hint; the file is the truth.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use signalling::id::{RecorderId, RecordingId, RoomName};
+use signalling::message::Source;
+use signalling::recording::{Gap, RecordedFile, RecorderSegment, RecordingOptions, Resolution};
+
+/// The journal's version.
+pub const VERSION: u32 = 1;
+
+/// What a part of a file is that storage has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartDigest {
+    /// Bytes.
+    pub size: u64,
+    /// MD5 in hex: its ETag.
+    pub md5: String,
+    /// SHA-256 in hex.
+    pub sha256: String,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Version of the journal, [`VERSION`].
+    pub v: u32,
+    /// Who records.
+    pub recorder: RecorderId,
+    /// Which recording.
+    pub recording: RecordingId,
+    /// The room's name.
+    pub room: RoomName,
+    /// The room's id in keys.
+    pub room_id: String,
+    /// Zero of the recording's clock.
+    pub started_ms: u64,
+    /// Whether a recorder had it before.
+    #[serde(default)]
+    pub again: bool,
+    /// How.
+    pub options: RecordingOptions,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// First.
+    Job(Job),
+    /// A file was begun.
+    Open {
+        /// What is known of it by then.
+        file: RecordedFile,
+    },
+    /// A source delivered.
+    Source {
+        /// Which file.
+        file: String,
+        /// Which source.
+        source: Source,
+        /// Its codec.
+        codec: String,
+    },
+    /// The picture's size changed.
+    Size {
+        /// Which file.
+        file: String,
+        /// From when, to what.
+        resolution: Resolution,
+    },
+    /// Media was missing; one that starts where an earlier one of the same cause did replaces it.
+    Gap {
+        /// Which file.
+        file: String,
+        /// When, how long, why.
+        gap: Gap,
+    },
+    /// The recording was switched off, on the recording's clock.
+    Stopped {
+        /// When.
+        at_ms: u64,
+    },
+    /// A file is whole: cues and head are written, its size is final.
+    Whole {
+        /// Everything but its digest.
+        file: RecordedFile,
+    },
+    /// A file had no media and is gone.
+    Empty {
+        /// Which.
+        file: String,
+    },
+    /// A multipart upload was begun; an earlier one of the same file is void.
+    Upload {
+        /// Which file.
+        file: String,
+        /// The upload's id.
+        id: String,
+    },
+    /// A part arrived.
+    Part {
+        /// Which file.
+        file: String,
+        /// From 1.
+        number: u32,
+        /// What it was.
+        digest: PartDigest,
+    },
+    /// Storage holds the file, checked.
+    Stored {
+        /// Which, with its digest.
+        file: RecordedFile,
+    },
+    /// A crash interrupted the recording and it was taken up again.
+    Recovered,
+}
+
+/// What a journal says of one file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileFacts {
+    /// The file as far as it is known.
+    pub file: RecordedFile,
+    /// Whether it is whole.
+    pub whole: bool,
+    /// Whether storage has it.
+    pub stored: bool,
+    /// The upload in progress.
+    pub upload: Option<String>,
+    /// Parts that arrived.
+    pub parts: BTreeMap<u32, PartDigest>,
+}
+
+/// What a journal says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// What was asked for.
+    pub job: Job,
+    /// The files, by name, without empty ones.
+    pub files: BTreeMap<String, FileFacts>,
+    /// When it was switched off.
+    pub stopped_ms: Option<u64>,
+    /// Whether a crash interrupted it before.
+    pub recovered: bool,
+}
+
+/// A journal without the fact that everything else needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the journal does not begin with a job of version {VERSION}")]
+pub struct NoJob;
+
+impl Facts {
+    /// What is known when a recording begins.
+    pub fn of(job: Job) -> Self {
+        Self { job, files: BTreeMap::new(), stopped_ms: None, recovered: false }
+    }
+
+    /// Reads a journal, however it ends.
+    ///
+    /// # Errors
+    /// [`NoJob`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, NoJob> {
+        let mut facts = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Fact>(line).ok());
+        let Some(Fact::Job(job)) = facts.next() else { return Err(NoJob) };
+        if job.v != VERSION {
+            return Err(NoJob);
+        }
+        let mut read = Self::of(job);
+        facts.for_each(|fact| read.apply(fact));
+        Ok(read)
+    }
+
+    /// Adds a fact; one about a file that was never opened says nothing.
+    pub fn apply(&mut self, fact: Fact) {
+        match fact {
+            Fact::Job(_) => {}
+            Fact::Open { file } => {
+                let facts = FileFacts { file, whole: false, stored: false, upload: None, parts: BTreeMap::new() };
+                self.files.entry(facts.file.name.clone()).or_insert(facts);
+            }
+            Fact::Empty { file } => {
+                self.files.remove(&file);
+            }
+            Fact::Stopped { at_ms } => self.stopped_ms = Some(at_ms),
+            Fact::Recovered => self.recovered = true,
+            Fact::Source { file, source, codec } => self.edit(&file, |facts| {
+                if !facts.file.sources.contains(&source) {
+                    facts.file.sources.push(source);
+                }
+                if !facts.file.codecs.contains(&codec) {
+                    facts.file.codecs.push(codec);
+                }
+            }),
+            Fact::Size { file, resolution } => self.edit(&file, |facts| facts.file.resolutions.push(resolution)),
+            Fact::Gap { file, gap } => self.edit(&file, |facts| {
+                let same = |other: &&mut Gap| other.t == gap.t && other.cause == gap.cause;
+                match facts.file.gaps.last_mut().filter(same) {
+                    Some(last) => *last = gap,
+                    None => facts.file.gaps.push(gap),
+                }
+            }),
+            Fact::Whole { file } => self.edit(&file.name.clone(), |facts| {
+                facts.file = file;
+                facts.whole = true;
+            }),
+            Fact::Upload { file, id } => self.edit(&file, |facts| {
+                facts.upload = Some(id);
+                facts.parts.clear();
+            }),
+            Fact::Part { file, number, digest } => self.edit(&file, |facts| {
+                facts.parts.insert(number, digest);
+            }),
+            Fact::Stored { file } => self.edit(&file.name.clone(), |facts| {
+                facts.file = file;
+                facts.whole = true;
+                facts.stored = true;
+            }),
+        }
+    }
+
+    fn edit(&mut self, file: &str, change: impl FnOnce(&mut FileFacts)) {
+        if let Some(facts) = self.files.get_mut(file) {
+            change(facts);
+        }
+    }
+
+    /// The segment as it stands.
+    pub fn segment(&self) -> RecorderSegment {
+        RecorderSegment {
+            v: signalling::recording::MANIFEST_VERSION,
+            recorder: self.job.recorder.clone(),
+            recording: self.job.recording.clone(),
+            room: self.job.room.clone(),
+            room_id: self.job.room_id.clone(),
+            started_ms: self.job.started_ms,
+            ended_ms: self.stopped_ms,
+            files: self.files.values().map(|facts| facts.file.clone()).collect(),
+            recovered: self.recovered,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use signalling::id::ParticipantId;
+
+    fn job() -> Job {
+        Job {
+            v: VERSION,
+            recorder: RecorderId::parse("rec1").expect("an id"),
+            recording: RecordingId::parse("abc").expect("an id"),
+            room: RoomName::parse("demo").expect("a name"),
+            room_id: "r1".into(),
+            started_ms: 5,
+            again: false,
+            options: RecordingOptions::default(),
+        }
+    }
+
+    fn file(size: u64) -> RecordedFile {
+        RecordedFile {
+            name: "p1-av-1.webm".into(),
+            size,
+            sha256_parts: String::new(),
+            container: "webm".into(),
+            codecs: vec![],
+            participant: ParticipantId::parse("p1").expect("an id"),
+            participant_name: "Alice".into(),
+            sources: vec![],
+            start_ms: 10,
+            end_ms: 20,
+            resolutions: vec![],
+            gaps: vec![],
+        }
+    }
+
+    fn story() -> Vec<Fact> {
+        let name = || "p1-av-1.webm".to_owned();
+        let gap = |ms| Gap { t: 3, ms, cause: "loss".into() };
+        let digest = PartDigest { size: 9, md5: "m".into(), sha256: "s".into() };
+        vec![
+            Fact::Job(job()),
+            Fact::Open { file: file(0) },
+            Fact::Source { file: name(), source: Source::Mic, codec: "opus".into() },
+            Fact::Size { file: name(), resolution: Resolution { t: 1, w: 2, h: 3 } },
+            Fact::Gap { file: name(), gap: gap(1) },
+            Fact::Gap { file: name(), gap: gap(7) },
+            Fact::Upload { file: name(), id: "u1".into() },
+            Fact::Part { file: name(), number: 2, digest },
+            Fact::Stopped { at_ms: 99 },
+        ]
+    }
+
+    fn text(facts: &[Fact]) -> Vec<u8> {
+        facts.iter().flat_map(|fact| [serde_json::to_vec(fact).expect("JSON"), b"\n".to_vec()].concat()).collect()
+    }
+
+    #[test]
+    fn a_journal_tells_its_story_again() {
+        let facts = Facts::parse(&text(&story())).expect("a journal");
+        let file = &facts.files["p1-av-1.webm"];
+        assert_eq!((facts.stopped_ms, file.upload.as_deref(), file.parts.len()), (Some(99), Some("u1"), 1));
+        assert_eq!(file.file.gaps, [Gap { t: 3, ms: 7, cause: "loss".into() }]);
+        assert_eq!((&file.file.sources[..], file.file.resolutions.len()), (&[Source::Mic][..], 1));
+        assert!(!file.whole && !file.stored);
+    }
+
+    proptest! {
+        #[test]
+        fn a_journal_cut_anywhere_is_its_whole_lines(cut in 0_usize..2000, garbage in prop::collection::vec(any::<u8>(), 0..40)) {
+            let bytes = text(&story());
+            let cut = cut.min(bytes.len());
+            let whole = bytes[..cut].iter().filter(|byte| **byte == b'\n').count();
+            let torn = [&bytes[..cut], &garbage.iter().map(|b| b | 0x80).collect::<Vec<_>>()].concat();
+            // A line that lacks only its end is whole.
+            let closed = usize::from(bytes.get(cut) == Some(&b'\n') && garbage.is_empty());
+            match Facts::parse(&torn) {
+                Err(NoJob) => prop_assert_eq!(whole + closed, 0),
+                Ok(facts) => {
+                    let expected = Facts::parse(&text(&story()[..whole + closed])).expect("a journal");
+                    prop_assert_eq!(facts, expected);
+                }
+            }
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Facts::parse(&bytes);
+            let _ = Facts::parse(&[text(&story()[..2]), bytes].concat());
+        }
+    }
+}

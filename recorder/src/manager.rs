@@ -173,6 +173,7 @@ impl Manager {
             ToRecorder::Stop { recording } | ToRecorder::Unknown { recording } => self.order(&recording, Order::Stop),
             ToRecorder::Pause { recording } => self.order(&recording, Order::Pause),
             ToRecorder::Resume { recording } => self.order(&recording, Order::Resume),
+            ToRecorder::Refused { code, msg } => tracing::warn!(%code, msg, "the server refused a message"),
         }
     }
 

@@ -22,12 +22,17 @@ struct Link {
 }
 
 impl Link {
-    async fn open(server: &Server, name: &'static str, capacity: u32, held: &[&str]) -> Self {
+    /// A link on which nothing was said yet.
+    async fn silent(server: &Server, name: &'static str) -> Self {
         let mut request = format!("ws://{}/v1/recorders/ws", server.http()).into_client_request().expect("a request");
         let bearer = format!("Bearer {RECORDER_KEY}").parse().expect("a header");
         request.headers_mut().insert("authorization", bearer);
         let (socket, _) = tokio_tungstenite::connect_async(request).await.expect("connects");
-        let mut link = Self { socket, name };
+        Self { socket, name }
+    }
+
+    async fn open(server: &Server, name: &'static str, capacity: u32, held: &[&str]) -> Self {
+        let mut link = Self::silent(server, name).await;
         link.say(json!({ "t": "hello", "v": 1, "recorder": name, "capacity": capacity, "recordings": held })).await;
         assert_eq!(link.hear().await["t"], "welcome");
         link
@@ -276,6 +281,34 @@ async fn a_recording_that_nobody_can_write_fails_and_the_light_goes_out() {
     }
     assert_eq!(server.ask("POST", "/v1/rooms/demo/recording", None).await.code(), "no_recorder");
     assert_eq!(server.ask("POST", "/v1/rooms/absent/recording", None).await.code(), "room_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_cannot_be_understood_is_told_so() {
+    let server = Server::start().await;
+    for hello in [
+        json!(7),
+        json!({ "t": "hello" }),
+        json!({ "t": "capacity", "capacity": 1 }),
+        json!({ "t": "hello", "v": 9, "recorder": "rec1", "capacity": 1, "recordings": [] }),
+    ] {
+        let mut link = Link::silent(&server, "rec1").await;
+        link.say(hello.clone()).await;
+        let answer = link.hear().await;
+        assert_eq!((&answer["t"], &answer["code"]), (&json!("refused"), &json!("bad_request")), "{hello}: {answer}");
+        assert!(!matches!(timeout(DEADLINE, link.socket.next()).await.expect("in time"), Some(Ok(Message::Text(_)))));
+    }
+    let mut link = Link::open(&server, "rec1", 1, &[]).await;
+    for nonsense in
+        [json!("x"), json!({ "t": "state" }), json!({ "t": "state", "recording": "../x", "state": "ready" })]
+    {
+        link.say(nonsense.clone()).await;
+        assert_eq!(link.hear().await["t"], "refused", "{nonsense}");
+    }
+    // The link goes on.
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    assert_eq!(server.ask("POST", "/v1/rooms/demo/recording", None).await.status, 201);
+    assert_eq!(link.hear().await["t"], "job");
 }
 
 #[tokio::test(flavor = "multi_thread")]

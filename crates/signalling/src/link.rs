@@ -98,4 +98,11 @@ pub enum ToRecorder {
         /// Which.
         recording: RecordingId,
     },
+    /// A message could not be taken; without a `welcome` before it, the link ends.
+    Refused {
+        /// Why.
+        code: Code,
+        /// Why, for people.
+        msg: String,
+    },
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
 use signalling::RecorderId;
+use signalling::code::Code;
 use signalling::link::{FromRecorder, ToRecorder};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
@@ -64,24 +65,31 @@ struct Hello {
     recordings: Vec<signalling::RecordingId>,
 }
 
+/// Hears the hello; a link that begins otherwise is told why it ends.
 async fn hello(socket: &mut WebSocket) -> Option<Hello> {
-    let Ok(Some(Ok(Message::Text(text)))) = timeout(HELLO_WITHIN, socket.recv()).await else {
-        tracing::debug!("a recorder's link without hello");
-        return None;
+    let why = match timeout(HELLO_WITHIN, socket.recv()).await {
+        Ok(Some(Ok(Message::Text(text)))) => match serde_json::from_str(&text) {
+            Ok(FromRecorder::Hello { v: VERSION, recorder, capacity, recordings }) => {
+                return Some(Hello { recorder, capacity, recordings });
+            }
+            Ok(FromRecorder::Hello { v, .. }) => format!("link version {v}; this server speaks {VERSION}"),
+            Ok(_) => "a link begins with hello".into(),
+            Err(error) => error.to_string(),
+        },
+        Ok(Some(Ok(_))) => "a link begins with hello".into(),
+        Ok(_) => return None,
+        Err(_) => format!("no hello within {} s", HELLO_WITHIN.as_secs()),
     };
-    match serde_json::from_str(&text) {
-        Ok(FromRecorder::Hello { v: VERSION, recorder, capacity, recordings }) => {
-            Some(Hello { recorder, capacity, recordings })
-        }
-        Ok(FromRecorder::Hello { v, recorder, .. }) => {
-            tracing::warn!(%recorder, v, "a recorder speaks another version of the link");
-            None
-        }
-        other => {
-            tracing::warn!(?other, "a recorder's link did not begin with hello");
-            None
-        }
+    tracing::warn!(why, "a recorder's link was refused");
+    if let Ok(text) = serde_json::to_string(&refused(why)) {
+        // Whoever does not read it learns nothing.
+        let _ = timeout(WRITE_WITHIN, socket.send(Message::Text(text.into()))).await;
     }
+    None
+}
+
+fn refused(msg: String) -> ToRecorder {
+    ToRecorder::Refused { code: Code::BadRequest, msg }
 }
 
 async fn talk(
@@ -129,6 +137,7 @@ fn handle(app: &App, recorder: &RecorderId, link: u64, text: &str) {
         Ok(message) => message,
         Err(error) => {
             tracing::warn!(%recorder, %error, "a recorder's message cannot be read");
+            app.recordings.state().say(recorder, refused(error.to_string()));
             return;
         }
     };

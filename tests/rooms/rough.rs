@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use signalling::message::Source;
+use tests::bot::{Bot, Feed};
+use tests::media_source::Sound;
 use tests::server::Server;
 use tests::wire::{DEADLINE, Wire};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -119,6 +122,51 @@ async fn whatever_is_sent_to_the_http_port_it_stays_well() {
     let plain = server.ask_as("", "GET", "/v1/rooms/demo/ws", None).await;
     assert_eq!((plain.status, plain.code()), (426, "bad_request"));
     is_well(&server).await;
+}
+
+/// Datagrams that are nothing, that look like STUN, DTLS, RTP and RTCP, and frames of ICE-TCP that lie about their length.
+fn noise() -> Vec<Vec<u8>> {
+    let mut noise: Vec<Vec<u8>> = [1_usize, 12, 20, 28, 1200, 1500, 60_000]
+        .iter()
+        .flat_map(|size| [0_u8, 1, 20, 63, 64, 128, 144, 200, 255].map(|first| (first, *size)))
+        .map(|(first, size)| [vec![first], (1..size).map(|_| rand::random()).collect()].concat())
+        .collect();
+    noise.push([&[0, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12], &[0, 6, 0, 200, 1, 2, 3, 4]].concat());
+    noise.push([&[0xff, 0xff][..], &[1; 400]].concat());
+    noise
+}
+
+async fn media_packets(server: &Server) -> u64 {
+    let text = server.request("GET", "/metrics").send().await.expect("an answer").text().await.expect("text");
+    let line = text.lines().find_map(|line| line.strip_prefix("tern_media_packets_in_total ")).expect("the counter");
+    line.parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_sent_to_the_media_port_calls_go_on() {
+    let server = Server::start().await;
+    let sound = || Feed { source: Source::Mic, media: Sound::Tone.opus(2.0).expect("ffmpeg encodes") };
+    let mut ada = Bot::join(server.http(), "demo", None, vec![sound()]).await.expect("joins");
+    ada.connected().await.expect("media flows");
+    let media = server.running.addresses().media[0];
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    for bytes in noise() {
+        socket.send_to(&bytes, media).await.expect("sent");
+        let mut stream = TcpStream::connect(media).await.expect("a listener");
+        // The server may hang up while we still write.
+        let _ = stream.write_all(&bytes).await;
+    }
+    let mut bob = Bot::join(server.http(), "demo", None, vec![sound()]).await.expect("joins");
+    bob.connected().await.expect("media flows");
+    let before = media_packets(&server).await;
+    let until = Instant::now() + DEADLINE;
+    while media_packets(&server).await < before + 100 {
+        assert!(Instant::now() < until, "no media arrives any more");
+    }
+    let open = server.ask("GET", "/v1/rooms/demo/participants", None).await;
+    assert_eq!(open.body["participants"].as_array().map(Vec::len), Some(2), "{open:?}");
+    ada.leave().await;
+    bob.leave().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

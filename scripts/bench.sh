@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$root"
 
 "$root/scripts/install-build.sh"
-cargo build --release --locked -p bench --bins --quiet
+cargo build --release --locked --workspace --bins --quiet
 for source in bench/src/bin/*.rs; do
     [ -e "$source" ] || die "bench/src/bin holds no benchmark"
     name=$(basename "$source" .rs)

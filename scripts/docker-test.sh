@@ -140,7 +140,8 @@ bring_up() {
     done
 }
 
-cargo build --release --locked --quiet -p tests --bin recorded-call
+# Of the whole workspace, so that features, and with them what is built already, are those of the tests.
+cargo build --release --locked --quiet --workspace --bins
 step "up"
 bring_up
 key=$(compose exec -T turn-server cat /secrets/api-key)

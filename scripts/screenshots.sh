@@ -4,5 +4,6 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$root"
 folder=${1:-target/screenshots}
-cargo run --release --locked --quiet -p tests --bin screenshots -- "$folder"
+cargo build --release --locked --workspace --bins --quiet
+"${CARGO_TARGET_DIR:-target}/release/screenshots" "$folder"
 step "pictures are in $folder"

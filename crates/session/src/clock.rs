@@ -23,6 +23,13 @@ const FIRST_STEP_US: i64 = 30_000;
 /// Slewing: 5 ms for each 100 ms.
 const SLEW: i64 = 20;
 
+/// No frame was captured later than now, but for the error of the estimate, and none waits longer than this before it is
+/// written. Timestamps and reports are a stranger's word: beyond these bounds arrival counts, or a leap of an hour would
+/// write an hour of silence.
+const NEWEST_US: i64 = 200_000;
+/// See [`NEWEST_US`].
+const OLDEST_US: i64 = 10_000_000;
+
 /// Less than this is no error, only the jitter of the estimate. Following it would shake every frame.
 const SLACK_US: i64 = 4_000;
 
@@ -111,8 +118,8 @@ impl StreamClock {
         }
     }
 
-    /// When the frame with this timestamp was captured, on the recording's clock.
-    pub fn map(&mut self, timestamp: u64, server: &ServerClock) -> i64 {
+    /// When the frame with this timestamp was captured, on the recording's clock, where it is `now`.
+    pub fn map(&mut self, timestamp: u64, now: i64, server: &ServerClock) -> i64 {
         let timestamp = timestamp.cast_signed();
         let at = self.micros(timestamp - self.base.unwrap_or(timestamp));
         let target = match self.wall {
@@ -136,11 +143,21 @@ impl StreamClock {
                 }
             }
         };
+        if !(now - OLDEST_US..=now + NEWEST_US).contains(&mapped) {
+            self.begin_at(timestamp, now);
+            return now;
+        }
         // Old timestamps (a repaired packet) are mapped but do not move the clock back.
         if self.last.is_none_or(|(last, _)| timestamp >= last) {
             self.last = Some((timestamp, mapped));
         }
         mapped
+    }
+
+    /// Begins anew with a frame whose time can only be guessed.
+    fn begin_at(&mut self, timestamp: i64, now: i64) {
+        *self =
+            Self { base: Some(timestamp), earliest: now, last: Some((timestamp, now)), ..Self::new(self.rate as u32) };
     }
 
     fn micros(&self, ticks: i64) -> i64 {
@@ -173,7 +190,7 @@ mod tests {
         report: Option<SenderReport>,
     ) -> i64 {
         clock.observe(timestamp.cast_unsigned(), arrived, report, server);
-        clock.map(timestamp.cast_unsigned(), server)
+        clock.map(timestamp.cast_unsigned(), arrived, server)
     }
 
     #[test]
@@ -183,7 +200,7 @@ mod tests {
         for n in 0..60 {
             clock.observe(n * 3000, 2_000_000 + n.cast_signed() * 800, None, &mut server);
         }
-        let at: Vec<i64> = (0..60).map(|n| clock.map(n * 3000, &server)).collect();
+        let at: Vec<i64> = (0..60).map(|n| clock.map(n * 3000, 2_100_000, &server)).collect();
         assert!(at.windows(2).all(|pair| (33_333..=33_334).contains(&(pair[1] - pair[0]))), "{at:?}");
         assert!((at[59] - 2_047_200).abs() < 100, "{}", at[59]);
     }
@@ -196,7 +213,7 @@ mod tests {
             let age = if n == 0 { 400_000 } else { 0 };
             clock.observe(n * 3000, n.cast_signed() * 33_333 + age, None, &mut server);
         }
-        assert!(clock.map(0, &server).abs() < 10);
+        assert!(clock.map(0, 250_000, &server).abs() < 10);
     }
 
     #[test]
@@ -257,6 +274,26 @@ mod tests {
             let at = take(&mut bad, &mut server, n * 1800, arrived, report(WALL - 3_000_000, 0));
             assert!((at - arrived).abs() < 100_000, "{at} {arrived}");
         }
+    }
+
+    #[test]
+    fn a_leap_of_timestamps_or_reports_leads_out_of_no_recording() {
+        let (mut server, mut clock) = (ServerClock::default(), StreamClock::new(90_000));
+        for (n, timestamp, told) in [
+            (0, 0, None),
+            (1, 1 << 40, None),
+            (2, 3_000, None),
+            (3, 6_000, report(WALL, 0)),
+            (4, 9_000, report(WALL, 1 << 50)),
+        ] {
+            let arrived = n * 33_333;
+            let at = take(&mut clock, &mut server, timestamp, arrived, told);
+            assert!((at - arrived).abs() <= NEWEST_US, "{n}: {at}");
+        }
+        let honest: Vec<i64> = (5..300)
+            .map(|n| take(&mut clock, &mut server, n * 3_000, n * 33_333, report(WALL, 0)) - n * 33_333)
+            .collect();
+        assert!(honest.iter().all(|error| error.abs() <= NEWEST_US), "{honest:?}");
     }
 
     #[test]

@@ -393,13 +393,13 @@ impl Session {
             match ordered {
                 ordered if !source.is_audio() => line.assembler.handle(ordered),
                 Ordered::Packet(packet) if !packet.payload.is_empty() => {
-                    let at = line.clock.map(packet.timestamp, &self.server);
+                    let at = line.clock.map(packet.timestamp, at, &self.server);
                     file.handle_audio(source, at, &packet.payload);
                 }
                 _ => {}
             }
             while let Some(picture) = line.assembler.poll() {
-                let at = line.clock.map(picture.timestamp, &self.server);
+                let at = line.clock.map(picture.timestamp, at, &self.server);
                 line.wait = MIN_PLI;
                 file.handle_video(source, at, picture);
             }

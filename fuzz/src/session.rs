@@ -64,7 +64,7 @@ pub fn recorded_packets(bytes: &[u8]) {
                     rid: None,
                     codec,
                     ssrc: u32::from(flags & 4),
-                    sequence: sequences[index].into(),
+                    sequence: sequences[index],
                     timestamp: timestamps[index],
                     marker: flags & 8 != 0,
                     payload: payload.into(),

@@ -61,6 +61,7 @@ impl Rig {
             policy: Arc::new(policy),
             families: vec![Family::V4, Family::V6],
             rfc5766_channels: true,
+            unproven_replies: 100,
             seed: [4; 32],
         };
         let ports = RegistrarConfig { min_port: 50_000, max_port: 50_019, per_user: 3, seed: [5; 32] };

@@ -134,6 +134,9 @@ pub struct RelayConfig {
     pub allocations_per_user: u32,
     /// Accept channel numbers up to 0x7FFE, as clients older than RFC 8656 choose them (coturn's tools up to 4.6 do).
     pub rfc5766_channels: bool,
+    /// Answers a second (of each worker) to the sources of a /24 or /64 that have not shown a password, over UDP, where a
+    /// source may be forged; 0: no limit.
+    pub unproven_replies: u32,
     /// URLs handed to clients; empty: derived from `listen` and the address that the client reached us at.
     pub advertise_urls: Vec<String>,
 }
@@ -157,6 +160,7 @@ impl Default for RelayConfig {
             deny_peers: Vec::new(),
             allocations_per_user: 24,
             rfc5766_channels: true,
+            unproven_replies: 500,
             advertise_urls: Vec::new(),
         }
     }

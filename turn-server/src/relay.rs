@@ -91,6 +91,7 @@ impl Bound {
                 policy: Arc::clone(&policy),
                 families: settings.families(),
                 rfc5766_channels: settings.rfc5766_channels,
+                unproven_replies: settings.unproven_replies,
                 seed: rand::random(),
             });
             let (commands, inbox) = crossbeam_channel::bounded(64);

@@ -22,6 +22,7 @@ mod ports;
 mod quota;
 mod registrar;
 mod reply;
+mod reply_budget;
 mod route;
 mod server;
 mod stats;

@@ -21,13 +21,14 @@ use stun_types::attribute::Attribute as _;
 use stun_types::message::{BINDING, IntegrityKey, Message};
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH};
 
-use crate::address::{Family, FiveTuple};
+use crate::address::{Family, FiveTuple, Transport};
 use crate::allocation::{AllocationId, Snapshot};
 use crate::nonce::Nonces;
 use crate::policy::{OpenPorts, Policy};
 use crate::quota::QuotaKey;
 use crate::registrar::{Lease, PortWish};
 use crate::reply::{self, Refusal};
+use crate::reply_budget::ReplyBudget;
 use crate::route::{Handled, Route};
 use crate::stats::{Drop, Stats};
 use crate::wire::{self, Class, Content};
@@ -50,6 +51,8 @@ pub struct ServerConfig {
     pub families: Vec<Family>,
     /// Accept channel numbers above 0x4FFF, as RFC 5766 had them.
     pub rfc5766_channels: bool,
+    /// Answers a second to a /24 or /64 of datagram sources that have not shown a password; 0: no limit.
+    pub unproven_replies: u32,
     /// Seed of transaction ids.
     pub seed: [u8; 32],
 }
@@ -155,6 +158,7 @@ pub struct Server {
     rfc5766_channels: bool,
     table: Table,
     pending: Pending,
+    budget: ReplyBudget,
     outputs: VecDeque<Output>,
     stats: Stats,
     rng: StdRng,
@@ -171,6 +175,7 @@ impl Server {
             rfc5766_channels: config.rfc5766_channels,
             table: Table::default(),
             pending: Pending::default(),
+            budget: ReplyBudget::new(config.unproven_replies),
             outputs: VecDeque::new(),
             stats: Stats::default(),
             rng: StdRng::from_seed(config.seed),
@@ -197,6 +202,7 @@ impl Server {
     fn handle_request(&mut self, context: Context<'_>, client: FiveTuple, bytes: &[u8]) -> Handled {
         let Ok(request) = Message::from_bytes(bytes) else { return self.dropped(Drop::Malformed) };
         match request.method() {
+            BINDING if !self.may_answer(context.now, client) => self.dropped(Drop::RateLimited),
             BINDING => {
                 let unknown = unknown_attributes(&request);
                 if unknown.is_empty() {
@@ -293,6 +299,13 @@ impl Server {
     fn refuse(&mut self, client: FiveTuple, request: &Message<'_>, refusal: &Refusal, key: Option<&IntegrityKey>) {
         self.stats.error(refusal.code());
         self.transmit(client, reply::error(request, refusal, key));
+    }
+
+    /// Whether a request gets an answer that has not shown a password. A stream's source has proven itself by its
+    /// handshake, and an allocation's by its password.
+    fn may_answer(&mut self, now: Instant, client: FiveTuple) -> bool {
+        let proven = client.transport != Transport::Udp || self.table.id_of(client).is_some();
+        proven || self.budget.take(now, client.client.ip())
     }
 
     fn dropped(&mut self, reason: Drop) -> Handled {

@@ -20,11 +20,13 @@ pub enum Drop {
     Busy,
     /// Larger than what can be passed on.
     TooLarge,
+    /// Its part of the network had its answers for now.
+    RateLimited,
 }
 
 impl Drop {
     /// All reasons, in the order of [`Stats::dropped`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Malformed,
         Self::NotARequest,
         Self::NoAllocation,
@@ -33,6 +35,7 @@ impl Drop {
         Self::Policy,
         Self::Busy,
         Self::TooLarge,
+        Self::RateLimited,
     ];
 
     /// A metric label.
@@ -46,6 +49,7 @@ impl Drop {
             Self::Policy => "policy",
             Self::Busy => "busy",
             Self::TooLarge => "too_large",
+            Self::RateLimited => "rate_limited",
         }
     }
 }

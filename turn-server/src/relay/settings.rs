@@ -53,6 +53,7 @@ pub(super) struct Settings {
     pub(super) secrets: Vec<String>,
     pub(super) per_user: u32,
     pub(super) rfc5766_channels: bool,
+    pub(super) unproven_replies: u32,
     allow_peers: Vec<String>,
     deny_peers: Vec<String>,
 }
@@ -82,6 +83,7 @@ impl Settings {
             secrets: config.secrets.clone(),
             per_user: config.allocations_per_user,
             rfc5766_channels: config.rfc5766_channels,
+            unproven_replies: config.unproven_replies,
             allow_peers: config.allow_peers.clone(),
             deny_peers: config.deny_peers.clone(),
         })

@@ -21,6 +21,9 @@ impl Server {
         }
         let complete = request.attribute::<Realm>().is_ok() && request.attribute::<Nonce>().is_ok();
         let Some(username) = request.attribute::<Username>().ok().filter(|_| complete) else {
+            if !self.may_answer(context.now, client) {
+                return self.dropped(Drop::RateLimited);
+            }
             self.refuse(client, request, &Refusal::Code(ErrorCode::BAD_REQUEST), None);
             return Handled::Control;
         };
@@ -73,6 +76,10 @@ impl Server {
     }
 
     fn challenge(&mut self, context: Context<'_>, client: FiveTuple, request: &Message<'_>, code: u16) {
+        if !self.may_answer(context.now, client) {
+            self.stats.drop(Drop::RateLimited);
+            return;
+        }
         self.stats.error(code);
         let nonce = self.nonces.issue(context.now, client.client);
         let bytes = reply::challenge(request, code, &self.realm, &nonce);

@@ -1,9 +1,15 @@
 //! Peers that must not be reached, through every door; and messages that must not be answered.
 
-use stun_types::message::{Message, MessageWrite, MessageWriteVec};
+use std::time::Duration;
+
+use stun_types::message::{
+    BINDING, IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageIntegrityCredentials, MessageWrite,
+    MessageWriteExt, MessageWriteVec,
+};
 use turn_types::message::{ALLOCATE, DATA, SEND};
 
 use super::rig::*;
+use crate::Transport;
 use crate::server::*;
 
 const FORBIDDEN: [&str; 12] = [
@@ -106,4 +112,39 @@ fn a_request_of_64_kib_is_dropped() {
     packet.extend(crate::framing::MAGIC_COOKIE);
     packet.resize(20 + 0xFFFC, 0);
     assert_eq!(rig.client(udp(), &packet), Handled::Dropped(Drop::TooLarge));
+}
+
+/// Requests that need no password: a Binding, an unsigned Allocate, and a signature without a name.
+fn unproven() -> [Vec<u8>; 3] {
+    let bare = |method| Message::builder_request(method, MessageWriteVec::new()).finish();
+    let mut nameless = Message::builder_request(ALLOCATE, MessageWriteVec::new());
+    let key = LongTermKeyCredentials::new("x".into(), "y".into(), "z".into());
+    nameless
+        .add_message_integrity(&MessageIntegrityCredentials::LongTerm(key), IntegrityAlgorithm::Sha1)
+        .expect("a request can be signed");
+    [bare(BINDING), bare(ALLOCATE), nameless.finish()]
+}
+
+#[test]
+fn a_forged_source_is_not_flooded_with_answers() {
+    let mut rig = Rig::new();
+    let user = rig.allocated(five_tuple("198.51.100.7:4000", Transport::Udp), "alice", "pw");
+    let requests = unproven();
+    let answers = |rig: &mut Rig, transport: Transport, port: u16, host: u8| {
+        let before = rig.sent.len();
+        for number in 0..900 {
+            let tuple = five_tuple(&format!("198.51.100.{host}:{port}"), transport);
+            rig.client(tuple, &requests[number % 3]);
+        }
+        rig.sent.len() - before
+    };
+    let flood = answers(&mut rig, Transport::Udp, 5000, 1) + answers(&mut rig, Transport::Udp, 5001, 2);
+    assert!((195..=205).contains(&flood), "{flood} answers of 100 a second, with two seconds at once");
+    assert_eq!(rig.server.stats().dropped_for(Drop::RateLimited), 1800 - flood as u64);
+    assert_eq!(answers(&mut rig, Transport::Tcp, 5002, 1), 900, "a handshake has shown who it is");
+    assert_eq!(answers(&mut rig, Transport::Udp, 4000, 7), 900, "so has an allocation's password");
+    assert_eq!(rig.permit(&user, &[PEER]), 0);
+    rig.now += Duration::from_secs(1);
+    let later = answers(&mut rig, Transport::Udp, 5000, 1);
+    assert!((99..=101).contains(&later), "{later}");
 }

@@ -58,6 +58,7 @@ impl Rig {
             policy: Arc::new(policy(&[])),
             families: vec![Family::V4, Family::V6],
             rfc5766_channels: false,
+            unproven_replies: 100,
             seed: [4; 32],
         };
         let ports = RegistrarConfig { min_port: 50_000, max_port: 50_099, per_user, seed: [5; 32] };

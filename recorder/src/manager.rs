@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use session::journal::{self, Job};
 use signalling::code::Code;
 use signalling::id::RecordingId;
 use signalling::link::{FromRecorder, ToRecorder};
@@ -14,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use crate::config::RecorderConfig;
 use crate::link::Linked;
 use crate::recording::{Assignment, Context, Order, Recording, Status, Statuses};
-use session::journal::{self, Job};
 
 /// How often the disk is looked at.
 const DISK: Duration = Duration::from_secs(5);

@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicI64;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-
 use session::Stats;
 
 /// The recorder's counters; cheap to clone.

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rtc_client::{Kind, Mid, Output as RtcOutput, Transport};
+use session::{Session, TICK};
 use signalling::id::{ParticipantId, PcId, TrackId};
 use signalling::message::{Slot, Track};
 use signalling::recording::RecordedFile;
@@ -18,7 +19,6 @@ use tokio::sync::{mpsc, watch};
 use crate::metrics::Metrics;
 use crate::spool::Ledger;
 use crate::upload::Progress;
-use session::{Session, TICK};
 use writer::Writer;
 
 /// Datagrams read before outputs are looked at again.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use service::storage::Store;
+use session::journal::{Fact, Facts, Job};
 use signalling::code::Code;
 use signalling::id::{RecorderId, RecordingId};
 use signalling::message::RecordingState;
@@ -23,7 +24,6 @@ use crate::dial::Target;
 use crate::metrics::Metrics;
 use crate::spool::{Ledger, Spool};
 use crate::upload::{Progress, Upload};
-use session::journal::{Fact, Facts, Job};
 
 /// What every recording needs.
 #[derive(Clone)]

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use service::storage::{ContentType, Error, Store, multipart_etag};
+use session::journal::{Fact, FileFacts};
 use signalling::recording::RecordedFile;
 use tokio::sync::watch;
 
@@ -24,7 +25,6 @@ pub use plan::{Plan, Step, digest, sha256_parts};
 use crate::metrics::Metrics;
 
 use crate::spool::Ledger;
-use session::journal::{Fact, FileFacts};
 
 /// The first pause after a failure; it doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(500);

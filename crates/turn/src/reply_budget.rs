@@ -1,6 +1,5 @@
 //! How many answers a part of the network gets before anybody there has shown a password. A datagram's source may be
-//! forged, and whoever is named there gets our answer: without a bound the relay would be a reflector (RFC 8489 section
-//! 16.1.1, RFC 8656 section 21.1.1).
+//! forged, and whoever is named there gets our answer: without a bound the relay would be a reflector.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;

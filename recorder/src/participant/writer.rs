@@ -5,15 +5,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use session::Output;
+use session::file::Note;
+use session::journal::Fact;
 use signalling::recording::RecordedFile;
 use tokio::sync::{mpsc, watch};
 
 use super::Told;
 use crate::spool::{Ledger, MediaFile};
 use crate::upload::Progress;
-use session::Output;
-use session::file::Note;
-use session::journal::Fact;
 
 /// How often written bytes are synced.
 const SYNC: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use service::storage::{ContentType, Error};
+use session::journal::Fact;
 use signalling::message::RecordingState;
 use signalling::recording::RecorderSegment;
 use tokio::sync::watch;
@@ -11,7 +12,6 @@ use tokio::sync::watch;
 use super::Recording;
 use crate::spool::media::{self, Repaired};
 use crate::upload::Progress;
-use session::journal::Fact;
 
 const MIN_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(30);

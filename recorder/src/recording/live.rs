@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use session::Zero;
+use session::journal::Fact;
 use signalling::code::Code;
 use signalling::id::{ParticipantId, PcId, RoomName, TrackId};
 use signalling::message::client::{Media, Offer, Sub};
@@ -15,8 +17,6 @@ use super::{Order, Recording};
 use crate::dial::Target;
 use crate::participant::{self, Command, Seed, Told};
 use crate::room::{Heard, Room, RoomError};
-use session::Zero;
-use session::journal::Fact;
 
 /// The first join is tried for so long; the red light is on and somebody waits.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,11 +1,10 @@
 //! The journal of a recording on disk: facts, one JSON object a line, only ever appended.
 
+use session::journal::Fact;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use session::journal::Fact;
 
 /// A journal that is written. Clones write to the same one: a line is one append, which the system keeps whole.
 #[derive(Debug, Clone)]

@@ -2,10 +2,10 @@
 
 use std::io;
 
+use session::journal::Fact;
 use tokio::sync::mpsc;
 
 use super::Journal;
-use session::journal::Fact;
 
 /// A way to write facts down; cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,13 +1,13 @@
 //! Uploads that are cut off after every fact and taken up again from the journal, as after a kill.
 
 use service::storage::{StorageConfig, StorageKind};
+use session::journal::{self, Facts, Job};
 use signalling::id::{ParticipantId, RecorderId, RecordingId, RoomName};
 use signalling::recording::RecordingOptions;
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::spool::Journal;
-use session::journal::{self, Facts, Job};
 
 const NAME: &str = "p1-av-1.webm";
 const KEY: &str = "r1/abc/p1-av-1.webm";

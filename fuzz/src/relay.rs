@@ -14,7 +14,7 @@ use stun_types::message::{
     MessageWriteVec, TransactionId,
 };
 use turn::{
-    AllocationId, BoundRelay, Context, Credentials, Family, FiveTuple, Handled, Nonces, OpenPorts, Output, Policy,
+    AllocationId, BoundRelay, Context, Credentials, Family, FiveTuple, Handled, Key, Nonces, OpenPorts, Output, Policy,
     Registrar, RegistrarConfig, Server, ServerConfig, Transport, Way,
 };
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CONNECT, CREATE_PERMISSION, REFRESH};
@@ -59,6 +59,7 @@ impl Rig {
             realm: "tern".into(),
             nonces: Nonces::new(&[3; 32], now, Duration::from_secs(1800)),
             policy: Arc::new(policy),
+            anonymity: true,
             families: vec![Family::V4, Family::V6],
             rfc5766_channels: true,
             unproven_replies: 100,
@@ -68,7 +69,7 @@ impl Rig {
         Self {
             server: Server::new(config),
             registrar: Registrar::new(&ports),
-            credentials: Credentials::new("tern", [("alice", "pw")], ["secret"]),
+            credentials: Credentials::new("tern", [("alice", Key::of_password("alice", "tern", "pw"))], ["secret"]),
             now,
             sockets: BTreeMap::new(),
             nonce: None,

@@ -89,6 +89,7 @@ impl Bound {
                 realm: settings.realm.clone(),
                 nonces: nonces.clone(),
                 policy: Arc::clone(&policy),
+                anonymity: shared.credentials.load().names_are_known(),
                 families: settings.families(),
                 rfc5766_channels: settings.rfc5766_channels,
                 unproven_replies: settings.unproven_replies,
@@ -191,6 +192,8 @@ impl Relay {
         let settings = Settings::read(config)?;
         let policy = Arc::new(settings.policy(self.own.iter().copied())?);
         self.shared.reload(&settings);
+        let anonymity = self.shared.credentials.load().names_are_known();
+        self.ask(|reply| Command::Anonymity(anonymity, reply));
         self.policy.store(Arc::clone(&policy));
         self.ask(|reply| Command::Policy(Arc::clone(&policy), reply));
         Ok(())

@@ -4,10 +4,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use stun_types::message::{IntegrityKey, TransactionId};
+use stun_types::message::TransactionId;
 
 use crate::address::{Family, FiveTuple};
 use crate::channel::Channels;
+use crate::key::Key;
 use crate::permission::Permissions;
 use crate::registrar::Lease;
 use crate::stats::Flow;
@@ -78,7 +79,7 @@ pub(crate) struct Allocation {
     pub(crate) id: AllocationId,
     pub(crate) client: FiveTuple,
     pub(crate) username: String,
-    pub(crate) key: IntegrityKey,
+    pub(crate) key: Key,
     /// The request that made it, to answer its retransmissions alike (RFC 8489 section 6.3.1).
     pub(crate) made_by: TransactionId,
     /// What the answer to it said.

@@ -8,14 +8,25 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
-use stun_types::message::{IntegrityAlgorithm, IntegrityKey, LongTermKeyCredentials};
 
+use crate::key::{Key, user_hash};
 use crate::quota::QuotaKey;
+
+/// How a request names its user (RFC 8489 sections 14.3 and 14.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserName {
+    /// USERNAME.
+    Plain(String),
+    /// USERHASH: the name is for us to know.
+    Hash([u8; 32]),
+}
 
 /// The keys that a request of some user name may be signed with.
 pub struct Candidates {
+    /// The plain name; empty where nobody has this hash.
+    pub(crate) username: String,
     /// Never empty, also for unknown names: the check then costs the same.
-    pub(crate) keys: Vec<IntegrityKey>,
+    pub(crate) keys: Vec<Key>,
     /// Unknown or expired: refuse whatever the check says.
     pub(crate) refused: bool,
     /// Who pays for allocations.
@@ -37,22 +48,25 @@ pub struct Minted {
 pub struct Credentials {
     realm: String,
     /// Only keys are kept, no passwords (RFC 8656 section 6).
-    users: HashMap<String, IntegrityKey>,
+    users: HashMap<String, Key>,
+    /// The users' names by their USERHASH.
+    hashes: HashMap<[u8; 32], String>,
     secrets: Vec<Hmac<Sha1>>,
 }
 
 impl Credentials {
-    /// Long-term users with their passwords, and the shared secrets of REST names (the first one signs ours).
+    /// Long-term users with their keys, and the shared secrets of REST names (the first one signs ours).
     pub fn new<'a>(
         realm: &str,
-        users: impl IntoIterator<Item = (&'a str, &'a str)>,
+        users: impl IntoIterator<Item = (&'a str, Key)>,
         secrets: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let keyed = |(name, password): (&str, &str)| (name.to_owned(), key(name, password, realm));
+        let users: HashMap<String, Key> = users.into_iter().map(|(name, key)| (name.to_owned(), key)).collect();
         let secret = |secret: &str| Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
         Self {
             realm: realm.into(),
-            users: users.into_iter().map(keyed).collect(),
+            hashes: users.keys().map(|name| (user_hash(name, realm), name.clone())).collect(),
+            users,
             secrets: secrets.into_iter().map(secret).collect(),
         }
     }
@@ -60,7 +74,12 @@ impl Credentials {
     /// Which keys a request of this name may be signed with. `unix` is the time in seconds.
     ///
     /// Expiry counts here, and so for a new allocation only: a call may outlive its credentials.
-    pub fn candidates(&self, username: &str, unix: u64, client: IpAddr) -> Candidates {
+    pub fn candidates(&self, name: &UserName, unix: u64, client: IpAddr) -> Candidates {
+        let username = match name {
+            UserName::Plain(name) => name,
+            // A time-limited name cannot be found by its hash: it is known to whoever made it, and to nobody else.
+            UserName::Hash(hash) => self.hashes.get(hash).map_or("", String::as_str),
+        };
         let user = self.users.get(username);
         let (expiry, id) = rest_name(username);
         let quota = match (user, id) {
@@ -70,15 +89,22 @@ impl Credentials {
             _ => QuotaKey::new(username),
         };
         let known = user.is_some() || expiry.is_some_and(|expiry| expiry > unix) && !self.secrets.is_empty();
-        let mut keys: Vec<_> = user.cloned().into_iter().collect();
+        let mut keys: Vec<_> = user.copied().into_iter().collect();
         if user.is_none() {
             // Also for names that no secret can have signed: unknown names must take as long as wrong passwords.
-            keys.extend(self.secrets.iter().map(|secret| key(username, &sign(secret, username), &self.realm)));
+            keys.extend(
+                self.secrets.iter().map(|secret| Key::of_password(username, &self.realm, &sign(secret, username))),
+            );
         }
         if keys.is_empty() {
-            keys.push(key(username, "", &self.realm));
+            keys.push(Key::of_password(username, &self.realm, ""));
         }
-        Candidates { keys, refused: !known, quota }
+        Candidates { username: username.to_owned(), keys, refused: !known, quota }
+    }
+
+    /// Whether every name is known beforehand: then users may be named by a hash. Time-limited names are not.
+    pub fn names_are_known(&self) -> bool {
+        self.secrets.is_empty()
     }
 
     /// Makes credentials for `id`; none without a secret.
@@ -113,10 +139,6 @@ fn sign(secret: &Hmac<Sha1>, username: &str) -> String {
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
-fn key(username: &str, password: &str, realm: &str) -> IntegrityKey {
-    LongTermKeyCredentials::new(username.into(), password.into(), realm.into()).make_key(IntegrityAlgorithm::Sha1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,11 +146,11 @@ mod tests {
     const NOW: u64 = 1_741_600_000;
 
     fn credentials() -> Credentials {
-        Credentials::new("tern", [("alice", "pw")], ["new", "old"])
+        Credentials::new("tern", [("alice", Key::of_password("alice", "tern", "pw"))], ["new", "old"])
     }
 
     fn look(name: &str) -> (bool, String, usize) {
-        let found = credentials().candidates(name, NOW, "192.0.2.9".parse().unwrap());
+        let found = credentials().candidates(&UserName::Plain(name.into()), NOW, "192.0.2.9".parse().unwrap());
         (!found.refused, found.quota.as_str().to_owned(), found.keys.len())
     }
 
@@ -165,15 +187,16 @@ mod tests {
     fn minted_credentials_are_among_the_candidates() {
         let minted = credentials().mint("bob", 3600, NOW).unwrap();
         assert_eq!(minted.username, "1741603600:bob");
-        let found = credentials().candidates(&minted.username, NOW, "192.0.2.9".parse().unwrap());
-        assert!(found.keys.contains(&key(&minted.username, &minted.password, "tern")));
+        let found =
+            credentials().candidates(&UserName::Plain(minted.username.clone()), NOW, "192.0.2.9".parse().unwrap());
+        assert!(found.keys.contains(&Key::of_password(&minted.username, "tern", &minted.password)));
         assert!(Credentials::new("tern", [], []).mint("bob", 1, NOW).is_none());
     }
 
     #[test]
     fn names_without_any_secret_are_refused() {
         let none = Credentials::new("tern", [], []);
-        let found = none.candidates("1741604101:bob", NOW, "192.0.2.9".parse().unwrap());
+        let found = none.candidates(&UserName::Plain("1741604101:bob".into()), NOW, "192.0.2.9".parse().unwrap());
         assert!(found.refused && found.keys.len() == 1);
     }
 }

@@ -15,6 +15,8 @@ mod allocation;
 mod auth;
 mod channel;
 pub mod framing;
+mod integrity;
+mod key;
 mod nonce;
 mod permission;
 mod policy;
@@ -32,7 +34,8 @@ mod wire;
 
 pub use address::{Family, FiveTuple, PeerAddress, Transport};
 pub use allocation::{AllocationId, Snapshot, Usage};
-pub use auth::{Candidates, Credentials, Minted};
+pub use auth::{Candidates, Credentials, Minted, UserName};
+pub use key::Key;
 pub use nonce::Nonces;
 pub use policy::{OpenPorts, Policy, PolicyError, Verdict};
 pub use quota::QuotaKey;

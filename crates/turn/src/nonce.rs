@@ -1,5 +1,6 @@
 //! Nonces without state: an answer to a flood of unauthenticated requests must cost no memory.
-//! A nonce is the time and a MAC over time and source address, so it serves one source for a limited time.
+//! A nonce is the time and a MAC over time and source address, so it serves one source for a limited time. Before that
+//! stands what the server can (RFC 8489 section 9.2.1): whoever strips an algorithm from a challenge is found out.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,8 +12,16 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 const TIME: usize = 4;
-const TAG: usize = 11;
+const TAG: usize = 8;
 const LENGTH: usize = TIME + TAG;
+
+/// RFC 8489 section 9.2: a nonce that begins so has feature bits.
+const COOKIE: &str = "obMatJos2";
+/// Feature bits, counted from the lowest one (erratum 6290 of RFC 8489).
+const PASSWORD_ALGORITHMS: u32 = 1;
+const USERNAME_ANONYMITY: u32 = 1 << 1;
+const FEATURES: usize = 3;
+const DECODED: usize = FEATURES + LENGTH;
 
 /// Makes and checks nonces. All workers of a server share one, so that a nonce is good at each of them.
 #[derive(Clone)]
@@ -32,21 +41,26 @@ impl Nonces {
         Self { mac, epoch, life: life.min(Self::LIFE) }
     }
 
-    /// A nonce for this source: 20 characters, fewer than the cookie of RFC 8489 section 9.2 would leave room for.
-    pub(crate) fn issue(&self, now: Instant, source: SocketAddr) -> String {
+    /// A nonce for this source, which tells whether users can be named by their hash: 29 characters.
+    pub(crate) fn issue(&self, now: Instant, source: SocketAddr, anonymity: bool) -> String {
         let seconds = self.seconds(now);
-        let mut bytes = [0; LENGTH];
-        bytes[..TIME].copy_from_slice(&seconds.to_be_bytes());
-        bytes[TIME..].copy_from_slice(&self.tag(seconds, source));
-        STANDARD_NO_PAD.encode(bytes)
+        let features = PASSWORD_ALGORITHMS | if anonymity { USERNAME_ANONYMITY } else { 0 };
+        let mut bytes = [0; DECODED];
+        bytes[..FEATURES].copy_from_slice(&features.to_be_bytes()[1..]);
+        bytes[FEATURES..][..TIME].copy_from_slice(&seconds.to_be_bytes());
+        bytes[FEATURES + TIME..].copy_from_slice(&self.tag(features, seconds, source));
+        // Three bytes of features are four whole characters: the encoding of all is that of its parts.
+        format!("{COOKIE}{}", STANDARD_NO_PAD.encode(bytes))
     }
 
     /// Whether we issued this nonce for this source, not too long ago.
     pub(crate) fn is_fresh(&self, nonce: &str, now: Instant, source: SocketAddr) -> bool {
-        let mut bytes = [0; LENGTH + 3];
-        let Ok(LENGTH) = STANDARD_NO_PAD.decode_slice(nonce, &mut bytes) else { return false };
-        let seconds = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        let genuine = self.tag(seconds, source).ct_eq(&bytes[TIME..LENGTH]);
+        let mut bytes = [0; DECODED + 3];
+        let Some(text) = nonce.strip_prefix(COOKIE) else { return false };
+        let Ok(DECODED) = STANDARD_NO_PAD.decode_slice(text, &mut bytes) else { return false };
+        let features = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]);
+        let seconds = u32::from_be_bytes([bytes[3], bytes[4], bytes[5], bytes[6]]);
+        let genuine = self.tag(features, seconds, source).ct_eq(&bytes[FEATURES + TIME..DECODED]);
         let age = self.seconds(now).checked_sub(seconds);
         bool::from(genuine) && age.is_some_and(|age| Duration::from_secs(age.into()) < self.life)
     }
@@ -55,8 +69,9 @@ impl Nonces {
         now.saturating_duration_since(self.epoch).as_secs() as u32
     }
 
-    fn tag(&self, seconds: u32, source: SocketAddr) -> [u8; TAG] {
+    fn tag(&self, features: u32, seconds: u32, source: SocketAddr) -> [u8; TAG] {
         let mut mac = self.mac.clone();
+        mac.update(&features.to_be_bytes());
         mac.update(&seconds.to_be_bytes());
         match source {
             SocketAddr::V4(source) => mac.update(&source.ip().octets()),
@@ -78,8 +93,11 @@ mod tests {
         let nonces = Nonces::new(&[1; 32], start, Duration::from_secs(600));
         let source: SocketAddr = "192.0.2.1:5000".parse().unwrap();
         let later = start + Duration::from_secs(100);
-        let nonce = nonces.issue(later, source);
-        assert_eq!(nonce.len(), 20);
+        let nonce = nonces.issue(later, source, false);
+        assert_eq!((nonce.len(), &nonce[..13]), (29, "obMatJos2AAAB"));
+        assert_eq!(&nonces.issue(later, source, true)[..13], "obMatJos2AAAD");
+        let other_bits = nonce.replacen("AAAB", "AAAA", 1);
+        assert!(!nonces.is_fresh(&other_bits, later, source), "a feature bit was stripped");
         assert!(nonces.is_fresh(&nonce, later, source));
         assert!(nonces.is_fresh(&nonce, later + Duration::from_secs(599), source));
         assert!(!nonces.is_fresh(&nonce, later + Duration::from_secs(600), source));

@@ -4,9 +4,15 @@
 use std::net::SocketAddr;
 
 use stun_types::attribute::{
-    AttributeType, AttributeWrite, ErrorCode, Nonce, Realm, UnknownAttributes, XorMappedAddress,
+    AttributeType, AttributeWrite, ErrorCode, Nonce, RawAttribute, Realm, UnknownAttributes, XorMappedAddress,
 };
-use stun_types::message::{IntegrityAlgorithm, IntegrityKey, Message, MessageWrite, MessageWriteExt, MessageWriteVec};
+use stun_types::message::{Message, MessageWrite, MessageWriteExt, MessageWriteVec};
+
+use crate::integrity::{Signature, sign};
+use crate::key::PasswordAlgorithm;
+
+/// PASSWORD-ALGORITHMS (RFC 8489 section 14.11).
+pub(crate) const PASSWORD_ALGORITHMS: AttributeType = AttributeType::new(0x8002);
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +39,9 @@ impl From<u16> for Refusal {
 }
 
 /// A success response with these attributes, signed.
-pub(crate) fn success(request: &Message<'_>, attributes: &[&dyn AttributeWrite], key: &IntegrityKey) -> Vec<u8> {
+pub(crate) fn success(request: &Message<'_>, attributes: &[&dyn AttributeWrite], signature: &Signature) -> Vec<u8> {
     let write = Message::builder_success(request, MessageWriteVec::with_capacity(128));
-    finish(write, attributes, Some(key))
+    finish(write, attributes, Some(signature))
 }
 
 /// The answer to a Binding request: nothing but the address it came from (RFC 8489 section 6.3.1.1).
@@ -46,12 +52,12 @@ pub(crate) fn binding(request: &Message<'_>, source: SocketAddr) -> Vec<u8> {
 }
 
 /// An error response; signed once the request was authenticated.
-pub(crate) fn error(request: &Message<'_>, refusal: &Refusal, key: Option<&IntegrityKey>) -> Vec<u8> {
+pub(crate) fn error(request: &Message<'_>, refusal: &Refusal, signature: Option<&Signature>) -> Vec<u8> {
     let write = Message::builder_error(request, MessageWriteVec::with_capacity(128));
     let code = code(refusal.code());
     match refusal {
-        Refusal::Code(_) => finish(write, &[&code], key),
-        Refusal::Unknown(kinds) => finish(write, &[&code, &UnknownAttributes::new(kinds)], key),
+        Refusal::Code(_) => finish(write, &[&code], signature),
+        Refusal::Unknown(kinds) => finish(write, &[&code, &UnknownAttributes::new(kinds)], signature),
     }
 }
 
@@ -61,7 +67,8 @@ pub(crate) fn challenge(request: &Message<'_>, refusal: u16, realm: &str, nonce:
     let (Ok(realm), Ok(nonce)) = (Realm::new(realm), Nonce::new(nonce)) else {
         return finish(write, &[&code(refusal)], None);
     };
-    finish(write, &[&code(refusal), &realm, &nonce], None)
+    let algorithms = RawAttribute::new(PASSWORD_ALGORITHMS, &PasswordAlgorithm::OFFERED);
+    finish(write, &[&code(refusal), &realm, &nonce, &algorithms], None)
 }
 
 fn code(code: u16) -> ErrorCode {
@@ -69,13 +76,14 @@ fn code(code: u16) -> ErrorCode {
     ErrorCode::new(code, "").expect("our codes lie between 300 and 699")
 }
 
-fn finish(mut write: MessageWriteVec, attributes: &[&dyn AttributeWrite], key: Option<&IntegrityKey>) -> Vec<u8> {
+fn finish(mut write: MessageWriteVec, attributes: &[&dyn AttributeWrite], signature: Option<&Signature>) -> Vec<u8> {
     for attribute in attributes {
         // Only too large a message fails, and ours are small.
         let _ = write.add_attribute(*attribute);
     }
-    if let Some(key) = key {
-        let _ = write.add_message_integrity_with_key(key, IntegrityAlgorithm::Sha1);
+    let mut message = write.finish();
+    if let Some(signature) = signature {
+        sign(&mut message, signature);
     }
-    write.finish()
+    message
 }

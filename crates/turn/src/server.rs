@@ -18,11 +18,13 @@ use std::time::Instant;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use stun_types::attribute::Attribute as _;
-use stun_types::message::{BINDING, IntegrityKey, Message};
+use stun_types::message::{BINDING, Message};
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH};
 
 use crate::address::{Family, FiveTuple, Transport};
 use crate::allocation::{AllocationId, Snapshot};
+use crate::auth::UserName;
+use crate::integrity::Signature;
 use crate::nonce::Nonces;
 use crate::policy::{OpenPorts, Policy};
 use crate::quota::QuotaKey;
@@ -47,6 +49,8 @@ pub struct ServerConfig {
     pub nonces: Nonces,
     /// Who may be reached.
     pub policy: Arc<Policy>,
+    /// Whether users can be named by their hash: only where every name is known beforehand.
+    pub anonymity: bool,
     /// Families that relayed addresses can have.
     pub families: Vec<Family>,
     /// Accept channel numbers above 0x4FFF, as RFC 5766 had them.
@@ -85,7 +89,7 @@ pub enum Output {
         /// The question.
         request: RequestId,
         /// The name.
-        username: String,
+        username: UserName,
         /// Who asks.
         client: IpAddr,
     },
@@ -144,7 +148,8 @@ pub enum Way {
 /// Who sent a request, once that is proven.
 pub(crate) struct User {
     pub(crate) name: String,
-    pub(crate) key: IntegrityKey,
+    /// For the answer.
+    pub(crate) signature: Signature,
     /// Known where the keys were asked for; an allocation's own user needs none.
     pub(crate) quota: Option<QuotaKey>,
 }
@@ -154,6 +159,7 @@ pub struct Server {
     realm: String,
     nonces: Nonces,
     policy: Arc<Policy>,
+    anonymity: bool,
     families: Vec<Family>,
     rfc5766_channels: bool,
     table: Table,
@@ -171,6 +177,7 @@ impl Server {
             realm: config.realm,
             nonces: config.nonces,
             policy: config.policy,
+            anonymity: config.anonymity,
             families: config.families,
             rfc5766_channels: config.rfc5766_channels,
             table: Table::default(),
@@ -221,7 +228,7 @@ impl Server {
 
     /// Does what an authenticated request asks for.
     fn dispatch(&mut self, context: Context<'_>, client: FiveTuple, request: &Message<'_>, user: User) {
-        let key = user.key.clone();
+        let signature = user.signature;
         let unknown = unknown_attributes(request);
         let outcome = if !unknown.is_empty() {
             Err(Refusal::Unknown(unknown))
@@ -237,7 +244,7 @@ impl Server {
             Ok(Some(bytes)) => self.transmit(client, bytes),
             // Answered when the shell has.
             Ok(None) => {}
-            Err(refusal) => self.refuse(client, request, &refusal, Some(&key)),
+            Err(refusal) => self.refuse(client, request, &refusal, Some(&signature)),
         }
     }
 
@@ -275,6 +282,11 @@ impl Server {
         }
     }
 
+    /// Changes whether users are told that they may be named by their hash (RFC 8489 section 9.2.1).
+    pub fn handle_anonymity(&mut self, anonymity: bool) {
+        self.anonymity = anonymity;
+    }
+
     /// Changes the peer policy and applies it to what is installed: nothing denied survives.
     pub fn handle_policy(&mut self, context: Context<'_>, policy: Arc<Policy>) {
         self.policy = policy;
@@ -296,9 +308,9 @@ impl Server {
         self.outputs.push_back(Output::Transmit { client, bytes });
     }
 
-    fn refuse(&mut self, client: FiveTuple, request: &Message<'_>, refusal: &Refusal, key: Option<&IntegrityKey>) {
+    fn refuse(&mut self, client: FiveTuple, request: &Message<'_>, refusal: &Refusal, signature: Option<&Signature>) {
         self.stats.error(refusal.code());
-        self.transmit(client, reply::error(request, refusal, key));
+        self.transmit(client, reply::error(request, refusal, signature));
     }
 
     /// Whether a request gets an answer that has not shown a password. A stream's source has proven itself by its
@@ -316,10 +328,10 @@ impl Server {
 /// The comprehension-required attributes that this server does not understand (RFC 8489 section 6.3.1).
 fn unknown_attributes(request: &Message<'_>) -> Vec<stun_types::attribute::AttributeType> {
     /// MAPPED-ADDRESS to XOR-MAPPED-ADDRESS as RFC 8489 and RFC 8656 name them. Not among them, and so refused:
-    /// DONT-FRAGMENT, SHA-256 authentication, and the connections of RFC 6062.
-    const KNOWN: [u16; 16] = [
+    /// DONT-FRAGMENT and the connections of RFC 6062.
+    const KNOWN: [u16; 19] = [
         0x0001, 0x0006, 0x0008, 0x0009, 0x000A, 0x000C, 0x000D, 0x0012, 0x0013, 0x0014, 0x0015, 0x0016, 0x0017, 0x0018,
-        0x0019, 0x0022,
+        0x0019, 0x001C, 0x001D, 0x001E, 0x0022,
     ];
     const MAPPED: u16 = 0x0020;
     let kinds = request.iter_attributes().map(|(_, attribute)| attribute.get_type());

@@ -65,10 +65,13 @@ fn the_long_term_sample_is_verified_by_our_credentials() {
     let name = "\u{30de}\u{30c8}\u{30ea}\u{30c3}\u{30af}\u{30b9}";
     let bytes = bytes(LONG_TERM);
     let message = Message::from_bytes(&bytes).unwrap();
-    let credentials = crate::Credentials::new("example.org", [(name, "TheMatrIX")], []);
-    let candidates = credentials.candidates(name, 0, "192.0.2.9".parse().unwrap());
+    let credentials =
+        crate::Credentials::new("example.org", [(name, crate::Key::of_password(name, "example.org", "TheMatrIX"))], []);
+    let candidates = credentials.candidates(&crate::UserName::Plain(name.into()), 0, "192.0.2.9".parse().unwrap());
     assert!(!candidates.refused);
-    assert!(message.validate_integrity_with_key(&candidates.keys[0]).is_ok());
+    let signed = crate::integrity::Signed::find(&message).unwrap();
+    let key = candidates.keys[0].bytes(crate::key::PasswordAlgorithm::Md5).unwrap();
+    assert!(signed.is_by(key) && !signed.is_by(&key[1..]));
     let other = LongTermKeyCredentials::new(name.into(), "TheMatrix".into(), "example.org".into());
     assert!(message.validate_integrity(&other.into()).is_err());
 }

@@ -11,6 +11,7 @@ pub(super) enum Command {
     Snapshots(Sender<Vec<Snapshot>>),
     End(AllocationId, Sender<bool>),
     Policy(Arc<Policy>, Sender<()>),
+    Anonymity(bool, Sender<()>),
     Stop,
 }
 

@@ -1,13 +1,14 @@
 //! Credentials of a configuration, with and without a running relay.
 
-use turn::{Credentials, Minted};
+use turn::{Credentials, Key, Minted};
 
 use super::settings::{RelayError, Settings};
-use crate::config::RelayConfig;
+use crate::config::{RelayConfig, RelayUser};
 
 /// Users and secrets of the settings, as the core wants them.
 pub(super) fn of(settings: &Settings) -> Credentials {
-    let users = settings.users.iter().map(|user| (user.name.as_str(), user.password.as_str()));
+    let keyed = |user: &RelayUser| Key::of_password(&user.name, &settings.realm, &user.password);
+    let users = settings.users.iter().map(|user| (user.name.as_str(), keyed(user)));
     Credentials::new(&settings.realm, users, settings.secrets.iter().map(String::as_str))
 }
 

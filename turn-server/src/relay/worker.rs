@@ -191,6 +191,10 @@ impl Worker {
                     self.server.handle_policy(Context { now, open: &self.handover }, policy);
                     let _ = reply.try_send(());
                 }
+                Command::Anonymity(anonymity, reply) => {
+                    self.server.handle_anonymity(anonymity);
+                    let _ = reply.try_send(());
+                }
                 Command::Stop => {
                     self.send();
                     return false;

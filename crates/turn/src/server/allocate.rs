@@ -12,6 +12,7 @@ use super::pending::{Stage, Wanted};
 use super::{BoundRelay, Context, Output, RequestId, Server, User};
 use crate::address::{Family, FiveTuple};
 use crate::allocation::{self, Allocation, AllocationId, Usage};
+use crate::integrity::Signature;
 use crate::registrar::{PortWish, Unavailable};
 use crate::reply::{self, Refusal};
 
@@ -40,7 +41,7 @@ impl Server {
             // RFC 8489 section 6.3.1: a retransmission gets the same answer.
             let again = allocation.made_by == request.transaction_id() && allocation.username == user.name;
             return if again {
-                Ok(Some(answer(request, allocation)))
+                Ok(Some(answer(request, allocation, &user.signature)))
             } else {
                 Err(ErrorCode::ALLOCATION_MISMATCH.into())
             };
@@ -115,7 +116,7 @@ impl Server {
                     Unavailable::Quota => ErrorCode::ALLOCATION_QUOTA_REACHED,
                     Unavailable::Capacity => ErrorCode::INSUFFICIENT_CAPACITY,
                 };
-                self.refuse(pending.client, &request, &Refusal::Code(code), Some(&user.key));
+                self.refuse(pending.client, &request, &Refusal::Code(code), Some(&user.signature));
                 return None;
             }
         };
@@ -125,7 +126,7 @@ impl Server {
             id,
             client: pending.client,
             username: user.name,
-            key: user.key,
+            key: user.signature.key,
             made_by: request.transaction_id(),
             granted: life,
             token: bound.token,
@@ -138,7 +139,7 @@ impl Server {
             usage: Usage::default(),
             timer: until,
         };
-        self.transmit(pending.client, answer(&request, &allocation));
+        self.transmit(pending.client, answer(&request, &allocation, &user.signature));
         self.table.insert(allocation);
         self.stats.allocations_made += 1;
         Some(id)
@@ -146,7 +147,7 @@ impl Server {
 }
 
 /// RFC 8656 section 7.2: the success response.
-fn answer(request: &Message<'_>, allocation: &Allocation) -> Vec<u8> {
+fn answer(request: &Message<'_>, allocation: &Allocation, signature: &Signature) -> Vec<u8> {
     let transaction = request.transaction_id();
     let relayed = XorRelayedAddress::new(allocation.relayed, transaction);
     let lifetime = Lifetime::new(allocation.granted);
@@ -154,7 +155,7 @@ fn answer(request: &Message<'_>, allocation: &Allocation) -> Vec<u8> {
     let token = allocation.token.map(ReservationToken::new);
     let mut attributes: Vec<&dyn AttributeWrite> = vec![&relayed, &lifetime, &mapped];
     attributes.extend(token.as_ref().map(|token| token as &dyn AttributeWrite));
-    reply::success(request, &attributes, &allocation.key)
+    reply::success(request, &attributes, signature)
 }
 
 /// An attribute that may be absent but not malformed: 400.

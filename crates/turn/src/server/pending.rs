@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use crate::address::FiveTuple;
+use crate::auth::UserName;
+use crate::key::PasswordAlgorithm;
 use crate::server::{RequestId, User};
 
 /// Requests at once.
@@ -13,10 +15,16 @@ const LIFE: Duration = Duration::from_secs(5);
 
 /// What a request waits for.
 pub(super) enum Stage {
-    /// The keys of this user.
-    Key { username: String },
+    /// The keys of a user.
+    Key(Asking),
     /// A relayed socket.
     Relay(Wanted),
+}
+
+/// A request whose signer is to be found.
+pub(super) struct Asking {
+    pub(super) name: UserName,
+    pub(super) algorithm: PasswordAlgorithm,
 }
 
 /// An Allocate request that was found good.

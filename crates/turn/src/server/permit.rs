@@ -46,7 +46,7 @@ impl Server {
             self.outputs.extend(channels.map(|channel| Output::RouteInstalled(route(allocation, channel))));
         }
         self.table.reschedule(id);
-        Ok(Some(reply::success(request, &[], &user.key)))
+        Ok(Some(reply::success(request, &[], &user.signature)))
     }
 
     /// RFC 8656 section 12.2.
@@ -84,7 +84,7 @@ impl Server {
         let installed = bound.map(|channel| Output::RouteInstalled(route(allocation, channel)));
         self.outputs.extend(installed);
         self.table.reschedule(id);
-        Ok(Some(reply::success(request, &[], &user.key)))
+        Ok(Some(reply::success(request, &[], &user.signature)))
     }
 
     /// The one check of a peer: 403 by policy, 443 by family. Says whether the peer is an address of ours.

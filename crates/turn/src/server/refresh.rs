@@ -35,7 +35,7 @@ impl Server {
             return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH.into());
         }
         let life = if asked == Some(0) { 0 } else { allocation::life(asked) };
-        let answer = reply::success(request, &[&Lifetime::new(life)], &user.key);
+        let answer = reply::success(request, &[&Lifetime::new(life)], &user.signature);
         if life == 0 {
             self.end(id);
         } else {

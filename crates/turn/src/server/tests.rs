@@ -7,3 +7,4 @@ mod data;
 mod expiry;
 mod never;
 mod rig;
+mod sha256;

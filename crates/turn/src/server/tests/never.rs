@@ -44,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn user(rig: &Rig, client: u8) -> TestClient {
     let transport = if client.is_multiple_of(2) { Transport::Udp } else { Transport::Tcp };
     let mut user = TestClient::new(five_tuple(&format!("198.20.0.{client}:4000"), transport), "alice", "pw");
-    user.nonce = rig.server.nonces.issue(rig.now, user.tuple.client);
+    user.nonce = rig.server.nonces.issue(rig.now, user.tuple.client, false);
     user
 }
 

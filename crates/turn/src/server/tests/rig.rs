@@ -13,7 +13,7 @@ use turn_types::attribute::{RequestedTransport, XorPeerAddress, XorRelayedAddres
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION};
 
 use crate::server::*;
-use crate::{Credentials, Registrar, RegistrarConfig, Transport};
+use crate::{Credentials, Key, Registrar, RegistrarConfig, Transport};
 
 pub(super) const UNIX: u64 = 1_741_600_000;
 pub(super) const CLIENT: &str = "198.20.0.1:4000";
@@ -56,6 +56,7 @@ impl Rig {
             realm: "tern".into(),
             nonces: Nonces::new(&[3; 32], start, Duration::from_secs(1800)),
             policy: Arc::new(policy(&[])),
+            anonymity: false,
             families: vec![Family::V4, Family::V6],
             rfc5766_channels: false,
             unproven_replies: 100,
@@ -65,7 +66,7 @@ impl Rig {
         Self {
             server: Server::new(config),
             registrar: Registrar::new(&ports),
-            credentials: Credentials::new("tern", [("alice", "pw"), ("bob", "pw2")], ["secret"]),
+            credentials: credentials(),
             now: start,
             start,
             open: Open(vec![8189]),
@@ -174,6 +175,12 @@ impl Rig {
         let request = user.bind(number, peer);
         self.ask(user, request).code()
     }
+}
+
+fn credentials() -> Credentials {
+    let keys =
+        [("alice", "pw"), ("bob", "pw2")].map(|(name, password)| (name, Key::of_password(name, "tern", password)));
+    Credentials::new("tern", keys, ["secret"])
 }
 
 fn policy(deny: &[&str]) -> Policy {

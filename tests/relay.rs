@@ -3,4 +3,5 @@
 
 mod abuse;
 mod media_port;
+mod network;
 mod outside;

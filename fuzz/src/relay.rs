@@ -1,6 +1,6 @@
 //! The relay's core: what a stranger can send, what a user can send, and the frames of a stream.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use stun_types::message::{
     MessageWriteVec, TransactionId,
 };
 use turn::{
-    AllocationId, BoundRelay, Context, Credentials, Family, FiveTuple, Handled, Key, Nonces, OpenPorts, Output, Policy,
-    Registrar, RegistrarConfig, Server, ServerConfig, Transport, Way,
+    AllocationId, BoundRelay, BoundRelays, Context, Credentials, Family, FiveTuple, Handled, Key, Nonces, OpenPorts,
+    Output, Policy, Registrar, RegistrarConfig, Server, ServerConfig, Transport, Way,
 };
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CONNECT, CREATE_PERMISSION, REFRESH};
 
@@ -36,7 +36,7 @@ struct Rig {
     registrar: Registrar,
     credentials: Credentials,
     now: Instant,
-    sockets: BTreeMap<AllocationId, SocketAddr>,
+    sockets: BTreeSet<(AllocationId, SocketAddr)>,
     nonce: Option<String>,
 }
 
@@ -61,6 +61,8 @@ impl Rig {
             policy: Arc::new(policy),
             anonymity: true,
             families: vec![Family::V4, Family::V6],
+            keep_family: false,
+            alternate: None,
             rfc5766_channels: true,
             unproven_replies: 100,
             seed: [4; 32],
@@ -71,7 +73,7 @@ impl Rig {
             registrar: Registrar::new(&ports),
             credentials: Credentials::new("tern", [("alice", Key::of_password("alice", "tern", "pw"))], ["secret"]),
             now,
-            sockets: BTreeMap::new(),
+            sockets: BTreeSet::new(),
             nonce: None,
         }
     }
@@ -80,7 +82,7 @@ impl Rig {
         let handled = self.server.handle_client(Context { now: self.now, open: &MediaPort }, from, bytes);
         if let Handled::Relay(to_peer) = handled {
             assert!(bytes.get(to_peer.payload.clone()).is_some(), "the payload lies in the packet");
-            assert!(self.sockets.contains_key(&to_peer.allocation), "an allocation that lives");
+            assert!(self.sockets.iter().any(|(id, _)| *id == to_peer.allocation), "an allocation that lives");
             let own = to_peer.peer.ip() == own_ip(Family::V4);
             assert!(!own || to_peer.own, "a peer of this host never gets a packet by the network");
         }
@@ -102,22 +104,22 @@ impl Rig {
                     let keys = self.credentials.candidates(&username, 1_700_000_000, client);
                     self.server.handle_key(context, request, &keys);
                 }
-                Output::BindRelay { request, user, family, wish, .. } => {
-                    let granted = self.registrar.handle_wish(self.now, &user, family, wish);
-                    let bound = granted.map(|grant| {
-                        let address = SocketAddr::new(own_ip(family), grant.lease.port);
+                Output::BindRelay { request, user, family, additional, wish, .. } => {
+                    let mut bind = |family| {
+                        let grant = self.registrar.handle_wish(self.now, &user, family, wish)?;
+                        let address = SocketAddr::new(own_ip(grant.lease.family), grant.lease.port);
                         let token = grant.reserved.map(|reserved| reserved.token);
-                        BoundRelay { relayed: address, local: address, lease: grant.lease, token }
-                    });
-                    let kept = bound.clone().ok();
-                    match (self.server.handle_bound(context, request, bound), kept) {
-                        (Some(id), Some(bound)) => assert!(self.sockets.insert(id, bound.local).is_none()),
-                        (None, Some(bound)) => self.registrar.handle_release(&bound.lease),
-                        _ => {}
+                        Ok(BoundRelay { relayed: address, local: address, lease: grant.lease, token })
+                    };
+                    let bound = BoundRelays { first: bind(family), additional: additional.map(bind) };
+                    let kept: Vec<_> = bound.first.iter().chain(bound.additional.iter().flatten()).cloned().collect();
+                    match self.server.handle_bound(context, request, bound) {
+                        Some(id) => assert!(kept.iter().all(|bound| self.sockets.insert((id, bound.local)))),
+                        None => kept.iter().for_each(|bound| self.registrar.handle_release(&bound.lease)),
                     }
                 }
                 Output::CloseRelay { allocation, local, lease, .. } => {
-                    assert_eq!(self.sockets.remove(&allocation), Some(local), "what closes was open");
+                    assert!(self.sockets.remove(&(allocation, local)), "what closes was open");
                     self.registrar.handle_release(&lease);
                 }
                 Output::RouteInstalled(_) | Output::RouteRemoved(..) => {}
@@ -137,7 +139,7 @@ impl Rig {
 
     fn handle_peers(&mut self, from: SocketAddr, len: usize) {
         let context = Context { now: self.now, open: &MediaPort };
-        for id in self.sockets.keys() {
+        for (id, _) in &self.sockets {
             for way in [Way::Network, Way::Handover] {
                 // Either answer is fine; what it may not do is panic.
                 let _ = self.server.handle_peer(context, *id, from, len, way);

@@ -4,17 +4,21 @@
 //! that the socket is still ready), pushes what it wants to send to a [`SendQueue`] and flushes once a loop.
 
 mod batch;
+mod errors;
 mod queue;
 mod sockopt;
 
+use std::cell::Cell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use quinn_udp::{Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use batch::{Datagram, RecvBatch};
+pub use errors::NetworkError;
 pub use queue::{SendQueue, Sent};
 
 /// Kernel buffers of a socket that serves many peers. The kernel caps it at `net.core.{r,w}mem_max`.
@@ -25,6 +29,8 @@ pub struct UdpSocket {
     io: mio::net::UdpSocket,
     local: SocketAddr,
     state: Arc<UdpSocketState>,
+    /// Where the last datagram was to go that had to stay whole: the kernel's own errors do not say.
+    whole_to: Cell<Option<SocketAddr>>,
 }
 
 /// What is known about the kernel's offloads; sockets of one family may share it, and then cost few system calls.
@@ -59,8 +65,8 @@ impl UdpSocket {
         let _ = socket.set_send_buffer_size(SHARED_BUFFER);
         let io: std::net::UdpSocket = socket.into();
         let state = UdpSocketState::new((&io).into())?;
-        sockopt::allow_fragments(&io, address)?;
-        sockopt::no_timestamps(&io)?;
+        sockopt::allow_fragments(io.as_fd(), address)?;
+        sockopt::no_timestamps(io.as_fd())?;
         Self::from_parts(io, Arc::new(state))
     }
 
@@ -72,14 +78,15 @@ impl UdpSocket {
         let socket = open(address)?;
         socket.bind(&address.into())?;
         let io: std::net::UdpSocket = socket.into();
-        sockopt::allow_fragments(&io, address)?;
-        sockopt::receive_runs(&io)?;
+        sockopt::allow_fragments(io.as_fd(), address)?;
+        sockopt::receive_runs(io.as_fd())?;
+        sockopt::report_errors(io.as_fd(), address)?;
         Self::from_parts(io, Arc::clone(&offload.0))
     }
 
     fn from_parts(io: std::net::UdpSocket, state: Arc<UdpSocketState>) -> io::Result<Self> {
         let local = io.local_addr()?;
-        Ok(Self { io: mio::net::UdpSocket::from_std(io), local, state })
+        Ok(Self { io: mio::net::UdpSocket::from_std(io), local, state, whole_to: Cell::default() })
     }
 
     /// Where the socket is bound; the IP is unspecified if it was bound so.
@@ -102,6 +109,39 @@ impl UdpSocket {
     /// `WouldBlock` when the kernel's buffer is full; `EMSGSIZE`, `EINVAL` or `EIO` when it cannot send runs here.
     pub fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         self.state.try_send((&self.io).into(), transmit)
+    }
+}
+
+impl UdpSocket {
+    /// What the network says of a datagram that [`UdpSocket::bind_small`]'s socket has sent; `None`: nothing more. The
+    /// poller reports such a socket as failed; a receive or send may fail once before, for the same reason.
+    pub fn next_error(&self) -> Option<NetworkError> {
+        loop {
+            match errors::next(self.io.as_fd()) {
+                Ok(Some(error)) if error.destination.port() != 0 => return Some(error),
+                Ok(Some(error)) => {
+                    let to = self.whole_to.get().filter(|to| to.ip() == error.destination.ip());
+                    return Some(NetworkError { destination: to.unwrap_or(error.destination), ..error });
+                }
+                // Something that is not about the network.
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Sends one datagram that no router may cut into fragments. If it is too large for the way, [`UdpSocket::next_error`]
+    /// says so.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn send_whole(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        sockopt::forbid_fragments(self.io.as_fd(), to)?;
+        self.whole_to.set(Some(to));
+        let sent = self.io.send_to(bytes, to);
+        sockopt::allow_fragments(self.io.as_fd(), to)?;
+        sent.map(drop)
     }
 }
 

@@ -40,6 +40,13 @@ impl Namespace {
         ip(&["-n", name, "link", "set", "lo", "up"]);
     }
 
+    /// Changes the size of packets that fit between the two.
+    pub fn set_mtu(&self, mtu: u16) {
+        let mtu = mtu.to_string();
+        ip(&["link", "set", &format!("{}a", self.device), "mtu", &mtu]);
+        ip(&["-n", &self.name, "link", "set", &format!("{}b", self.device), "mtu", &mtu]);
+    }
+
     /// A command that runs inside.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");

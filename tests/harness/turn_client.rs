@@ -5,7 +5,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use stun_types::attribute::{AttributeWrite, ErrorCode, Nonce, Realm, Username, XorMappedAddress};
+use stun_types::attribute::{
+    Attribute as _, AttributeStaticType as _, AttributeWrite, ErrorCode, Nonce, Realm, Username, XorMappedAddress,
+};
 use stun_types::message::{
     BINDING, IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageClass, MessageIntegrityCredentials,
     MessageType, MessageWrite, MessageWriteExt, MessageWriteVec, Method, TransactionId,
@@ -146,18 +148,31 @@ impl TurnClient {
 
     /// An Allocate request, with the challenge before it: the relayed address, or the error code.
     pub fn allocate(&mut self) -> Result<SocketAddr, u16> {
+        self.allocate_with(&[]).map(|addresses| addresses[0])
+    }
+
+    /// An Allocate request with more attributes: the relayed addresses, or the error code.
+    pub fn allocate_with(&mut self, more: &[&dyn AttributeWrite]) -> Result<Vec<SocketAddr>, u16> {
         let transport = RequestedTransport::new(RequestedTransport::UDP);
         self.nonce.clear();
         let challenge = self.request(TransactionId::generate(), ALLOCATE, &[&transport]);
         let message = Message::from_bytes(&challenge).expect("a STUN message");
         self.realm = message.attribute::<Realm>().expect("a realm").realm().into();
         self.nonce = message.attribute::<Nonce>().expect("a nonce").nonce().into();
-        let answer = self.request(TransactionId::generate(), ALLOCATE, &[&transport]);
+        let attributes = [&[&transport as &dyn AttributeWrite], more].concat();
+        let answer = self.ask(ALLOCATE, &attributes);
         let message = Message::from_bytes(&answer).expect("a STUN message");
+        let address = |raw| XorRelayedAddress::try_from(&raw).expect("an address").addr(message.transaction_id());
+        let relayed = message.iter_attributes().filter(|(_, raw)| raw.get_type() == XorRelayedAddress::TYPE);
         match code(&message) {
-            0 => Ok(message.attribute::<XorRelayedAddress>().expect("an address").addr(message.transaction_id())),
+            0 => Ok(relayed.map(|(_, raw)| address(raw)).collect()),
             code => Err(code),
         }
+    }
+
+    /// Any request once there is a nonce, signed: the whole answer.
+    pub fn ask(&mut self, method: Method, attributes: &[&dyn AttributeWrite]) -> Vec<u8> {
+        self.request(TransactionId::generate(), method, attributes)
     }
 
     /// A CreatePermission request: its error code, 0 for success.
@@ -183,10 +198,15 @@ impl TurnClient {
 
     /// A Send indication.
     pub fn send(&mut self, peer: SocketAddr, data: &[u8]) {
+        self.send_with(peer, &[&Data::new(data)]);
+    }
+
+    /// A Send indication with these attributes beside the peer.
+    pub fn send_with(&mut self, peer: SocketAddr, attributes: &[&dyn AttributeWrite]) {
         let mut write = Message::builder_indication(SEND, MessageWriteVec::new());
         let peer = XorPeerAddress::new(peer, write.transaction_id());
         write.add_attribute(&peer).expect("fits");
-        write.add_attribute(&Data::new(data)).expect("fits");
+        attributes.iter().for_each(|attribute| write.add_attribute(*attribute).expect("fits"));
         self.send_raw(&write.finish());
     }
 

@@ -88,6 +88,17 @@ impl Default for ApiConfig {
     }
 }
 
+/// Which family is relayed for clients that do not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DefaultFamily {
+    /// As RFC 8656 says.
+    #[default]
+    Ipv4,
+    /// The family in which the client reaches us.
+    Keep,
+}
+
 /// A long-term user of the relay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -132,6 +143,11 @@ pub struct RelayConfig {
     pub deny_peers: Vec<String>,
     /// Allocations at once for one user id (REST names: the id part).
     pub allocations_per_user: u32,
+    /// The family that is relayed for clients that name none.
+    pub default_family: DefaultFamily,
+    /// A second address, with another IP and another port than the first of `listen`, for RFC 5780; none: it is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stun_alternate: Option<SocketAddr>,
     /// Accept channel numbers up to 0x7FFE, as clients older than RFC 8656 choose them (coturn's tools up to 4.6 do).
     pub rfc5766_channels: bool,
     /// Answers a second (of each worker) to the sources of a /24 or /64 that have not shown a password, over UDP, where a
@@ -159,6 +175,8 @@ impl Default for RelayConfig {
             allow_peers: Vec::new(),
             deny_peers: Vec::new(),
             allocations_per_user: 24,
+            default_family: DefaultFamily::Ipv4,
+            stun_alternate: None,
             rfc5766_channels: true,
             unproven_replies: 500,
             advertise_urls: Vec::new(),
@@ -271,6 +289,7 @@ mod tests {
         let mut all = Config::default();
         let file = Some(PathBuf::from("x"));
         (all.api.tls_cert, all.api.tls_key, all.api.keys_file) = (file.clone(), file.clone(), file.clone());
+        all.relay.stun_alternate = Some(all.rooms.listen);
         (all.relay.secrets_file, all.rooms.token_keys_file) = (file.clone(), file.clone());
         (all.recording.keys_file, all.storage.access_key_file) = (file.clone(), file.clone());
         all.storage.secret_key_file = file;

@@ -45,7 +45,7 @@ pub struct Bound {
 /// One sentence: which key of the configuration is wrong, or which address is taken.
 pub fn bind(config: &RelayConfig) -> Result<Bound, RelayError> {
     let settings = Settings::read(config)?;
-    let (addresses, sockets) = listen::bind(&config.listen, settings.workers)?;
+    let (addresses, sockets) = listen::bind(&settings.listen, settings.workers)?;
     Ok(Bound { settings, sockets, addresses })
 }
 
@@ -91,6 +91,8 @@ impl Bound {
                 policy: Arc::clone(&policy),
                 anonymity: shared.credentials.load().names_are_known(),
                 families: settings.families(),
+                keep_family: settings.keep_family,
+                alternate: settings.alternate,
                 rfc5766_channels: settings.rfc5766_channels,
                 unproven_replies: settings.unproven_replies,
                 seed: rand::random(),

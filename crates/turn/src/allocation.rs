@@ -62,8 +62,8 @@ pub struct Snapshot {
     pub quota_key: String,
     /// The client's side.
     pub client: FiveTuple,
-    /// The relayed address.
-    pub relayed: SocketAddr,
+    /// The relayed address, or both of them.
+    pub relayed: Vec<SocketAddr>,
     /// Life left.
     pub remaining: Duration,
     /// IPs with a permission.
@@ -72,6 +72,21 @@ pub struct Snapshot {
     pub channels: usize,
     /// What it carried.
     pub usage: Usage,
+}
+
+/// A relayed address of an allocation.
+pub(crate) struct Relayed {
+    /// As peers see it.
+    pub(crate) public: SocketAddr,
+    /// Where the socket is bound.
+    pub(crate) local: SocketAddr,
+    pub(crate) lease: Lease,
+}
+
+impl Relayed {
+    pub(crate) fn family(&self) -> Family {
+        Family::of(self.public.ip())
+    }
 }
 
 /// See the module.
@@ -85,11 +100,11 @@ pub(crate) struct Allocation {
     /// What the answer to it said.
     pub(crate) granted: u32,
     pub(crate) token: Option<u64>,
-    /// As peers see it.
-    pub(crate) relayed: SocketAddr,
-    /// Where the socket is bound.
-    pub(crate) local: SocketAddr,
-    pub(crate) lease: Lease,
+    /// The family that it asked for and did not get, and why not.
+    pub(crate) missing: Option<(Family, u16)>,
+    pub(crate) first: Relayed,
+    /// Of the other family.
+    pub(crate) second: Option<Box<Relayed>>,
     pub(crate) until: Instant,
     pub(crate) permissions: Permissions,
     pub(crate) channels: Channels,
@@ -99,8 +114,20 @@ pub(crate) struct Allocation {
 }
 
 impl Allocation {
-    pub(crate) fn family(&self) -> Family {
-        Family::of(self.relayed.ip())
+    /// The relayed address of a family.
+    pub(crate) fn relayed(&self, family: Family) -> Option<&Relayed> {
+        self.all_relayed().find(|relayed| relayed.family() == family)
+    }
+
+    /// One or two.
+    pub(crate) fn all_relayed(&self) -> impl Iterator<Item = &Relayed> {
+        std::iter::once(&self.first).chain(self.second.as_deref())
+    }
+
+    /// Takes one of two relayed addresses away.
+    pub(crate) fn remove_relayed(&mut self, family: Family) -> Option<Relayed> {
+        let second = *self.second.take()?;
+        if second.family() == family { Some(second) } else { Some(std::mem::replace(&mut self.first, second)) }
     }
 
     /// The next moment at which something of it ends.
@@ -113,9 +140,9 @@ impl Allocation {
         Snapshot {
             id: self.id,
             username: self.username.clone(),
-            quota_key: self.lease.user.as_str().into(),
+            quota_key: self.first.lease.user.as_str().into(),
             client: self.client,
-            relayed: self.relayed,
+            relayed: self.all_relayed().map(|relayed| relayed.public).collect(),
             remaining: self.until.saturating_duration_since(now),
             permissions: self.permissions.len(),
             channels: self.channels.len(),

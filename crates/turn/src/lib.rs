@@ -41,7 +41,9 @@ pub use policy::{OpenPorts, Policy, PolicyError, Verdict};
 pub use quota::QuotaKey;
 pub use registrar::{Grant, Lease, PortWish, Registrar, RegistrarConfig, Reserved, Unavailable};
 pub use route::{Handled, Head, Route, ToClient, ToPeer};
-pub use server::{BoundRelay, Context, Output, RequestId, Server, ServerConfig, Way};
+pub use server::{
+    Alternate, BoundRelay, BoundRelays, Context, IcmpError, Output, RequestId, Server, ServerConfig, Way,
+};
 pub use stats::{Drop, Stats};
 
 /// Some moment: tests count from it, and never wait.

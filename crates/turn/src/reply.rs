@@ -46,9 +46,12 @@ pub(crate) fn success(request: &Message<'_>, attributes: &[&dyn AttributeWrite],
 
 /// The answer to a Binding request: nothing but the address it came from (RFC 8489 section 6.3.1.1).
 pub(crate) fn binding(request: &Message<'_>, source: SocketAddr) -> Vec<u8> {
-    let mapped = XorMappedAddress::new(source, request.transaction_id());
-    let write = Message::builder_success(request, MessageWriteVec::with_capacity(44));
-    finish(write, &[&mapped], None)
+    plain(request, &[&XorMappedAddress::new(source, request.transaction_id())])
+}
+
+/// A success response without a signature.
+pub(crate) fn plain(request: &Message<'_>, attributes: &[&dyn AttributeWrite]) -> Vec<u8> {
+    finish(Message::builder_success(request, MessageWriteVec::with_capacity(44)), attributes, None)
 }
 
 /// An error response; signed once the request was authenticated.

@@ -33,6 +33,8 @@ pub struct ToPeer {
     pub peer: SocketAddr,
     /// The peer is an address of ours: hand over inside the process if its port is open now, never send.
     pub own: bool,
+    /// The client wants to hear of it if the packet is too large for the way (RFC 8656 section 13).
+    pub dont_fragment: bool,
     /// The payload's place in the packet.
     pub payload: Range<usize>,
 }

@@ -4,6 +4,8 @@
 
 mod allocate;
 mod authenticate;
+mod binding;
+mod icmp;
 mod pending;
 mod permit;
 mod refresh;
@@ -28,12 +30,14 @@ use crate::integrity::Signature;
 use crate::nonce::Nonces;
 use crate::policy::{OpenPorts, Policy};
 use crate::quota::QuotaKey;
-use crate::registrar::{Lease, PortWish};
+use crate::registrar::{Lease, PortWish, Unavailable};
 use crate::reply::{self, Refusal};
 use crate::reply_budget::ReplyBudget;
 use crate::route::{Handled, Route};
 use crate::stats::{Drop, Stats};
 use crate::wire::{self, Class, Content};
+pub use binding::Alternate;
+pub use icmp::IcmpError;
 use pending::Pending;
 use table::Table;
 
@@ -53,8 +57,12 @@ pub struct ServerConfig {
     pub anonymity: bool,
     /// Families that relayed addresses can have.
     pub families: Vec<Family>,
+    /// Without REQUESTED-ADDRESS-FAMILY, relay in the family that the client reaches us with; else in IPv4.
+    pub keep_family: bool,
     /// Accept channel numbers above 0x4FFF, as RFC 5766 had them.
     pub rfc5766_channels: bool,
+    /// Discover the behaviour of NATs (RFC 5780) between these two addresses.
+    pub alternate: Option<Alternate>,
     /// Answers a second to a /24 or /64 of datagram sources that have not shown a password; 0: no limit.
     pub unproven_replies: u32,
     /// Seed of transaction ids.
@@ -103,13 +111,17 @@ pub enum Output {
         user: QuotaKey,
         /// Of the relayed address.
         family: Family,
+        /// A second relayed address of this family, if one can be had.
+        additional: Option<Family>,
         /// Which port.
         wish: PortWish,
     },
-    /// Close an allocation's socket and give its port back.
+    /// Close a socket of an allocation and give its port back.
     CloseRelay {
-        /// Gone.
+        /// Gone, or one of its two relayed addresses is.
         allocation: AllocationId,
+        /// Whether the allocation ends with it.
+        last: bool,
         /// Whose it was.
         client: FiveTuple,
         /// Where its socket was bound.
@@ -121,6 +133,15 @@ pub enum Output {
     RouteInstalled(Route),
     /// A channel is gone.
     RouteRemoved(AllocationId, u16),
+}
+
+/// What became of [`Output::BindRelay`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundRelays {
+    /// Of the family that was asked for.
+    pub first: Result<BoundRelay, Unavailable>,
+    /// Of the additional family, if one was asked for.
+    pub additional: Option<Result<BoundRelay, Unavailable>>,
 }
 
 /// A relayed socket that the shell bound.
@@ -161,6 +182,8 @@ pub struct Server {
     policy: Arc<Policy>,
     anonymity: bool,
     families: Vec<Family>,
+    keep_family: bool,
+    alternate: Option<Alternate>,
     rfc5766_channels: bool,
     table: Table,
     pending: Pending,
@@ -179,6 +202,8 @@ impl Server {
             policy: config.policy,
             anonymity: config.anonymity,
             families: config.families,
+            keep_family: config.keep_family,
+            alternate: config.alternate,
             rfc5766_channels: config.rfc5766_channels,
             table: Table::default(),
             pending: Pending::default(),
@@ -209,17 +234,7 @@ impl Server {
     fn handle_request(&mut self, context: Context<'_>, client: FiveTuple, bytes: &[u8]) -> Handled {
         let Ok(request) = Message::from_bytes(bytes) else { return self.dropped(Drop::Malformed) };
         match request.method() {
-            BINDING if !self.may_answer(context.now, client) => self.dropped(Drop::RateLimited),
-            BINDING => {
-                let unknown = unknown_attributes(&request);
-                if unknown.is_empty() {
-                    self.stats.bindings += 1;
-                    self.transmit(client, reply::binding(&request, client.client));
-                } else {
-                    self.refuse(client, &request, &Refusal::Unknown(unknown), None);
-                }
-                Handled::Control
-            }
+            BINDING => self.binding(context, client, &request),
             ALLOCATE | REFRESH | CREATE_PERMISSION | CHANNEL_BIND => self.authenticate(context, client, &request),
             // RFC 8489 section 6.3: a method that is not known is not answered.
             _ => self.dropped(Drop::NotARequest),
@@ -328,10 +343,10 @@ impl Server {
 /// The comprehension-required attributes that this server does not understand (RFC 8489 section 6.3.1).
 fn unknown_attributes(request: &Message<'_>) -> Vec<stun_types::attribute::AttributeType> {
     /// MAPPED-ADDRESS to XOR-MAPPED-ADDRESS as RFC 8489 and RFC 8656 name them. Not among them, and so refused:
-    /// DONT-FRAGMENT and the connections of RFC 6062.
-    const KNOWN: [u16; 19] = [
+    /// the connections of RFC 6062.
+    const KNOWN: [u16; 20] = [
         0x0001, 0x0006, 0x0008, 0x0009, 0x000A, 0x000C, 0x000D, 0x0012, 0x0013, 0x0014, 0x0015, 0x0016, 0x0017, 0x0018,
-        0x0019, 0x001C, 0x001D, 0x001E, 0x0022,
+        0x0019, 0x001A, 0x001C, 0x001D, 0x001E, 0x0022,
     ];
     const MAPPED: u16 = 0x0020;
     let kinds = request.iter_attributes().map(|(_, attribute)| attribute.get_type());

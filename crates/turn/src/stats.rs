@@ -70,6 +70,8 @@ pub struct Stats {
     pub permissions: u64,
     /// Channels now.
     pub channels: u64,
+    /// ICMP errors passed on to clients.
+    pub icmp: u64,
     /// Packets and bytes from clients to peers.
     pub to_peers: Flow,
     /// Packets and bytes from peers to clients.
@@ -136,6 +138,7 @@ impl std::ops::AddAssign<&Stats> for Stats {
         self.allocations += other.allocations;
         self.permissions += other.permissions;
         self.channels += other.channels;
+        self.icmp += other.icmp;
         self.to_peers += other.to_peers;
         self.to_clients += other.to_clients;
         self.errors.iter_mut().zip(other.errors).for_each(|(sum, count)| *sum += count);

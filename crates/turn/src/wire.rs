@@ -60,14 +60,25 @@ pub(crate) const SEND: u16 = 0x0006;
 const DATA_INDICATION: u16 = 0x0017;
 const XOR_PEER_ADDRESS: u16 = 0x0012;
 const DATA: u16 = 0x0013;
+const DONT_FRAGMENT: u16 = 0x001A;
 const MESSAGE_INTEGRITY: u16 = 0x0008;
 const FINGERPRINT: u16 = 0x8028;
 
-/// Reads a Send indication whose header is sound: the peer, and the payload's place (RFC 8656 section 11.2).
+/// What a Send indication says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Send {
+    pub(crate) peer: SocketAddr,
+    /// The payload's place.
+    pub(crate) payload: Range<usize>,
+    pub(crate) dont_fragment: bool,
+}
+
+/// Reads a Send indication whose header is sound (RFC 8656 section 11.2).
 /// `None`: something required is missing, malformed, or not understood; such an indication is dropped.
-pub(crate) fn send_indication(bytes: &[u8]) -> Option<(SocketAddr, Range<usize>)> {
+pub(crate) fn send_indication(bytes: &[u8]) -> Option<Send> {
     let mut peer = None;
     let mut data = None;
+    let mut dont_fragment = false;
     let mut at = STUN_HEADER;
     while at < bytes.len() {
         let kind = u16_at(bytes, at)?;
@@ -81,6 +92,7 @@ pub(crate) fn send_indication(bytes: &[u8]) -> Option<(SocketAddr, Range<usize>)
             XOR_PEER_ADDRESS if peer.is_none() => peer = Some(xor_address(bytes, value)?),
             DATA if data.is_none() => data = Some(value),
             XOR_PEER_ADDRESS | DATA => {}
+            DONT_FRAGMENT => dont_fragment = true,
             // RFC 8489 section 14.5: nothing after it counts.
             MESSAGE_INTEGRITY | FINGERPRINT => break,
             // Comprehension required and not understood: drop the indication (RFC 8489 section 6.3.2).
@@ -88,7 +100,7 @@ pub(crate) fn send_indication(bytes: &[u8]) -> Option<(SocketAddr, Range<usize>)
             _ => {}
         }
     }
-    Some((peer?, data?))
+    Some(Send { peer: peer?, payload: data?, dont_fragment })
 }
 
 fn xor_address(bytes: &[u8], value: Range<usize>) -> Option<SocketAddr> {
@@ -218,8 +230,8 @@ mod tests {
             write.add_attribute(&Data::new(b"hello")).unwrap();
             write.add_fingerprint().unwrap();
             let bytes = write.finish();
-            let (address, range) = send_indication(&bytes).unwrap();
-            assert_eq!((address, &bytes[range]), (peer, &b"hello"[..]));
+            let read = send_indication(&bytes).unwrap();
+            assert_eq!((read.peer, &bytes[read.payload]), (peer, &b"hello"[..]));
             assert_eq!(XorPeerAddress::TYPE.value(), XOR_PEER_ADDRESS);
         }
     }
@@ -244,11 +256,14 @@ mod tests {
         };
         let peer = |last: u8| attribute(XOR_PEER_ADDRESS, &[0, 1, 0x21 ^ 1, 0x12, 0x21, 0x12, 0xA4, 0x42 ^ last]);
         let data = attribute(DATA, b"abc");
-        let read = |parts: &[Vec<u8>]| send_indication(&message(parts)).map(|(peer, _)| peer.to_string());
+        let read = |parts: &[Vec<u8>]| send_indication(&message(parts)).map(|send| send.peer.to_string());
         assert_eq!(read(&[peer(1), peer(2), data.clone()]), Some("0.0.0.1:256".into()));
         assert_eq!(read(&[peer(1)]), None);
         assert_eq!(read(std::slice::from_ref(&data)), None);
-        assert_eq!(read(&[peer(1), attribute(0x001A, &[]), data.clone()]), None, "DONT-FRAGMENT is not understood");
+        let whole = [peer(1), attribute(DONT_FRAGMENT, &[]), data.clone()];
+        assert!(send_indication(&message(&whole)).unwrap().dont_fragment);
+        assert!(!send_indication(&message(&[peer(1), data.clone()])).unwrap().dont_fragment);
+        assert_eq!(read(&[peer(1), attribute(0x7FFF, &[]), data.clone()]), None, "it is not understood");
         assert!(read(&[peer(1), attribute(0x8022, b"software"), data.clone()]).is_some());
         assert_eq!(read(&[peer(1), attribute(MESSAGE_INTEGRITY, &[0; 20]), data.clone()]), None);
         assert_eq!(read(&[attribute(XOR_PEER_ADDRESS, &[0, 1, 0, 0, 0]), data.clone()]), None);

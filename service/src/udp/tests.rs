@@ -73,3 +73,20 @@ fn an_answer_leaves_from_the_address_that_was_asked() {
     let got = receive(&client, 1);
     assert_eq!(got[0].0, SocketAddr::new(source, server.local_addr().port()));
 }
+
+#[test]
+fn what_the_network_says_of_a_datagram_is_told() {
+    let offload = Offload::probe().unwrap();
+    for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(std::net::Ipv6Addr::LOCALHOST)] {
+        let socket = UdpSocket::bind_small(SocketAddr::new(ip, 0), &offload).unwrap();
+        let closed = std::net::UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap();
+        assert_eq!(socket.next_error(), None);
+        let mut queue = SendQueue::default();
+        queue.push((), closed, None, &[b"hello"]);
+        assert_eq!(queue.flush(|(), transmit| socket.try_send(transmit)).datagrams, 1);
+        // Loopback answers before the call returns.
+        let (kind, code) = if ip.is_ipv4() { (3, 3) } else { (1, 4) };
+        assert_eq!(socket.next_error(), Some(NetworkError { destination: closed, kind, code, mtu: 0 }));
+        assert_eq!(socket.next_error(), None);
+    }
+}

@@ -31,9 +31,9 @@ pub(crate) struct AllocationView {
     client: SocketAddr,
     /// How the client reaches us: `udp`, `tcp`.
     transport: String,
-    /// The relayed address.
-    #[schema(value_type = String)]
-    relayed: SocketAddr,
+    /// The relayed address, or both of them: IPv4 and IPv6.
+    #[schema(value_type = Vec<String>)]
+    relayed: Vec<SocketAddr>,
     /// Life left, seconds.
     expires_s: u64,
     /// Peers with a permission.

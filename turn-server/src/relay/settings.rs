@@ -3,9 +3,9 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use turn::{Family, Policy};
+use turn::{Alternate, Family, Policy};
 
-use crate::config::{RelayConfig, RelayUser};
+use crate::config::{DefaultFamily, RelayConfig, RelayUser};
 
 /// Why the relay cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,8 @@ pub(super) struct RelayAddress {
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) workers: usize,
+    /// Where clients are served, over UDP and TCP.
+    pub(super) listen: Vec<SocketAddr>,
     pub(super) realm: String,
     /// One a family at most.
     pub(super) relay_addresses: Vec<RelayAddress>,
@@ -52,6 +54,8 @@ pub(super) struct Settings {
     pub(super) users: Vec<RelayUser>,
     pub(super) secrets: Vec<String>,
     pub(super) per_user: u32,
+    pub(super) keep_family: bool,
+    pub(super) alternate: Option<Alternate>,
     pub(super) rfc5766_channels: bool,
     pub(super) unproven_replies: u32,
     allow_peers: Vec<String>,
@@ -73,8 +77,16 @@ impl Settings {
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = if config.workers == 0 { cores.min(64) } else { usize::from(config.workers) };
+        let alternate = alternate(config)?;
+        let mut listen = config.listen.clone();
+        for address in alternate.iter().flat_map(Alternate::addresses) {
+            if !listen.contains(&address) {
+                listen.push(address);
+            }
+        }
         Ok(Self {
             workers,
+            listen,
             realm: config.realm.clone(),
             relay_addresses: relay_addresses(config)?,
             min_port: config.min_port,
@@ -82,6 +94,8 @@ impl Settings {
             users: config.users.clone(),
             secrets: config.secrets.clone(),
             per_user: config.allocations_per_user,
+            keep_family: config.default_family == DefaultFamily::Keep,
+            alternate,
             rfc5766_channels: config.rfc5766_channels,
             unproven_replies: config.unproven_replies,
             allow_peers: config.allow_peers.clone(),
@@ -114,6 +128,24 @@ impl Settings {
 
 fn wrong(key: &'static str, why: &str) -> RelayError {
     RelayError::Config { key, why: why.into() }
+}
+
+/// The first listener and the alternate one: both named, of one family, with different IPs and ports.
+fn alternate(config: &RelayConfig) -> Result<Option<Alternate>, RelayError> {
+    let Some(other) = config.stun_alternate else { return Ok(None) };
+    let fits = |listen: &&SocketAddr| listen.is_ipv4() == other.is_ipv4();
+    let primary =
+        *config.listen.iter().find(fits).ok_or_else(|| wrong("stun_alternate", "no listener has its family"))?;
+    if [primary, other].iter().any(|address| address.ip().is_unspecified() || address.port() == 0) {
+        return Err(wrong(
+            "stun_alternate",
+            "it and the first listener of its family need an IP and a port of their own",
+        ));
+    }
+    if primary.ip() == other.ip() || primary.port() == other.port() {
+        return Err(wrong("stun_alternate", &format!("must differ from {primary} in both IP and port (RFC 5780)")));
+    }
+    Ok(Some(Alternate { primary, other }))
 }
 
 fn relay_addresses(config: &RelayConfig) -> Result<Vec<RelayAddress>, RelayError> {
@@ -199,6 +231,15 @@ mod tests {
         assert!(sentence(|config| config.min_port = 80).starts_with("[relay] min_port: 80 to 65535"));
         assert!(sentence(|config| config.realm.clear()).starts_with("[relay] realm"));
         assert!(sentence(|config| config.listen.clear()).starts_with("[relay] listen"));
+        let alternate = |config: &mut RelayConfig| config.stun_alternate = Some(([10, 0, 0, 6], 3479).into());
+        assert!(sentence(alternate).starts_with("[relay] stun_alternate: it and the first listener"));
+        assert!(
+            sentence(|config| {
+                config.listen = vec![([10, 0, 0, 5], 3478).into()];
+                config.stun_alternate = Some(([10, 0, 0, 6], 3478).into());
+            })
+            .contains("must differ from 10.0.0.5:3478")
+        );
         assert!(sentence(|config| config.allow_peers = vec!["10/8".into()]).starts_with("[relay] allow_peers: `10/8`"));
         assert!(sentence(|config| config.deny_peers = vec!["10/8".into()]).starts_with("[relay] deny_peers: `10/8`"));
     }

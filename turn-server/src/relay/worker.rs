@@ -38,6 +38,7 @@ const RELAY: usize = 3;
 /// Shares of a turn: enough to amortise a poll, few enough that nobody waits long for the others.
 const LANE_BUDGET: usize = 1024;
 const CLIENT_BATCHES: usize = 8;
+const ERROR_BUDGET: usize = 16;
 /// Payload that may wait before it is sent in the middle of a turn: it must stay in the processor's cache.
 const QUEUE_LIMIT: usize = 256 << 10;
 
@@ -175,6 +176,7 @@ impl Worker {
             UDP => self.clients[index].udp_ready = true,
             TCP => self.clients[index].tcp_ready = true,
             CONNECTION => self.connections.mark(index, event),
+            _ if event.is_error() => self.relays.mark_failed(index),
             _ => self.relays.mark(index),
         }
     }
@@ -238,9 +240,14 @@ impl Worker {
         for _ in 0..self.relays.count_ready() {
             let Some(slot) = self.relays.next_ready() else { break };
             let Some(relay) = self.relays.get(slot) else { continue };
-            let filled = relay.socket.recv(batch).unwrap_or(0);
-            if filled == RecvBatch::SIZE {
+            let received = relay.socket.recv(batch);
+            // An error of the network stands before what arrived: it is taken from its queue, and the socket read again.
+            let failed = received.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock);
+            if failed || received.is_ok_and(|filled| filled == RecvBatch::SIZE) {
                 self.relays.mark(slot as usize);
+            }
+            if self.relays.take_failed(slot) || failed {
+                self.take_errors(now, slot);
             }
             for datagram in batch.datagrams() {
                 self.stats.received_from_peers += 1;
@@ -279,7 +286,11 @@ impl Worker {
         let (clients, relays) = (&self.clients, &self.relays);
         let sent = self.queue.flush(|socket, transmit| match socket {
             Socket::Client(index) => clients[index].listener.udp.try_send(transmit),
-            Socket::Relay(slot) => relays.get(slot).map_or(Ok(()), |relay| relay.socket.try_send(transmit)),
+            Socket::Relay(place) => relays.get(place).map_or(Ok(()), |relay| {
+                // The first error may be about a packet of long ago: asking for it has cleared it.
+                let send = || relay.socket.try_send(transmit);
+                send().or_else(|error| if error.kind() == io::ErrorKind::WouldBlock { Err(error) } else { send() })
+            }),
         });
         self.stats.send_dropped += sent.dropped;
     }

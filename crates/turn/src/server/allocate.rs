@@ -4,14 +4,14 @@ use stun_types::attribute::{AttributeFromRaw, AttributeStaticType, AttributeWrit
 use stun_types::message::Message;
 use turn_types::AddressFamily;
 use turn_types::attribute::{
-    AdditionalAddressFamily, EvenPort, Lifetime, RequestedAddressFamily, RequestedTransport, ReservationToken,
-    XorRelayedAddress,
+    AdditionalAddressFamily, AddressErrorCode, EvenPort, Lifetime, RequestedAddressFamily, RequestedTransport,
+    ReservationToken, XorRelayedAddress,
 };
 
 use super::pending::{Stage, Wanted};
-use super::{BoundRelay, Context, Output, RequestId, Server, User};
+use super::{BoundRelay, BoundRelays, Context, Output, RequestId, Server, User};
 use crate::address::{Family, FiveTuple};
-use crate::allocation::{self, Allocation, AllocationId, Usage};
+use crate::allocation::{self, Allocation, AllocationId, Relayed, Usage};
 use crate::integrity::Signature;
 use crate::registrar::{PortWish, Unavailable};
 use crate::reply::{self, Refusal};
@@ -24,6 +24,9 @@ const MOBILITY_FORBIDDEN: u16 = 405;
 /// What an Allocate request asks for.
 struct Asked {
     family: Family,
+    additional: Option<Family>,
+    /// A family that was asked for and that this server does not have.
+    missing: Option<Family>,
     wish: PortWish,
     life: u32,
 }
@@ -46,20 +49,21 @@ impl Server {
                 Err(ErrorCode::ALLOCATION_MISMATCH.into())
             };
         }
-        let asked = self.read_allocate(request)?;
+        let asked = self.read_allocate(client, request)?;
         // A user without an allocation has just been looked up.
         let quota = user.quota.clone().ok_or(ErrorCode::SERVER_ERROR)?;
-        let wanted = Wanted { user, life: asked.life };
+        let missing = asked.missing.map(|family| (family, ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED));
+        let wanted = Wanted { user, life: asked.life, missing };
         let stage = Stage::Relay(wanted);
         if let Some(id) = self.pending.add(context.now, client, request.as_bytes(), stage) {
-            let bind = Output::BindRelay { request: id, client, user: quota, family: asked.family, wish: asked.wish };
-            self.outputs.push_back(bind);
+            let Asked { family, additional, wish, .. } = asked;
+            self.outputs.push_back(Output::BindRelay { request: id, client, user: quota, family, additional, wish });
         }
         Ok(None)
     }
 
     /// RFC 8656 section 7.2, items 3 to 11.
-    fn read_allocate(&self, request: &Message<'_>) -> Result<Asked, Refusal> {
+    fn read_allocate(&self, client: FiveTuple, request: &Message<'_>) -> Result<Asked, Refusal> {
         let bad = ErrorCode::BAD_REQUEST;
         match optional::<RequestedTransport>(request)?.map(|transport| transport.protocol()) {
             Some(RequestedTransport::UDP) => {}
@@ -76,47 +80,49 @@ impl Server {
         if token.is_some() && (even.is_some() || family.is_some() || additional.is_some()) {
             return Err(bad.into());
         }
-        // Two addresses at once are not offered: the attribute is comprehension-optional, its misuse still an error.
         const IPV4: u8 = 1;
         if additional.is_some_and(|raw| family.is_some() || even == Some(true) || raw.value.first() == Some(&IPV4)) {
             return Err(bad.into());
         }
+        let additional = optional_family::<AdditionalAddressFamily>(request, AdditionalAddressFamily::family)?;
         let family = match family {
-            // RFC 8656 section 7.2 item 8: IPv4 unless asked otherwise.
+            // RFC 8656 section 7.2 item 8: IPv4 unless asked otherwise. Clients that never heard of the attribute and
+            // have IPv6 only are better served by what they use themselves.
+            None if self.keep_family && additional.is_none() => Family::of(client.server.ip()),
             None | Some(AddressFamily::IPV4) => Family::V4,
             Some(AddressFamily::IPV6) => Family::V6,
         };
-        if !self.families.contains(&family) {
-            return Err(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED.into());
-        }
+        let has = |family| self.families.contains(&family);
+        let (family, additional, missing) = match (has(family), additional) {
+            (true, None) => (family, None, None),
+            (true, Some(_)) if has(Family::V6) => (family, Some(Family::V6), None),
+            (true, Some(_)) => (family, None, Some(Family::V6)),
+            (false, Some(_)) if has(Family::V6) => (Family::V6, None, Some(family)),
+            (false, _) => return Err(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED.into()),
+        };
         let wish = match (token, even) {
             (Some(token), _) => PortWish::Reserved(token),
             (None, Some(reserve)) => PortWish::Even { reserve },
             (None, None) => PortWish::Any,
         };
         let life = allocation::life(optional::<Lifetime>(request)?.map(|lifetime| lifetime.seconds()));
-        Ok(Asked { family, wish, life })
+        Ok(Asked { family, additional, missing, wish, life })
     }
 
-    /// The answer to [`Output::BindRelay`]. `None`: there is no allocation, and the socket and its port go back.
-    pub fn handle_bound(
-        &mut self,
-        context: Context<'_>,
-        id: RequestId,
-        bound: Result<BoundRelay, Unavailable>,
-    ) -> Option<AllocationId> {
+    /// The answer to [`Output::BindRelay`]. `None`: there is no allocation, and sockets and ports go back.
+    pub fn handle_bound(&mut self, context: Context<'_>, id: RequestId, bound: BoundRelays) -> Option<AllocationId> {
         let pending = self.pending.take(id)?;
         let Stage::Relay(wanted) = pending.stage else { return None };
         let request = Message::from_bytes(&pending.bytes).ok()?;
-        let Wanted { user, life } = wanted;
-        let bound = match bound {
-            Ok(bound) => bound,
-            Err(unavailable) => {
-                let code = match unavailable {
-                    Unavailable::Quota => ErrorCode::ALLOCATION_QUOTA_REACHED,
-                    Unavailable::Capacity => ErrorCode::INSUFFICIENT_CAPACITY,
-                };
-                self.refuse(pending.client, &request, &Refusal::Code(code), Some(&user.signature));
+        let Wanted { user, life, missing } = wanted;
+        let (bound, second, failed) = match (bound.first, bound.additional) {
+            (Ok(first), None) => (first, None, None),
+            (Ok(first), Some(Ok(second))) => (first, Some(second), None),
+            (Ok(first), Some(Err(why))) => (first, None, Some((Family::V6, code(why)))),
+            // RFC 8656 section 7.2: half of what was asked for is a success.
+            (Err(why @ Unavailable::Capacity), Some(Ok(second))) => (second, None, Some((Family::V4, code(why)))),
+            (Err(why), _) => {
+                self.refuse(pending.client, &request, &Refusal::Code(code(why)), Some(&user.signature));
                 return None;
             }
         };
@@ -130,9 +136,9 @@ impl Server {
             made_by: request.transaction_id(),
             granted: life,
             token: bound.token,
-            relayed: bound.relayed,
-            local: bound.local,
-            lease: bound.lease,
+            missing: missing.or(failed),
+            first: bound.into(),
+            second: second.map(|second| Box::new(second.into())),
             until,
             permissions: Default::default(),
             channels: Default::default(),
@@ -146,14 +152,35 @@ impl Server {
     }
 }
 
+impl From<BoundRelay> for Relayed {
+    fn from(bound: BoundRelay) -> Self {
+        Self { public: bound.relayed, local: bound.local, lease: bound.lease }
+    }
+}
+
+fn code(why: Unavailable) -> u16 {
+    match why {
+        Unavailable::Quota => ErrorCode::ALLOCATION_QUOTA_REACHED,
+        Unavailable::Capacity => ErrorCode::INSUFFICIENT_CAPACITY,
+    }
+}
+
 /// RFC 8656 section 7.2: the success response.
 fn answer(request: &Message<'_>, allocation: &Allocation, signature: &Signature) -> Vec<u8> {
     let transaction = request.transaction_id();
-    let relayed = XorRelayedAddress::new(allocation.relayed, transaction);
+    let relayed: Vec<_> =
+        allocation.all_relayed().map(|relayed| XorRelayedAddress::new(relayed.public, transaction)).collect();
     let lifetime = Lifetime::new(allocation.granted);
     let mapped = XorMappedAddress::new(allocation.client.client, transaction);
     let token = allocation.token.map(ReservationToken::new);
-    let mut attributes: Vec<&dyn AttributeWrite> = vec![&relayed, &lifetime, &mapped];
+    let missing = allocation.missing.and_then(|(family, code)| {
+        let family = if family == Family::V4 { AddressFamily::IPV4 } else { AddressFamily::IPV6 };
+        Some(AddressErrorCode::new(family, ErrorCode::new(code, "").ok()?))
+    });
+    let mut attributes: Vec<&dyn AttributeWrite> =
+        relayed.iter().map(|relayed| relayed as &dyn AttributeWrite).collect();
+    attributes.extend([&lifetime as &dyn AttributeWrite, &mapped]);
+    attributes.extend(missing.as_ref().map(|missing| missing as &dyn AttributeWrite));
     attributes.extend(token.as_ref().map(|token| token as &dyn AttributeWrite));
     reply::success(request, &attributes, signature)
 }

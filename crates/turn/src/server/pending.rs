@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::address::FiveTuple;
+use crate::address::{Family, FiveTuple};
 use crate::auth::UserName;
 use crate::key::PasswordAlgorithm;
 use crate::server::{RequestId, User};
@@ -31,6 +31,8 @@ pub(super) struct Asking {
 pub(super) struct Wanted {
     pub(super) user: User,
     pub(super) life: u32,
+    /// A family that this server does not have, and the code that says so.
+    pub(super) missing: Option<(Family, u16)>,
 }
 
 pub(super) struct Request {

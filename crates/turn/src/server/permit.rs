@@ -7,7 +7,7 @@ use turn_types::attribute::{ChannelNumber, XorPeerAddress};
 use super::allocate::optional;
 use super::{Context, Output, Server, User};
 use crate::address::{Family, FiveTuple, PeerAddress};
-use crate::allocation::Allocation;
+use crate::allocation::{Allocation, AllocationId};
 use crate::channel::{self, Channel};
 use crate::reply::{self, Refusal};
 use crate::route::Route;
@@ -22,13 +22,12 @@ impl Server {
         user: &User,
     ) -> Result<Option<Vec<u8>>, Refusal> {
         let id = self.owned(client, user)?;
-        let family = self.table.get(id).expect("owned() found it").family();
         let mut granted = Vec::new();
         let named = request.iter_attributes().filter(|(_, raw)| raw.get_type() == XorPeerAddress::TYPE);
         for (_, raw) in named {
             let peer = XorPeerAddress::try_from(&raw).map_err(|_| ErrorCode::BAD_REQUEST)?;
             let peer = PeerAddress::new(peer.addr(request.transaction_id()));
-            let own = self.check_peer(context, family, &peer)?;
+            let own = self.check_peer(context, id, &peer)?;
             granted.push((peer.ip(), own));
         }
         if granted.is_empty() {
@@ -68,7 +67,7 @@ impl Server {
         if !allocation.channels.is_bijective(number, peer.socket()) {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
-        let own = self.check_peer(context, allocation.family(), &peer)?;
+        let own = self.check_peer(context, id, &peer)?;
         if peer.port() == 0 {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
@@ -88,12 +87,13 @@ impl Server {
     }
 
     /// The one check of a peer: 403 by policy, 443 by family. Says whether the peer is an address of ours.
-    fn check_peer(&self, context: Context<'_>, family: Family, peer: &PeerAddress) -> Result<bool, Refusal> {
+    fn check_peer(&self, context: Context<'_>, id: AllocationId, peer: &PeerAddress) -> Result<bool, Refusal> {
         let verdict = self.policy.explain(peer, context.open);
         if !verdict.allowed {
             return Err(ErrorCode::FORBIDDEN.into());
         }
-        if Family::of(peer.ip()) != family {
+        let allocation = self.table.get(id).expect("the caller has looked it up");
+        if allocation.relayed(Family::of(peer.ip())).is_none() {
             return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH.into());
         }
         Ok(verdict.own)
@@ -106,7 +106,7 @@ fn route(allocation: &Allocation, channel: &Channel) -> Route {
         allocation: allocation.id,
         client: allocation.client,
         number: channel.number,
-        relayed: allocation.local,
+        relayed: allocation.relayed(Family::of(channel.peer.ip())).unwrap_or(&allocation.first).local,
         peer: channel.peer,
         until: channel.until.min(channel.permitted_until),
     }

@@ -10,7 +10,7 @@ use turn_types::attribute::{Lifetime, RequestedAddressFamily};
 use super::allocate::{optional, optional_family};
 use super::{Context, Output, Server, User};
 use crate::address::{Family, FiveTuple, PeerAddress};
-use crate::allocation::{self, AllocationId};
+use crate::allocation::{self, AllocationId, Relayed};
 use crate::reply::{self, Refusal};
 
 impl Server {
@@ -31,13 +31,16 @@ impl Server {
             })?
             .map(|family| if family == AddressFamily::IPV4 { Family::V4 } else { Family::V6 });
         let allocation = self.table.get_mut(id).expect("owned() found it");
-        if family.is_some_and(|family| family != allocation.family()) {
+        if family.is_some_and(|family| allocation.relayed(family).is_none()) {
             return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH.into());
         }
         let life = if asked == Some(0) { 0 } else { allocation::life(asked) };
         let answer = reply::success(request, &[&Lifetime::new(life)], &user.signature);
         if life == 0 {
-            self.end(id);
+            match family.filter(|_| allocation.second.is_some()) {
+                Some(family) => self.end_family(id, family),
+                None => self.end(id),
+            }
         } else {
             allocation.until = context.now + Duration::from_secs(life.into());
             self.table.reschedule(id);
@@ -57,13 +60,25 @@ impl Server {
         let Some(allocation) = self.table.remove(id) else { return };
         let removed = allocation.channels.iter().map(|channel| Output::RouteRemoved(id, channel.number));
         self.outputs.extend(removed);
-        let close = Output::CloseRelay {
-            allocation: id,
-            client: allocation.client,
-            local: allocation.local,
-            lease: allocation.lease,
-        };
-        self.outputs.push_back(close);
+        let client = allocation.client;
+        let second = allocation.second.map(|second| close(id, client, *second, false));
+        self.outputs.extend(second.into_iter().chain([close(id, client, allocation.first, true)]));
+    }
+
+    /// Ends one of two relayed addresses, with its permissions and channels (RFC 8656 section 8.2).
+    fn end_family(&mut self, id: AllocationId, family: Family) {
+        let Some(allocation) = self.table.get_mut(id) else { return };
+        let Some(relayed) = allocation.remove_relayed(family) else { return };
+        allocation.permissions.retain(|ip, _| Family::of(ip) != family);
+        allocation.channels.retain(|channel| {
+            let stays = Family::of(channel.peer.ip()) != family;
+            if !stays {
+                self.outputs.push_back(Output::RouteRemoved(id, channel.number));
+            }
+            stays
+        });
+        self.outputs.push_back(close(id, allocation.client, relayed, false));
+        self.table.reschedule(id);
     }
 
     /// Something of an allocation is over: drops just that.
@@ -109,4 +124,8 @@ impl Server {
             self.table.reschedule(id);
         }
     }
+}
+
+fn close(allocation: AllocationId, client: FiveTuple, relayed: Relayed, last: bool) -> Output {
+    Output::CloseRelay { allocation, last, client, local: relayed.local, lease: relayed.lease }
 }

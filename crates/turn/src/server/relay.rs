@@ -32,26 +32,30 @@ impl Server {
         }
         allocation.usage.to_peers.add(payload.len());
         self.stats.to_peers.add(payload.len());
-        Handled::Relay(ToPeer { allocation: allocation.id, relayed: allocation.relayed, peer, own, payload })
+        let relayed = allocation.relayed(Family::of(peer.ip())).unwrap_or(&allocation.first).public;
+        Handled::Relay(ToPeer { allocation: allocation.id, relayed, peer, own, dont_fragment: false, payload })
     }
 
     /// RFC 8656 section 11.2.
     pub(super) fn relay_send(&mut self, context: Context<'_>, client: FiveTuple, bytes: &[u8]) -> Handled {
         let Some(allocation) = self.table.of_client(client) else { return self.dropped(Drop::NoAllocation) };
-        let Some((peer, payload)) = wire::send_indication(bytes) else { return self.dropped(Drop::Malformed) };
+        let Some(wire::Send { peer, payload, dont_fragment }) = wire::send_indication(bytes) else {
+            return self.dropped(Drop::Malformed);
+        };
         let peer = PeerAddress::new(peer);
         let permission = allocation.permissions.get(context.now, peer.ip());
-        let alive = allocation.until > context.now && Family::of(peer.ip()) == allocation.family();
-        let Some(permission) = permission.filter(|_| alive) else { return self.dropped(Drop::NoPermission) };
+        let relayed = allocation.relayed(Family::of(peer.ip())).filter(|_| allocation.until > context.now);
+        let Some((permission, relayed)) = permission.zip(relayed) else { return self.dropped(Drop::NoPermission) };
         // The permission is for an IP: what is written now is checked now.
         let verdict = self.policy.explain(&peer, context.open);
         if !verdict.allowed || verdict.own != permission.own || peer.port() == 0 {
             return self.dropped(Drop::Policy);
         }
+        let (relayed, own) = (relayed.public, permission.own);
         allocation.usage.to_peers.add(payload.len());
         self.stats.to_peers.add(payload.len());
-        let (relayed, own) = (allocation.relayed, permission.own);
-        Handled::Relay(ToPeer { allocation: allocation.id, relayed, peer: peer.socket(), own, payload })
+        let peer = peer.socket();
+        Handled::Relay(ToPeer { allocation: allocation.id, relayed, peer, own, dont_fragment, payload })
     }
 
     /// Takes a datagram of `len` bytes that came to a relayed address (RFC 8656 section 11.3).

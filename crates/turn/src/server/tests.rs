@@ -3,7 +3,9 @@
 
 mod abuse;
 mod allocation;
+mod binding;
 mod data;
+mod dual;
 mod expiry;
 mod never;
 mod rig;

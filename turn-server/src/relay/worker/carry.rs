@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use turn::{Context, FiveTuple, Handled, ToClient, ToPeer, Way};
+use service::udp::NetworkError;
+use turn::{Context, FiveTuple, Handled, IcmpError, ToClient, ToPeer, Way};
 
-use super::relays::Reached;
-use super::{LANE_BUDGET, Neighbour, Socket, Worker};
+use super::relays::{Reached, place};
+use super::{ERROR_BUDGET, LANE_BUDGET, Neighbour, Socket, Worker};
 use crate::handover::{Destination, Packet};
 
 impl Worker {
@@ -22,7 +23,11 @@ impl Worker {
     fn carry_to_peer(&mut self, now: Instant, to_peer: &ToPeer, payload: &[u8]) {
         if !to_peer.own {
             self.stats.sent_to_peers += 1;
-            self.queue.push(Socket::Relay(to_peer.allocation.slot()), to_peer.peer, None, &[payload]);
+            let place = place(to_peer.allocation, turn::Family::of(to_peer.peer.ip()));
+            if to_peer.dont_fragment {
+                return self.send_whole(place, to_peer.peer, payload);
+            }
+            self.queue.push(Socket::Relay(place), to_peer.peer, None, &[payload]);
             return self.flush_if_full();
         }
         // Our own addresses are never reached through the kernel: it would deliver to any program of this host.
@@ -50,6 +55,31 @@ impl Worker {
         }
         if !self.to_wake.contains(&neighbour) {
             self.to_wake.push(neighbour);
+        }
+    }
+
+    /// Sends a packet that must not be fragmented: the socket's mind is changed for it, so what waits goes before.
+    fn send_whole(&mut self, place: u32, peer: SocketAddr, payload: &[u8]) {
+        self.flush();
+        let Some(relay) = self.relays.get(place) else { return };
+        if let Err(error) = relay.socket.send_whole(peer, payload) {
+            tracing::debug!(%error, %peer, "a packet that must stay whole was not sent");
+            self.stats.send_dropped += 1;
+            self.relays.mark_failed(place as usize);
+        }
+    }
+
+    /// What the network says of packets that a relayed socket had sent.
+    pub(super) fn take_errors(&mut self, now: Instant, place: u32) {
+        for _ in 0..ERROR_BUDGET {
+            let Some(relay) = self.relays.get(place) else { return };
+            let Some(error) = relay.socket.next_error() else { return };
+            let NetworkError { destination: peer, kind, code, mtu } = error;
+            let context = Context { now, open: &self.handover };
+            let told = self.server.handle_icmp(context, relay.id, IcmpError { peer, kind, code, data: mtu });
+            if told.is_ok() {
+                self.execute(now);
+            }
         }
     }
 

@@ -3,9 +3,9 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use mio::Interest;
-use turn::{Context, FiveTuple, Output, Transport};
+use turn::{BoundRelays, Context, Family, FiveTuple, Output, Transport, Unavailable};
 
-use super::relays::Reached;
+use super::relays::{Reached, place};
 use super::{RELAY, Socket, Worker, token};
 
 impl Worker {
@@ -19,16 +19,19 @@ impl Worker {
                     let context = Context { now, open: &self.handover };
                     self.server.handle_key(context, request, &candidates);
                 }
-                Output::BindRelay { request, client, user, family, wish } => {
-                    self.bind_relay(now, request, client, &user, family, wish);
+                Output::BindRelay { request, client, user, family, additional, wish } => {
+                    let families = (family, additional);
+                    self.bind_relays(now, request, client, &user, families, wish);
                 }
-                Output::CloseRelay { allocation, client, lease, .. } => {
+                Output::CloseRelay { allocation, client, lease, last, .. } => {
                     // What waits in the queue must leave from its own address, not from its successor's.
                     self.flush();
-                    drop(self.relays.remove(allocation));
+                    drop(self.relays.remove(allocation, lease.family));
                     self.shared.release(&lease);
-                    self.connections.set_allocated(client, false, now);
-                    tracing::debug!(client = %client.client, port = lease.port, "allocation ended");
+                    if last {
+                        self.connections.set_allocated(client, false, now);
+                    }
+                    tracing::debug!(client = %client.client, port = lease.port, "relayed address closed");
                 }
                 // No mirror of the routes runs beside us.
                 Output::RouteInstalled(_) | Output::RouteRemoved(..) => {}
@@ -36,45 +39,53 @@ impl Worker {
         }
     }
 
-    fn bind_relay(
+    fn bind_relays(
         &mut self,
         now: Instant,
         request: turn::RequestId,
         client: FiveTuple,
         user: &turn::QuotaKey,
-        family: turn::Family,
+        (family, additional): (Family, Option<Family>),
         wish: turn::PortWish,
     ) {
-        let reached = self.reached(client);
-        let outcome = self.shared.bind_relay(self.index, user, family, wish);
-        let context = Context { now, open: &self.handover };
-        let (mut socket, bound) = match (outcome, reached) {
-            (Ok((socket, bound)), Some(reached)) => ((socket, reached), bound),
-            (Ok((socket, bound)), None) => {
-                // The connection is gone.
-                drop(socket);
-                return self.shared.release(&bound.lease);
-            }
-            (Err(unavailable), _) => {
-                self.server.handle_bound(context, request, Err(unavailable));
-                return;
-            }
+        let mut sockets = Vec::new();
+        let mut bind = |family| {
+            let (socket, bound) = self.shared.bind_relay(self.index, user, family, wish)?;
+            sockets.push((socket, bound.clone()));
+            Ok(bound)
         };
-        if bound.token.is_some() {
+        let first = bind(family);
+        // A user who may have no more gets no second address either.
+        let refused = first == Err(Unavailable::Quota);
+        let additional = additional.filter(|_| !refused).map(bind);
+        if sockets.iter().any(|(_, bound)| bound.token.is_some()) {
             self.reservations_at = self.shared.expire_reservations(now);
         }
-        let (relayed, lease) = (bound.relayed, bound.lease.clone());
-        let Some(id) = self.server.handle_bound(context, request, Ok(bound)) else {
-            drop(socket);
-            return self.shared.release(&lease);
+        let context = Context { now, open: &self.handover };
+        let reached = self.reached(client);
+        let id = self.server.handle_bound(context, request, BoundRelays { first, additional });
+        let Some((id, reached)) = id.zip(reached) else {
+            // Refused, or the connection is gone.
+            if let Some(id) = id {
+                self.server.handle_end(id);
+            }
+            for (socket, bound) in sockets {
+                drop(socket);
+                if id.is_none() {
+                    self.shared.release(&bound.lease);
+                }
+            }
+            return;
         };
-        let place = token(RELAY, id.slot() as usize);
-        if let Err(error) = self.poll.registry().register(&mut socket.0, place, Interest::READABLE) {
-            tracing::warn!(%error, "a relayed socket cannot be polled");
+        for (mut socket, bound) in sockets {
+            let place = token(RELAY, place(id, bound.lease.family) as usize);
+            if let Err(error) = self.poll.registry().register(&mut socket, place, Interest::READABLE) {
+                tracing::warn!(%error, "a relayed socket cannot be polled");
+            }
+            tracing::debug!(client = %client.client, user = user.as_str(), relayed = %bound.relayed, "allocation made");
+            self.relays.insert(id, socket, reached);
         }
-        self.relays.insert(id, socket.0, socket.1);
         self.connections.set_allocated(client, true, now);
-        tracing::debug!(client = %client.client, user = user.as_str(), %relayed, "allocation made");
     }
 
     fn answer(&mut self, client: FiveTuple, bytes: &[u8]) {

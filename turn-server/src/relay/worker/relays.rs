@@ -1,10 +1,10 @@
-//! The relayed sockets of a worker: by the core's slot, by port, and which may hold something.
+//! The relayed sockets of a worker: by their place (the core's slot and the family), by port, and which may hold something.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use service::udp::UdpSocket;
-use turn::AllocationId;
+use turn::{AllocationId, Family};
 
 /// How the client of an allocation is reached.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(super) struct RelaySocket {
     pub(super) reached: Reached,
     port: (bool, u16),
     ready: bool,
+    /// Its error queue may hold something.
+    failed: bool,
 }
 
 #[derive(Default)]
@@ -31,6 +33,11 @@ pub(super) struct Relays {
     ready: VecDeque<u32>,
 }
 
+/// Where a relayed socket of an allocation stands in tables.
+pub(super) fn place(id: AllocationId, family: Family) -> u32 {
+    id.slot() << 1 | u32::from(family == Family::V6)
+}
+
 /// Relayed ports are unique in a family, whatever name of ours comes before them.
 fn port_key(address: SocketAddr) -> (bool, u16) {
     (address.is_ipv4(), address.port())
@@ -38,20 +45,20 @@ fn port_key(address: SocketAddr) -> (bool, u16) {
 
 impl Relays {
     pub(super) fn insert(&mut self, id: AllocationId, socket: UdpSocket, reached: Reached) {
-        let slot = id.slot();
+        let slot = place(id, Family::of(socket.local_addr().ip()));
         let port = port_key(socket.local_addr());
         if self.slots.len() <= slot as usize {
             self.slots.resize_with(slot as usize + 1, || None);
         }
         self.by_port.insert(port, slot);
-        self.slots[slot as usize] = Some(RelaySocket { id, socket, reached, port, ready: false });
+        self.slots[slot as usize] = Some(RelaySocket { id, socket, reached, port, ready: false, failed: false });
         // Something may have come between bind and registration.
         self.mark(slot as usize);
     }
 
-    pub(super) fn remove(&mut self, id: AllocationId) -> Option<RelaySocket> {
-        let place = self.slots.get_mut(id.slot() as usize)?;
-        let relay = place.take_if(|relay| relay.id == id)?;
+    pub(super) fn remove(&mut self, id: AllocationId, family: Family) -> Option<RelaySocket> {
+        let taken = self.slots.get_mut(place(id, family) as usize)?;
+        let relay = taken.take_if(|relay| relay.id == id)?;
         self.by_port.remove(&relay.port);
         Some(relay)
     }
@@ -72,6 +79,20 @@ impl Relays {
             relay.ready = true;
             self.ready.push_back(slot as u32);
         }
+    }
+
+    /// The socket's error queue may hold something.
+    pub(super) fn mark_failed(&mut self, slot: usize) {
+        if let Some(Some(relay)) = self.slots.get_mut(slot) {
+            relay.failed = true;
+        }
+        self.mark(slot);
+    }
+
+    /// Whether the error queue is to be looked at, which the caller does then.
+    pub(super) fn take_failed(&mut self, slot: u32) -> bool {
+        let relay = self.slots.get_mut(slot as usize).and_then(Option::as_mut);
+        relay.is_some_and(|relay| std::mem::take(&mut relay.failed))
     }
 
     pub(super) fn any_ready(&self) -> bool {

@@ -109,7 +109,7 @@ fn allocate_checks_its_attributes_in_order() {
         (vec![], 400),
         (vec![&tcp_transport as &dyn AttributeWrite], 442),
         (vec![&strange_transport], 442),
-        (vec![&udp_transport, &fragment], 420),
+        (vec![&udp_transport, &fragment], 0),
         (vec![&udp_transport, &strange], 420),
         (vec![&udp_transport, &ticket], 405),
         (vec![&udp_transport, &token], 508),

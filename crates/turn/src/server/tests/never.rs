@@ -1,7 +1,8 @@
 //! Whatever comes in whatever order: no panic, no leaked port, no second answer.
 
 use proptest::prelude::*;
-use turn_types::attribute::{EvenPort, Lifetime};
+use turn_types::AddressFamily;
+use turn_types::attribute::{AdditionalAddressFamily, EvenPort, Lifetime};
 use turn_types::message::REFRESH;
 
 use super::rig::*;
@@ -10,7 +11,7 @@ use crate::server::*;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Allocate { client: u8, pair: bool },
+    Allocate { client: u8, kind: u8 },
     Refresh { client: u8, life: u32 },
     Permit { client: u8, peer: u8 },
     Bind { client: u8, number: u16, peer: u8 },
@@ -24,7 +25,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let client = 0..4u8;
     prop_oneof![
-        (client.clone(), any::<bool>()).prop_map(|(client, pair)| Step::Allocate { client, pair }),
+        (client.clone(), 0..3u8).prop_map(|(client, kind)| Step::Allocate { client, kind }),
         (client.clone(), prop_oneof![Just(0), 1..4000u32]).prop_map(|(client, life)| Step::Refresh { client, life }),
         (client.clone(), 0..4u8).prop_map(|(client, peer)| Step::Permit { client, peer }),
         (client.clone(), 0x3FFE..0x4004u16, 0..4u8).prop_map(|(client, number, peer)| Step::Bind {
@@ -51,10 +52,15 @@ fn user(rig: &Rig, client: u8) -> TestClient {
 fn play(rig: &mut Rig, step: Step) {
     let peer = |number: u8| format!("198.20.7.{number}:7000");
     match step {
-        Step::Allocate { client, pair } => {
+        Step::Allocate { client, kind } => {
             let user = user(rig, client);
             let even = EvenPort::new(true);
-            let request = if pair { user.allocate(&[&even]) } else { user.allocate(&[]) };
+            let more = AdditionalAddressFamily::new(AddressFamily::IPV6);
+            let request = match kind {
+                0 => user.allocate(&[]),
+                1 => user.allocate(&[&even]),
+                _ => user.allocate(&[&more]),
+            };
             rig.client(user.tuple, &request);
         }
         Step::Refresh { client, life } => {
@@ -106,7 +112,8 @@ proptest! {
             let waited = matches!(step, Step::Wait { .. });
             play(&mut rig, step);
             prop_assert!(waited || rig.sent.len() <= 1);
-            prop_assert_eq!(rig.sockets.len() as u64, rig.server.stats().allocations);
+            let alive: std::collections::BTreeSet<_> = rig.sockets.iter().map(|(id, _)| *id).collect();
+            prop_assert_eq!(alive.len() as u64, rig.server.stats().allocations);
         }
         let end = rig.now.duration_since(rig.start).as_secs_f64() + 4000.0;
         rig.advance_to(end);

@@ -1,6 +1,6 @@
 //! A server with its registrar and credentials, and clients that build requests.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ pub(super) struct Rig {
     pub(super) now: Instant,
     pub(super) start: Instant,
     pub(super) open: Open,
-    pub(super) sockets: BTreeMap<AllocationId, SocketAddr>,
+    pub(super) sockets: BTreeSet<(AllocationId, SocketAddr)>,
     pub(super) sent: Vec<(FiveTuple, Vec<u8>)>,
     pub(super) routes: Vec<Output>,
 }
@@ -58,6 +58,8 @@ impl Rig {
             policy: Arc::new(policy(&[])),
             anonymity: false,
             families: vec![Family::V4, Family::V6],
+            keep_family: false,
+            alternate: None,
             rfc5766_channels: false,
             unproven_replies: 100,
             seed: [4; 32],
@@ -70,7 +72,7 @@ impl Rig {
             now: start,
             start,
             open: Open(vec![8189]),
-            sockets: BTreeMap::new(),
+            sockets: BTreeSet::new(),
             sent: Vec::new(),
             routes: Vec::new(),
         }
@@ -117,23 +119,29 @@ impl Rig {
                     let keys = self.credentials.candidates(&username, UNIX, client);
                     self.server.handle_key(context, request, &keys);
                 }
-                Output::BindRelay { request, user, family, wish, .. } => {
-                    let granted = self.registrar.handle_wish(self.now, &user, family, wish);
-                    let bound = granted.map(|grant| BoundRelay {
-                        relayed: relayed(family, grant.lease.port),
-                        local: relayed(family, grant.lease.port),
-                        lease: grant.lease,
-                        token: grant.reserved.map(|reserved| reserved.token),
-                    });
-                    let lease = bound.clone().ok();
-                    match (self.server.handle_bound(context, request, bound), lease) {
-                        (Some(id), Some(bound)) => assert!(self.sockets.insert(id, bound.local).is_none()),
-                        (None, Some(bound)) => self.registrar.handle_release(&bound.lease),
-                        _ => {}
+                Output::BindRelay { request, user, family, additional, wish, .. } => {
+                    let mut bind = |family| {
+                        let grant = self.registrar.handle_wish(self.now, &user, family, wish)?;
+                        Ok(BoundRelay {
+                            relayed: relayed(grant.lease.family, grant.lease.port),
+                            local: relayed(grant.lease.family, grant.lease.port),
+                            lease: grant.lease,
+                            token: grant.reserved.map(|reserved| reserved.token),
+                        })
+                    };
+                    let bound = BoundRelays { first: bind(family), additional: additional.map(bind) };
+                    let leases: Vec<BoundRelay> =
+                        bound.first.iter().chain(bound.additional.iter().flatten()).cloned().collect();
+                    match self.server.handle_bound(context, request, bound) {
+                        Some(id) => {
+                            assert!(leases.into_iter().all(|bound| self.sockets.insert((id, bound.local))));
+                        }
+                        None => leases.iter().for_each(|bound| self.registrar.handle_release(&bound.lease)),
                     }
                 }
-                Output::CloseRelay { allocation, local, lease, .. } => {
-                    assert_eq!(self.sockets.remove(&allocation), Some(local));
+                Output::CloseRelay { allocation, local, lease, last, .. } => {
+                    assert!(self.sockets.remove(&(allocation, local)));
+                    assert_eq!(last, !self.sockets.iter().any(|(id, _)| *id == allocation));
                     self.registrar.handle_release(&lease);
                 }
                 route => self.routes.push(route),
@@ -291,10 +299,15 @@ impl TestClient {
     }
 
     pub(super) fn send(&self, peer: &str, data: &[u8]) -> Vec<u8> {
+        self.indication(peer, &[&turn_types::attribute::Data::new(data)])
+    }
+
+    /// A Send indication with these attributes beside the peer.
+    pub(super) fn indication(&self, peer: &str, attributes: &[&dyn AttributeWrite]) -> Vec<u8> {
         let mut write = Message::builder_indication(turn_types::message::SEND, MessageWriteVec::new());
         let peer = XorPeerAddress::new(peer.parse().unwrap(), write.transaction_id());
         write.add_attribute(&peer).unwrap();
-        write.add_attribute(&turn_types::attribute::Data::new(data)).unwrap();
+        attributes.iter().for_each(|attribute| write.add_attribute(*attribute).unwrap());
         write.finish()
     }
 }

@@ -18,6 +18,8 @@ pub struct Target {
     pub server: SocketAddr,
     /// Who sends everything back; `None`: the client makes two allocations, and they talk to each other.
     pub echo: Option<SocketAddr>,
+    /// The namespace of the echo.
+    pub space: Option<Namespace>,
 }
 
 impl Target {
@@ -49,7 +51,7 @@ pub fn both(edit: impl Fn(&mut RelayConfig), client: impl Fn(&Target)) {
 
 fn handed_over(edit: impl Fn(&mut RelayConfig), client: impl Fn(&Target)) -> RelayStats {
     let (relay, server) = start(edit);
-    client(&Target { server, echo: None });
+    client(&Target { server, echo: None, space: None });
     relay.stats()
 }
 
@@ -61,6 +63,6 @@ fn through_kernel(edit: impl Fn(&mut RelayConfig), client: impl Fn(&Target)) -> 
         config.allow_peers = vec![format!("{}/32", space.there)];
         edit(config);
     });
-    client(&Target { server, echo: Some(peer.address) });
+    client(&Target { server, echo: Some(peer.address), space: Some(space) });
     relay.stats()
 }

@@ -3,3 +3,4 @@
 
 mod aioice;
 mod coturn;
+mod libnice;

@@ -35,7 +35,7 @@ fn relays_both_ways() {
 #[test]
 fn wrong_and_expired_credentials_are_refused() {
     let (relay, server) = start(|_| {});
-    let target = Target { server, echo: None };
+    let target = Target { server, echo: None, space: None };
     let expired = ["--user", "alice", "--secret", SECRET, "--ttl", "-10"];
     let wrong = ["--user", USER.0, "--password", "wrong"];
     let stranger = ["--user", "alice", "--secret", "west"];

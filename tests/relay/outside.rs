@@ -4,3 +4,4 @@
 mod aioice;
 mod coturn;
 mod libnice;
+mod pion;

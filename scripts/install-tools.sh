@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What `make test` needs beside Rust: a browser, foreign STUN/TURN clients, media checkers, the test runner.
-# Everything comes from Debian and crates.io; on a machine that has it all this takes a fraction of a second.
+# Everything comes from Debian, PyPI and crates.io; on a machine that has it all this takes a fraction of a second.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -13,12 +13,26 @@ packages=(
     chromium coturn
     # Media checkers.
     ffmpeg mkvtoolnix libwebm-tools
+    # More TURN clients: Python's aioice (below), GNOME's libnice, Go's pion, and Gecko's own.
+    python3-venv libnice-dev golang-go golang-github-pion-turn.v2-dev firefox-esr
+    # An independent reader of what was on the wire.
+    tshark
     # Network namespaces with NATs, and who holds a port.
     iproute2 nftables procps
     # Checks of the scripts themselves.
     shellcheck
 )
 apt_install "${packages[@]}"
+
+# Debian's Python, whichever one comes first on PATH; made anew when the list changes.
+python=$root/.cache/python
+wanted=$root/tests/requirements.txt
+if ! cmp -s "$wanted" "$python/installed.txt"; then
+    say "installing Python packages of tests/requirements.txt"
+    /usr/bin/python3 -m venv --clear "$python"
+    "$python/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$wanted"
+    cp "$wanted" "$python/installed.txt"
+fi
 
 # The runner: one version, so that its configuration means the same everywhere.
 nextest=0.9.143

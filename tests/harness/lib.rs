@@ -4,11 +4,13 @@
 
 pub mod bot;
 pub mod browser;
+pub mod foreign;
 pub mod guest;
 pub mod media_check;
 pub mod media_source;
 pub mod netns;
 pub mod playback;
+pub mod program;
 pub mod range_server;
 pub mod recording;
 pub mod relay;
@@ -17,4 +19,5 @@ pub mod server;
 pub mod stack;
 pub mod turn_client;
 pub mod turn_tools;
+pub mod ways;
 pub mod wire;

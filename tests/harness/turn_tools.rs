@@ -1,14 +1,11 @@
 //! coturn's client tools, which know nothing of us. Their exit code says nothing about lost packets, so output is read.
 
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::netns::Namespace;
-
-/// The longest run of a client.
-const DEADLINE: Duration = Duration::from_secs(60);
+use crate::program::{Finished, finish};
 
 /// What `turnutils_uclient` said.
 #[derive(Debug)]
@@ -39,39 +36,8 @@ impl ClientRun {
 pub fn uclient(server: SocketAddr, arguments: &[&str]) -> ClientRun {
     let mut command = Command::new("turnutils_uclient");
     command.args(["-p", &server.port().to_string()]).args(arguments).arg(server.ip().to_string());
-    run(command)
-}
-
-fn run(mut command: Command) -> ClientRun {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("turnutils_uclient (coturn) is installed");
-    let mut stdout = child.stdout.take().expect("piped above");
-    let mut stderr = child.stderr.take().expect("piped above");
-    let reader = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = stdout.read_to_end(&mut bytes);
-        bytes
-    });
-    let error_reader = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = stderr.read_to_end(&mut bytes);
-        bytes
-    });
-    let deadline = Instant::now() + DEADLINE;
-    let success = loop {
-        match child.try_wait().expect("the child is ours") {
-            Some(status) => break status.success(),
-            None if Instant::now() > deadline => {
-                let _ = child.kill();
-                let _ = child.wait();
-                break false;
-            }
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
-    };
-    let mut output = reader.join().expect("the reader does not panic");
-    output.extend(error_reader.join().expect("the reader does not panic"));
-    ClientRun { success, output: String::from_utf8_lossy(&output).into_owned() }
+    let Finished { success, output } = finish(command);
+    ClientRun { success, output }
 }
 
 /// `turnutils_peer` in another namespace: sends back what it gets.

@@ -29,7 +29,7 @@ pub(crate) struct AllocationView {
     /// The client's address.
     #[schema(value_type = String)]
     client: SocketAddr,
-    /// How the client reaches us: `udp`, `tcp`.
+    /// How the client reaches us: `udp`, `tcp`, `tls`, `dtls`.
     transport: String,
     /// The relayed address.
     #[schema(value_type = String)]
@@ -63,7 +63,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<
             id: info.name,
             username: snapshot.username,
             client: snapshot.client.client,
-            transport: format!("{:?}", snapshot.client.transport).to_lowercase(),
+            transport: snapshot.client.transport.label().into(),
             relayed: snapshot.relayed,
             expires_s: snapshot.remaining.as_secs(),
             permissions: snapshot.permissions,

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rand::RngExt;
 
 use super::{Context, Server, Way};
-use crate::address::{Family, FiveTuple, PeerAddress, Transport};
+use crate::address::{Family, FiveTuple, PeerAddress};
 use crate::allocation::AllocationId;
 use crate::route::{Handled, Head, ToClient, ToPeer};
 use crate::stats::Drop;
@@ -101,7 +101,7 @@ impl Server {
         let payload = u16::try_from(len).ok().filter(|_| len <= wire::MAX_PAYLOAD).ok_or(Drop::TooLarge)?;
         let client = allocation.client;
         let head = match number {
-            Some(number) => Head::channel(number, payload, client.transport == Transport::Tcp),
+            Some(number) => Head::channel(number, payload, client.transport.is_stream()),
             None => Head::data_indication(peer, payload, self.rng.random()),
         };
         allocation.usage.to_client.add(len);

@@ -4,3 +4,4 @@
 mod abuse;
 mod media_port;
 mod outside;
+mod transports;

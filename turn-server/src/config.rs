@@ -29,11 +29,11 @@ pub struct Config {
     pub storage: service::storage::StorageConfig,
 }
 
-/// How the HTTP listener encrypts.
+/// Where a listener's certificate comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsMode {
-    /// Plain HTTP only.
+    /// Nothing is encrypted.
     #[default]
     Off,
     /// A certificate made at start, kept in `state_dir`.
@@ -106,6 +106,14 @@ pub struct RelayConfig {
     pub enabled: bool,
     /// UDP and TCP listeners.
     pub listen: Vec<SocketAddr>,
+    /// TLS beside plain TCP, on every listener.
+    pub tls: TlsMode,
+    /// More listeners, unless `tls = "off"`.
+    pub tls_listen: Vec<SocketAddr>,
+    /// PEM chain for `tls = "files"`.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM key for `tls = "files"`.
+    pub tls_key: Option<PathBuf>,
     /// Threads; 0: one a core.
     pub workers: u8,
     /// Realm of long-term credentials.
@@ -146,6 +154,10 @@ impl Default for RelayConfig {
         Self {
             enabled: true,
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 3478))],
+            tls: TlsMode::Off,
+            tls_listen: vec![SocketAddr::from(([0, 0, 0, 0], 5349))],
+            tls_cert: None,
+            tls_key: None,
             workers: 0,
             realm: "tern".into(),
             relay_addresses: Vec::new(),
@@ -271,6 +283,7 @@ mod tests {
         let mut all = Config::default();
         let file = Some(PathBuf::from("x"));
         (all.api.tls_cert, all.api.tls_key, all.api.keys_file) = (file.clone(), file.clone(), file.clone());
+        (all.relay.tls_cert, all.relay.tls_key) = (file.clone(), file.clone());
         (all.relay.secrets_file, all.rooms.token_keys_file) = (file.clone(), file.clone());
         (all.recording.keys_file, all.storage.access_key_file) = (file.clone(), file.clone());
         all.storage.secret_key_file = file;

@@ -1,6 +1,7 @@
 //! What the values of a configuration must mean, checked before anything is bound.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use service::config::{ConfigError, Origin};
 use service::storage::{StorageKind, Store};
@@ -25,12 +26,7 @@ impl Config {
 
     fn check_api(&self, origin: &Origin) -> Result<(), ConfigError> {
         let api = &self.api;
-        if api.tls == TlsMode::Files {
-            for (key, path) in [("api.tls_cert", &api.tls_cert), ("api.tls_key", &api.tls_key)] {
-                let path = path.as_ref().ok_or_else(|| origin.meaning(key, "tls = \"files\" needs a PEM file here"))?;
-                origin.secret(key, path)?;
-            }
-        }
+        certificate(origin, api.tls, [("api.tls_cert", &api.tls_cert), ("api.tls_key", &api.tls_key)])?;
         if api.tls != TlsMode::Off && api.tls_listen == api.listen && api.listen.port() != 0 {
             return Err(origin.meaning("api.tls_listen", "must differ from api.listen"));
         }
@@ -45,6 +41,15 @@ impl Config {
         let relay = &self.relay;
         if relay.enabled && relay.listen.is_empty() {
             return Err(origin.meaning("relay.listen", "needs at least one address, or set relay.enabled = false"));
+        }
+        if relay.enabled {
+            let files = [("relay.tls_cert", &relay.tls_cert), ("relay.tls_key", &relay.tls_key)];
+            certificate(origin, relay.tls, files)?;
+        }
+        let shared = relay.tls_listen.iter().find(|address| address.port() != 0 && relay.listen.contains(address));
+        if let Some(address) = shared.filter(|_| relay.tls != TlsMode::Off) {
+            let why = format!("{address} is in relay.listen, and every listener takes TLS");
+            return Err(origin.meaning("relay.tls_listen", why));
         }
         if relay.min_port == 0 || relay.min_port > relay.max_port {
             let why = format!("must be 1 to max_port, which is {}", relay.max_port);
@@ -105,6 +110,15 @@ impl Config {
     }
 }
 
+/// The files of `tls = "files"` can be read.
+fn certificate(origin: &Origin, tls: TlsMode, files: [(&str, &Option<PathBuf>); 2]) -> Result<(), ConfigError> {
+    for (key, path) in files.into_iter().filter(|_| tls == TlsMode::Files) {
+        let path = path.as_ref().ok_or_else(|| origin.meaning(key, "tls = \"files\" needs a PEM file here"))?;
+        origin.secret(key, path)?;
+    }
+    Ok(())
+}
+
 fn at_least_one(origin: &Origin, key: &str, value: u32) -> Result<(), ConfigError> {
     if value == 0 { Err(origin.meaning(key, "must be at least 1")) } else { Ok(()) }
 }
@@ -143,6 +157,20 @@ mod tests {
         for (key, text) in [
             ("log.level", refused(|config| config.log.level = "=loud".into())),
             ("api.tls_cert", refused(|config| config.api.tls = TlsMode::Files)),
+            (
+                "relay.tls_key",
+                refused(|config| {
+                    config.relay.tls = TlsMode::Files;
+                    config.relay.tls_cert = Some("Cargo.toml".into());
+                }),
+            ),
+            (
+                "relay.tls_listen",
+                refused(|config| {
+                    config.relay.tls = TlsMode::SelfSigned;
+                    config.relay.tls_listen = config.relay.listen.clone();
+                }),
+            ),
             ("relay.min_port", refused(|config| config.relay.max_port = 5)),
             ("relay.listen", refused(|config| config.relay.listen.clear())),
             ("relay.external_addresses", refused(|config| config.relay.external_addresses = vec!["host".into()])),

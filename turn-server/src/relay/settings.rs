@@ -112,7 +112,7 @@ impl Settings {
     }
 }
 
-fn wrong(key: &'static str, why: &str) -> RelayError {
+pub(super) fn wrong(key: &'static str, why: &str) -> RelayError {
     RelayError::Config { key, why: why.into() }
 }
 

@@ -4,4 +4,5 @@
 mod abuse;
 mod media_port;
 mod outside;
+mod proxy;
 mod transports;

@@ -71,6 +71,8 @@ impl Config {
                 return Err(origin.meaning("relay.advertise_urls", why));
             }
         }
+        let proxies = turn::proxy::Proxies::new(&relay.proxy_protocol_from);
+        proxies.map_err(|error| origin.meaning("relay.proxy_protocol_from", error.to_string()))?;
         for (key, list) in [("relay.allow_peers", &relay.allow_peers), ("relay.deny_peers", &relay.deny_peers)] {
             Policy::new([], list, &[]).map_err(|error| origin.meaning(key, error.to_string()))?;
         }
@@ -176,6 +178,7 @@ mod tests {
             ("relay.external_addresses", refused(|config| config.relay.external_addresses = vec!["host".into()])),
             ("relay.advertise_urls", refused(|config| config.relay.advertise_urls = vec!["http://x".into()])),
             ("relay.allow_peers", refused(|config| config.relay.allow_peers = vec!["10.0.0.0/33".into()])),
+            ("relay.proxy_protocol_from", refused(|config| config.relay.proxy_protocol_from = vec!["lb".into()])),
             ("rooms.advertise", refused(|config| config.rooms.advertise = vec!["a:b".into()])),
             ("rooms.max_participants", refused(|config| config.rooms.max_participants = 0)),
             ("rooms.token_keys", refused(|config| config.rooms.token_keys = vec!["x".into()])),

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use turn::proxy::Proxies;
 use turn::{Family, Policy};
 
 use crate::config::{RelayConfig, RelayUser};
@@ -54,6 +55,7 @@ pub(super) struct Settings {
     pub(super) per_user: u32,
     pub(super) rfc5766_channels: bool,
     pub(super) unproven_replies: u32,
+    pub(super) proxies: Proxies,
     allow_peers: Vec<String>,
     deny_peers: Vec<String>,
 }
@@ -84,6 +86,8 @@ impl Settings {
             per_user: config.allocations_per_user,
             rfc5766_channels: config.rfc5766_channels,
             unproven_replies: config.unproven_replies,
+            proxies: Proxies::new(&config.proxy_protocol_from)
+                .map_err(|error| wrong("proxy_protocol_from", &error.to_string()))?,
             allow_peers: config.allow_peers.clone(),
             deny_peers: config.deny_peers.clone(),
         })

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use service::udp::{Offload, UdpSocket};
+use turn::proxy::Proxies;
 use turn::{
     BoundRelay, Credentials, Family, Grant, Lease, PortWish, QuotaKey, Registrar, RegistrarConfig, Unavailable,
 };
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) credentials: ArcSwap<Credentials>,
     /// Of new connections; `None`: TLS is off.
     pub(super) encryption: ArcSwapOption<Encryption>,
+    /// Whose connections begin with a PROXY header.
+    pub(super) proxies: ArcSwap<Proxies>,
     settings: Settings,
     offload: Offload,
     live: Arc<LivePorts>,
@@ -53,6 +56,7 @@ impl Shared {
         Ok(Self {
             credentials: ArcSwap::from_pointee(credentials::of(settings)),
             encryption: ArcSwapOption::from_pointee(encryption),
+            proxies: ArcSwap::from_pointee(settings.proxies.clone()),
             settings: settings.clone(),
             offload: Offload::probe().map_err(RelayError::System)?,
             live,
@@ -62,6 +66,7 @@ impl Shared {
 
     pub(super) fn reload(&self, settings: &Settings, encryption: Option<Encryption>) {
         self.encryption.store(encryption.map(Arc::new));
+        self.proxies.store(Arc::new(settings.proxies.clone()));
         self.credentials.store(Arc::new(credentials::of(settings)));
         self.held().registrar.handle_limit(settings.per_user);
     }

@@ -1,5 +1,5 @@
-//! One client's stream: bytes in, cut into frames; frames out through its outbox. TLS lies between where the first byte
-//! says so; who may connect, and for how long, is `connections`'.
+//! One client's stream: bytes in, cut into frames; frames out through its outbox. A proxy's header may come before, and
+//! TLS lies between where the first byte says so; who may connect, and for how long, is `connections`'.
 
 use std::io::{self, Read as _};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::Instant;
 use mio::net::TcpStream;
 use rustls::{ServerConfig, ServerConnection};
 use turn::framing::{FramingError, first_frame};
+use turn::proxy::{self, first_header};
 use turn::{FiveTuple, Transport};
 
 use super::outbox::Outbox;
@@ -26,6 +27,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What the client's bytes come in.
 enum Layer {
+    /// A proxy says first who the client is.
+    Proxied,
     /// Nothing has come yet.
     Unknown,
     Plain,
@@ -67,7 +70,8 @@ pub(super) enum ReadOutcome {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, tuple: FiveTuple, serial: u64, now: Instant) -> Self {
+    /// `proxied`: by a proxy that is believed.
+    pub(super) fn new(stream: TcpStream, tuple: FiveTuple, proxied: bool, serial: u64, now: Instant) -> Self {
         Self {
             stream,
             tuple,
@@ -78,14 +82,18 @@ impl Connection {
             readable: true,
             dirty: false,
             watched: true,
-            layer: Layer::Unknown,
+            layer: if proxied { Layer::Proxied } else { Layer::Unknown },
             rest: Vec::new(),
         }
     }
 
-    /// Whether the client still owes what comes before its first message: the handshake of TLS.
+    /// Whether the client still owes what comes before its first message: a proxy's header, the handshake of TLS.
     pub(super) fn is_opening(&self) -> bool {
-        matches!(&self.layer, Layer::Tls(tls) if tls.is_handshaking())
+        match &self.layer {
+            Layer::Proxied => true,
+            Layer::Tls(tls) => tls.is_handshaking(),
+            Layer::Unknown | Layer::Plain => false,
+        }
     }
 
     /// Reads once into `scratch`, behind what was left over of a frame. `encryption`: for a stream that begins with TLS.
@@ -93,6 +101,7 @@ impl Connection {
         let start = self.rest.len();
         scratch[..start].copy_from_slice(&self.rest);
         let outcome = match &mut self.layer {
+            Layer::Proxied => return self.take_header(scratch),
             Layer::Unknown => return self.open(encryption),
             Layer::Plain => retry(|| self.stream.read(&mut scratch[start..])).map(Some),
             Layer::Tls(tls) => tls_stream::read(tls, &mut self.stream, &mut scratch[start..]),
@@ -109,6 +118,34 @@ impl Connection {
                 ReadOutcome::Closed
             }
             Ok(Some(_)) => ReadOutcome::Closed,
+        }
+    }
+
+    /// Takes the proxy's header, once it is whole; until then it stays in the stream.
+    fn take_header(&mut self, scratch: &mut [u8]) -> ReadOutcome {
+        let scratch = &mut scratch[..proxy::MAX_HEADER];
+        let seen = match retry(|| self.stream.peek(scratch)) {
+            Ok(length) if length > 0 => length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadOutcome::Nothing,
+            _ => return ReadOutcome::Closed,
+        };
+        let header = match first_header(&scratch[..seen]) {
+            Ok(Some(header)) => header,
+            // More will be an event.
+            Ok(None) => return ReadOutcome::Nothing,
+            Err(error) => {
+                tracing::debug!(proxy = %self.tuple.client, %error, "connection closed");
+                return ReadOutcome::Closed;
+            }
+        };
+        // All of it was there to look at, so all of it is there to read.
+        if !matches!(retry(|| self.stream.read(&mut scratch[..header.len])), Ok(length) if length == header.len) {
+            return ReadOutcome::Closed;
+        }
+        self.layer = Layer::Unknown;
+        match header.client {
+            Some(client) => ReadOutcome::Renamed(FiveTuple { client, ..self.tuple }),
+            None => ReadOutcome::Later,
         }
     }
 
@@ -168,7 +205,7 @@ impl Connection {
     pub(super) fn write(&mut self) -> io::Result<()> {
         match &mut self.layer {
             Layer::Tls(tls) => tls_stream::write(tls, &mut self.stream, &mut self.outbox),
-            Layer::Unknown | Layer::Plain => self.outbox.write_to(&mut self.stream),
+            Layer::Proxied | Layer::Unknown | Layer::Plain => self.outbox.write_to(&mut self.stream),
         }
     }
 }

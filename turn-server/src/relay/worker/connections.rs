@@ -21,7 +21,7 @@ const MAX_IDLE_PER_SOURCE: u32 = 256;
 /// Connections to accept in a turn, and reads of one connection in a turn.
 const ACCEPT_BUDGET: usize = 64;
 const READ_BUDGET: usize = 4;
-/// What may come before the first message (the handshake of TLS) must be over by then.
+/// What may come before the first message (a proxy's header, the handshake of TLS) must be over by then.
 const OPENING: Duration = Duration::from_secs(10);
 /// Silence of a connection without an allocation.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -190,10 +190,10 @@ impl Connections {
         })
     }
 
-    fn insert(&mut self, slot: usize, stream: TcpStream, tuple: FiveTuple, now: Instant) {
+    fn insert(&mut self, slot: usize, stream: TcpStream, tuple: FiveTuple, proxied: bool, now: Instant) {
         self.opened += 1;
         let serial = self.opened;
-        self.slots[slot] = Some(Connection::new(stream, tuple, serial, now));
+        self.slots[slot] = Some(Connection::new(stream, tuple, proxied, serial, now));
         self.by_tuple.insert(tuple, slot);
         self.count_idle(tuple, 1);
         self.deadlines.push_back(Deadline { at: now + SILENCE, slot, serial });
@@ -255,7 +255,8 @@ impl Worker {
             return;
         }
         let tuple = FiveTuple { transport: Transport::Tcp, client, server };
-        self.connections.insert(slot, stream, tuple, now);
+        let proxied = self.shared.proxies.load().contains(client.ip());
+        self.connections.insert(slot, stream, tuple, proxied, now);
     }
 
     pub(super) fn read_streams(&mut self, now: Instant, scratch: &mut [u8]) {
@@ -279,7 +280,13 @@ impl Worker {
             self.connections.mark_dirty(slot);
             let good = match outcome {
                 ReadOutcome::Filled(length) => self.take_frames(now, slot, &scratch[..length]),
-                ReadOutcome::Renamed(tuple) => self.connections.rename(slot, tuple),
+                ReadOutcome::Renamed(tuple) => {
+                    // Nobody has two connections from one address to one: an older one is a proxy's that has gone.
+                    if let Some(older) = self.connections.of(tuple) {
+                        self.close(now, older);
+                    }
+                    self.connections.rename(slot, tuple)
+                }
                 ReadOutcome::Later => true,
                 ReadOutcome::Nothing => return,
                 ReadOutcome::Closed => {

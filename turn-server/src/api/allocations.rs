@@ -44,6 +44,8 @@ pub(crate) struct AllocationView {
     bytes_to_peers: u64,
     /// Payload bytes from peers to the client.
     bytes_to_client: u64,
+    /// Packets among those that were dropped because the client reads too slowly.
+    dropped_to_client: u64,
 }
 
 /// What the relay carries now.
@@ -70,6 +72,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<
             channels: snapshot.channels,
             bytes_to_peers: snapshot.usage.to_peers.bytes,
             bytes_to_client: snapshot.usage.to_client.bytes,
+            dropped_to_client: snapshot.unsent,
         }
     };
     Ok(Json(Allocations { allocations: allocations.into_iter().map(view).collect() }))

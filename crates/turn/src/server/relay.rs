@@ -109,6 +109,13 @@ impl Server {
         Ok(ToClient { client, head })
     }
 
+    /// Packets that were routed to an allocation's client and dropped before they left, because it reads too slowly.
+    pub fn handle_unsent(&mut self, id: AllocationId, packets: u64) {
+        if let Some(allocation) = self.table.get_mut(id) {
+            allocation.unsent += packets;
+        }
+    }
+
     /// Packets and bytes that a mirror of the routes carried by itself.
     pub fn handle_usage(&mut self, id: AllocationId, usage: crate::allocation::Usage) {
         if let Some(allocation) = self.table.get_mut(id) {

@@ -26,7 +26,7 @@ const OPENING: Duration = Duration::from_secs(10);
 /// Silence of a connection without an allocation.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Unsent bytes that the kernel may hold for a connection before it says that it is full.
-const KERNEL_QUEUE: u32 = 128 << 10;
+const KERNEL_QUEUE: u32 = 32 << 10;
 /// How long to wait for descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -115,8 +115,8 @@ impl Connections {
     }
 
     /// Queues a frame of media; gives how many had to be dropped.
-    pub(super) fn push_media(&mut self, slot: usize, parts: &[&[u8]]) -> u64 {
-        let dropped = self.get_mut(slot).map_or(0, |connection| connection.outbox.push(parts, true));
+    pub(super) fn push_media(&mut self, slot: usize, parts: &[&[u8]], now: Instant) -> u64 {
+        let dropped = self.get_mut(slot).map_or(0, |connection| connection.outbox.push_media(parts, now));
         self.mark_dirty(slot);
         dropped
     }
@@ -124,7 +124,7 @@ impl Connections {
     /// Queues an answer.
     pub(super) fn push_control(&mut self, slot: usize, bytes: &[u8]) {
         if let Some(connection) = self.get_mut(slot) {
-            connection.outbox.push(&[bytes], false);
+            connection.outbox.push_answer(bytes);
         }
         self.mark_dirty(slot);
     }

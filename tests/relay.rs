@@ -5,3 +5,5 @@ mod abuse;
 mod media_port;
 mod network;
 mod outside;
+mod proxy;
+mod transports;

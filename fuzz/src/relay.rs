@@ -240,3 +240,16 @@ pub fn turn_stream(bytes: &[u8]) {
         rest = after;
     }
 }
+
+/// What a proxy says of a client, whole and in pieces: a beginning never says something else than the whole.
+pub fn proxy_header(bytes: &[u8]) {
+    let whole = turn::proxy::first_header(bytes);
+    if let Ok(Some(header)) = whole {
+        assert!(header.len <= bytes.len() && header.len <= turn::proxy::MAX_HEADER);
+        assert_eq!(turn::proxy::first_header(&bytes[..header.len]), whole, "what follows does not matter");
+    }
+    for end in 0..bytes.len().min(64) {
+        let early = turn::proxy::first_header(&bytes[..end]);
+        assert!(early == Ok(None) || early == whole);
+    }
+}

@@ -9,6 +9,7 @@ pub mod guest;
 pub mod media_check;
 pub mod media_source;
 pub mod netns;
+pub mod pki;
 pub mod playback;
 pub mod program;
 pub mod range_server;

@@ -1,10 +1,12 @@
 //! A TURN client of a few lines that says exactly what a test wants it to say. Written with the codec, not with our
 //! server's code.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use stun_types::attribute::{
     Attribute as _, AttributeStaticType as _, AttributeWrite, ErrorCode, Nonce, Realm, Username, XorMappedAddress,
 };
@@ -15,12 +17,15 @@ use stun_types::message::{
 use turn_types::attribute::{ChannelNumber, Data, Lifetime, RequestedTransport, XorPeerAddress, XorRelayedAddress};
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, SEND};
 
+use crate::pki::Pki;
+
 /// How long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 enum Way {
     Udp(UdpSocket),
     Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 /// A client with one 5-tuple.
@@ -43,9 +48,37 @@ impl TurnClient {
 
     /// Over TCP.
     pub fn tcp(server: SocketAddr, name: &str, password: &str) -> Self {
-        let stream = TcpStream::connect(server).expect("a listener");
+        Self::over_tcp(TcpStream::connect(server).expect("a listener"), name, password)
+    }
+
+    /// Over a connection that is there already.
+    pub fn over_tcp(stream: TcpStream, name: &str, password: &str) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
         Self::over(Way::Tcp(stream), name, password)
+    }
+
+    /// Over TLS, to a server whose certificate is this authority's.
+    pub fn tls(server: SocketAddr, pki: &Pki, name: &str, password: &str) -> Self {
+        Self::over_tls(TcpStream::connect(server).expect("a listener"), pki.client(&[]), name, password)
+    }
+
+    /// Over TLS through a connection that is there already; the handshake is over when this returns.
+    pub fn over_tls(mut stream: TcpStream, client: Arc<ClientConfig>, name: &str, password: &str) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        let server = stream.peer_addr().expect("connected").ip().into();
+        let mut tls = ClientConnection::new(client, server).expect("a good configuration");
+        while tls.is_handshaking() {
+            tls.complete_io(&mut stream).expect("a handshake");
+        }
+        Self::over(Way::Tls(Box::new(StreamOwned::new(tls, stream))), name, password)
+    }
+
+    /// What TLS agreed on, if it is used.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match &self.way {
+            Way::Tls(tls) => tls.conn.alpn_protocol(),
+            Way::Udp(_) | Way::Tcp(_) => None,
+        }
     }
 
     fn over(way: Way, name: &str, password: &str) -> Self {
@@ -57,6 +90,7 @@ impl TurnClient {
         match &self.way {
             Way::Udp(socket) => socket.local_addr(),
             Way::Tcp(stream) => stream.local_addr(),
+            Way::Tls(tls) => tls.sock.local_addr(),
         }
         .expect("bound")
     }
@@ -66,6 +100,7 @@ impl TurnClient {
         match &mut self.way {
             Way::Udp(socket) => drop(socket.send(bytes).expect("sent")),
             Way::Tcp(stream) => stream.write_all(bytes).expect("sent"),
+            Way::Tls(tls) => tls.write_all(bytes).expect("sent"),
         }
     }
 
@@ -78,19 +113,8 @@ impl TurnClient {
                 bytes.truncate(length);
                 Some(bytes)
             }
-            Way::Tcp(stream) => {
-                let mut bytes = vec![0; 4];
-                stream.read_exact(&mut bytes).ok()?;
-                let length = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
-                let (whole, padded) = match bytes[0] {
-                    0..=3 => (20 + length, 20 + length),
-                    _ => (4 + length, 4 + length.next_multiple_of(4)),
-                };
-                bytes.resize(padded, 0);
-                stream.read_exact(&mut bytes[4..]).ok()?;
-                bytes.truncate(whole);
-                Some(bytes)
-            }
+            Way::Tcp(stream) => read_frame(stream),
+            Way::Tls(tls) => read_frame(tls),
         }
     }
 
@@ -106,6 +130,7 @@ impl TurnClient {
         match &self.way {
             Way::Udp(socket) => socket.set_read_timeout(Some(time)),
             Way::Tcp(stream) => stream.set_read_timeout(Some(time)),
+            Way::Tls(tls) => tls.sock.set_read_timeout(Some(time)),
         }
         .expect("not zero");
     }
@@ -215,11 +240,25 @@ impl TurnClient {
         let mut bytes = number.to_be_bytes().to_vec();
         bytes.extend((data.len() as u16).to_be_bytes());
         bytes.extend(data);
-        if matches!(self.way, Way::Tcp(_)) {
+        if matches!(self.way, Way::Tcp(_) | Way::Tls(_)) {
             bytes.resize(bytes.len().next_multiple_of(4), 0);
         }
         self.send_raw(&bytes);
     }
+}
+
+fn read_frame(stream: &mut impl Read) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; 4];
+    stream.read_exact(&mut bytes).ok()?;
+    let length = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
+    let (whole, padded) = match bytes[0] {
+        0..=3 => (20 + length, 20 + length),
+        _ => (4 + length, 4 + length.next_multiple_of(4)),
+    };
+    bytes.resize(padded, 0);
+    stream.read_exact(&mut bytes[4..]).ok()?;
+    bytes.truncate(whole);
+    Some(bytes)
 }
 
 fn code(message: &Message<'_>) -> u16 {

@@ -3,9 +3,12 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tests::pki::Pki;
 use tests::relay::{USER, start};
 use tests::turn_client::TurnClient;
 use turn::Drop;
+use turn_server::config::TlsMode;
+use turn_server::relay::Relay;
 
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
@@ -231,7 +234,21 @@ fn nothing_but_a_request_is_answered() {
 #[test]
 fn a_client_that_does_not_read_loses_media_and_nobody_else_does() {
     let (relay, address) = start(|_| {});
-    let mut slow = TurnClient::tcp(address, USER.0, USER.1);
+    overwhelm(&relay, address, TurnClient::tcp(address, USER.0, USER.1));
+}
+
+#[test]
+fn a_client_that_does_not_read_tls_loses_media_and_nobody_else_does() {
+    let pki = Pki::new();
+    let (relay, address) = start(|config| {
+        config.tls = TlsMode::Files;
+        (config.tls_cert, config.tls_key) = (Some(pki.cert()), Some(pki.key()));
+        config.tls_listen.clear();
+    });
+    overwhelm(&relay, address, TurnClient::tls(address, &pki, USER.0, USER.1));
+}
+
+fn overwhelm(relay: &Relay, address: SocketAddr, mut slow: TurnClient) {
     let mut fast = TurnClient::udp(address, USER.0, USER.1);
     let slow_relayed = slow.allocate().expect("an allocation");
     let fast_relayed = fast.allocate().expect("an allocation");
@@ -251,4 +268,7 @@ fn a_client_that_does_not_read_loses_media_and_nobody_else_does() {
         assert_eq!(slow.receive().expect("ChannelData")[4..], packet);
     }
     assert_eq!(slow.refresh(600), 0);
+    let made = relay.allocations();
+    let unsent = |relayed| made.iter().find(|made| made.snapshot.relayed == [relayed]).expect("it lives").snapshot.unsent;
+    assert_eq!((unsent(slow_relayed), unsent(fast_relayed)), (relay.stats().tcp_dropped, 0));
 }

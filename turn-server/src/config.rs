@@ -29,11 +29,11 @@ pub struct Config {
     pub storage: service::storage::StorageConfig,
 }
 
-/// How the HTTP listener encrypts.
+/// Where a listener's certificate comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsMode {
-    /// Plain HTTP only.
+    /// Nothing is encrypted.
     #[default]
     Off,
     /// A certificate made at start, kept in `state_dir`.
@@ -117,6 +117,16 @@ pub struct RelayConfig {
     pub enabled: bool,
     /// UDP and TCP listeners.
     pub listen: Vec<SocketAddr>,
+    /// TLS beside plain TCP, on every listener.
+    pub tls: TlsMode,
+    /// More listeners, unless `tls = "off"`.
+    pub tls_listen: Vec<SocketAddr>,
+    /// PEM chain for `tls = "files"`.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM key for `tls = "files"`.
+    pub tls_key: Option<PathBuf>,
+    /// Ranges of proxies whose TCP connections begin with a PROXY header of version 2; nobody else's may.
+    pub proxy_protocol_from: Vec<String>,
     /// Threads; 0: one a core.
     pub workers: u8,
     /// Realm of long-term credentials.
@@ -162,6 +172,11 @@ impl Default for RelayConfig {
         Self {
             enabled: true,
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 3478))],
+            tls: TlsMode::Off,
+            tls_listen: vec![SocketAddr::from(([0, 0, 0, 0], 5349))],
+            tls_cert: None,
+            tls_key: None,
+            proxy_protocol_from: Vec::new(),
             workers: 0,
             realm: "tern".into(),
             relay_addresses: Vec::new(),
@@ -290,6 +305,7 @@ mod tests {
         let file = Some(PathBuf::from("x"));
         (all.api.tls_cert, all.api.tls_key, all.api.keys_file) = (file.clone(), file.clone(), file.clone());
         all.relay.stun_alternate = Some(all.rooms.listen);
+        (all.relay.tls_cert, all.relay.tls_key) = (file.clone(), file.clone());
         (all.relay.secrets_file, all.rooms.token_keys_file) = (file.clone(), file.clone());
         (all.recording.keys_file, all.storage.access_key_file) = (file.clone(), file.clone());
         all.storage.secret_key_file = file;

@@ -6,6 +6,7 @@
 
 mod command;
 mod credentials;
+mod encryption;
 mod listen;
 mod settings;
 mod shared;
@@ -24,6 +25,7 @@ use crate::config::RelayConfig;
 use crate::handover::{Handover, Lane};
 use command::Command;
 pub use command::RelayStats;
+use encryption::Encryption;
 use listen::WorkerSockets;
 pub use settings::RelayError;
 use settings::Settings;
@@ -35,8 +37,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Sockets that are bound, workers that do not run yet.
 pub struct Bound {
     settings: Settings,
+    encryption: Option<Encryption>,
     sockets: Vec<WorkerSockets>,
     addresses: Vec<SocketAddr>,
+    /// How many of the addresses come from `listen`; the others are those of `tls_listen`.
+    plain: usize,
 }
 
 /// Takes the sockets of all workers. Port 0 means any port; UDP and TCP get the same one.
@@ -45,14 +50,22 @@ pub struct Bound {
 /// One sentence: which key of the configuration is wrong, or which address is taken.
 pub fn bind(config: &RelayConfig) -> Result<Bound, RelayError> {
     let settings = Settings::read(config)?;
-    let (addresses, sockets) = listen::bind(&settings.listen, settings.workers)?;
-    Ok(Bound { settings, sockets, addresses })
+    let encryption = Encryption::read(config)?;
+    let more = if encryption.is_some() { &config.tls_listen[..] } else { &[] };
+    let (addresses, sockets) = listen::bind(&[&settings.listen, more].concat(), settings.workers)?;
+    let plain = settings.listen.len();
+    Ok(Bound { settings, encryption, sockets, addresses, plain })
 }
 
 impl Bound {
-    /// Where clients are served, over UDP and TCP.
+    /// Where clients are served: those of `listen`, in its order.
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        &self.addresses[..self.plain]
+    }
+
+    /// Those of `tls_listen`; none without TLS.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.addresses[self.plain..]
     }
 
     /// The ways to the workers, for [`Handover::relay`].
@@ -70,7 +83,7 @@ impl Bound {
     /// # Errors
     /// A thread or a system object cannot be made.
     pub fn start(self, handover: Handover) -> Result<Relay, RelayError> {
-        let Self { settings, sockets, addresses } = self;
+        let Self { settings, encryption, sockets, addresses, plain } = self;
         match service::open_files::raise_limit() {
             Ok(limit) => tracing::debug!(limit, "open files"),
             Err(error) => tracing::warn!(%error, "the limit on open files stays as it is"),
@@ -81,7 +94,7 @@ impl Bound {
         );
         let own: Vec<IpAddr> = own.collect();
         let policy = Arc::new(settings.policy(own.iter().copied())?);
-        let shared = Arc::new(Shared::new(&settings, Arc::clone(&handover.live))?);
+        let shared = Arc::new(Shared::new(&settings, encryption, Arc::clone(&handover.live))?);
         let nonces = turn::Nonces::new(&rand::random(), Instant::now(), turn::Nonces::LIFE);
         let mut workers = Vec::new();
         for (index, sockets) in sockets.into_iter().enumerate() {
@@ -107,7 +120,7 @@ impl Bound {
         }
         tracing::info!(addresses = ?addresses, workers = workers.len(), "relay started");
         let policy = ArcSwap::from(policy);
-        Ok(Relay { workers, shared, policy, handover, own, addresses })
+        Ok(Relay { workers, shared, policy, handover, own, addresses, plain })
     }
 }
 
@@ -133,12 +146,18 @@ pub struct Relay {
     handover: Handover,
     own: Vec<IpAddr>,
     addresses: Vec<SocketAddr>,
+    plain: usize,
 }
 
 impl Relay {
-    /// Where clients are served, over UDP and TCP.
+    /// Where clients are served: those of `listen`, in its order. TLS too, on the same ports, where it is configured.
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        &self.addresses[..self.plain]
+    }
+
+    /// Those of `tls_listen`; none without TLS.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.addresses[self.plain..]
     }
 
     /// Counters of all workers, added up.
@@ -185,15 +204,19 @@ impl Relay {
         self.shared.credentials.load().mint(user, ttl, now)
     }
 
-    /// Takes over users, secrets, quotas and peer rules; sockets and ports stay. What is denied now has ended when this
-    /// returns.
+    /// Takes over users, secrets, quotas, peer rules and certificates; sockets and ports stay. What is denied now has
+    /// ended when this returns; connections keep the certificate that they began with.
     ///
     /// # Errors
     /// One sentence naming the key that is wrong; nothing is changed then.
     pub fn reload(&self, config: &RelayConfig) -> Result<(), RelayError> {
         let settings = Settings::read(config)?;
         let policy = Arc::new(settings.policy(self.own.iter().copied())?);
-        self.shared.reload(&settings);
+        let encryption = Encryption::read(config)?;
+        if encryption.is_some() != self.shared.encryption.load().is_some() {
+            return Err(settings::wrong("tls", "turning it on or off needs a restart"));
+        }
+        self.shared.reload(&settings, encryption);
         let anonymity = self.shared.credentials.load().names_are_known();
         self.ask(|reply| Command::Anonymity(anonymity, reply));
         self.policy.store(Arc::clone(&policy));

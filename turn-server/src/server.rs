@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::app::App;
-use crate::config::{Config, RelayConfig};
+use crate::config::{Config, RelayConfig, TlsMode};
 use crate::handover::{Handover, OwnAddresses};
 use crate::http::Limits;
 use crate::relay::{self, Relay};
@@ -53,8 +53,10 @@ pub struct Addresses {
     pub http: Option<SocketAddr>,
     /// HTTPS and WebSocket over TLS.
     pub https: Option<SocketAddr>,
-    /// STUN and TURN, UDP and TCP.
+    /// STUN and TURN, UDP and TCP, from `listen`.
     pub relay: Vec<SocketAddr>,
+    /// The same from `tls_listen`; none without TLS.
+    pub relay_tls: Vec<SocketAddr>,
     /// Media of the rooms, UDP and TCP, one address a worker.
     pub media: Vec<SocketAddr>,
 }
@@ -83,14 +85,17 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         Some(_) => Some(http::bind("api.tls_listen", config.api.tls_listen).map_err(StartError::Bind)?),
         None => None,
     };
-    let relay = config.relay.enabled.then(|| relay::bind(&with_secrets(&config.relay, &secrets))).transpose();
-    let relay = relay.map_err(|error| StartError::Bind(error.to_string()))?;
+    let relay = match config.relay.enabled.then(|| relay_section(&config, &secrets)).transpose()? {
+        Some(section) => Some(relay::bind(&section).map_err(|error| StartError::Bind(error.to_string()))?),
+        None => None,
+    };
     let media = config.rooms.enabled.then(|| sfu::bind(&config.rooms)).transpose();
     let media = media.map_err(|error| StartError::Bind(error.to_string()))?;
     let addresses = Addresses {
         http: plain.local_addr().ok(),
         https: secure.as_ref().and_then(|listener| listener.local_addr().ok()),
         relay: relay.as_ref().map(|relay| relay.addresses().to_vec()).unwrap_or_default(),
+        relay_tls: relay.as_ref().map(|relay| relay.tls_addresses().to_vec()).unwrap_or_default(),
         media: media.as_ref().map(sfu::Bound::addresses).unwrap_or_default(),
     };
     let handover = hand_over(&config, relay.as_ref(), media.as_ref())?;
@@ -122,9 +127,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(running)
 }
 
-/// The relay's section with the secrets that were collected from elsewhere.
-fn with_secrets(config: &RelayConfig, secrets: &Secrets) -> RelayConfig {
-    RelayConfig { secrets: secrets.relay.clone(), secrets_file: None, ..config.clone() }
+/// The relay's section, with what lies elsewhere: secrets, and the files of the certificate that we made ourselves.
+fn relay_section(config: &Config, secrets: &Secrets) -> Result<RelayConfig, StartError> {
+    let mut section = RelayConfig { secrets: secrets.relay.clone(), secrets_file: None, ..config.relay.clone() };
+    if section.tls == TlsMode::SelfSigned {
+        let (cert, key) = tls::kept(&config.api.state_dir).map_err(StartError::Bind)?;
+        (section.tls, section.tls_cert, section.tls_key) = (TlsMode::Files, Some(cert), Some(key));
+    }
+    Ok(section)
 }
 
 fn hand_over(
@@ -231,7 +241,7 @@ impl Running {
             running.reload_from_config(new);
         }
         if let Some(relay) = &*self.app.relay.load() {
-            let new = with_secrets(&config.relay, &secrets);
+            let new = relay_section(config, &secrets)?;
             relay.reload(&new).map_err(|error| StartError::Bind(error.to_string()))?;
         }
         self.app.secrets.store(Arc::new(secrets));

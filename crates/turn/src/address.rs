@@ -26,6 +26,36 @@ pub enum Transport {
     Udp,
     /// A byte stream: messages are framed, and ChannelData is padded (RFC 8656 section 12.5).
     Tcp,
+    /// A byte stream inside TLS (RFC 8489 section 6.2.3).
+    Tls,
+    /// Datagrams inside DTLS (RFC 7350).
+    Dtls,
+}
+
+impl Transport {
+    /// All, in the order of their labels in metrics.
+    pub const ALL: [Self; 4] = [Self::Udp, Self::Tcp, Self::Tls, Self::Dtls];
+
+    /// Whether messages are framed in a byte stream, and ChannelData is padded (RFC 8656 section 12.5).
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls)
+    }
+
+    /// Whether what arrives here comes from the address that it names: only a bare datagram's source may be forged.
+    /// Streams have shaken hands, and DTLS has had its cookie sent back.
+    pub fn proves_source(self) -> bool {
+        self != Self::Udp
+    }
+
+    /// A metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Dtls => "dtls",
+        }
+    }
 }
 
 /// A client's way to us; it names an allocation (RFC 8656 section 3).

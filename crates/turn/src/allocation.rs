@@ -72,6 +72,8 @@ pub struct Snapshot {
     pub channels: usize,
     /// What it carried.
     pub usage: Usage,
+    /// Packets among those to the client that were dropped because it reads too slowly.
+    pub unsent: u64,
 }
 
 /// A relayed address of an allocation.
@@ -109,6 +111,7 @@ pub(crate) struct Allocation {
     pub(crate) permissions: Permissions,
     pub(crate) channels: Channels,
     pub(crate) usage: Usage,
+    pub(crate) unsent: u64,
     /// When it is in the server's timer list.
     pub(crate) timer: Instant,
 }
@@ -147,6 +150,7 @@ impl Allocation {
             permissions: self.permissions.len(),
             channels: self.channels.len(),
             usage: self.usage,
+            unsent: self.unsent,
         }
     }
 }

@@ -21,6 +21,7 @@ mod nonce;
 mod permission;
 mod policy;
 mod ports;
+pub mod proxy;
 mod quota;
 mod registrar;
 mod reply;

@@ -23,7 +23,7 @@ use stun_types::attribute::Attribute as _;
 use stun_types::message::{BINDING, Message};
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH};
 
-use crate::address::{Family, FiveTuple, Transport};
+use crate::address::{Family, FiveTuple};
 use crate::allocation::{AllocationId, Snapshot};
 use crate::auth::UserName;
 use crate::integrity::Signature;
@@ -310,8 +310,9 @@ impl Server {
 
     /// Counters, with the present numbers of allocations, permissions and channels.
     pub fn stats(&self) -> Stats {
-        let (allocations, permissions, channels) = self.table.totals();
-        Stats { allocations, permissions, channels, ..self.stats.clone() }
+        let mut stats = self.stats.clone();
+        self.table.count(&mut stats);
+        stats
     }
 
     /// All allocations, for people.
@@ -328,10 +329,9 @@ impl Server {
         self.transmit(client, reply::error(request, refusal, signature));
     }
 
-    /// Whether a request gets an answer that has not shown a password. A stream's source has proven itself by its
-    /// handshake, and an allocation's by its password.
+    /// Whether a request gets an answer that has not shown a password. A handshake proves a source, and a password does.
     fn may_answer(&mut self, now: Instant, client: FiveTuple) -> bool {
-        let proven = client.transport != Transport::Udp || self.table.id_of(client).is_some();
+        let proven = client.transport.proves_source() || self.table.id_of(client).is_some();
         proven || self.budget.take(now, client.client.ip())
     }
 

@@ -1,5 +1,7 @@
 //! What the relay counts. Formats (Prometheus) are the shell's.
 
+use crate::address::Transport;
+
 /// Why a packet was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Drop {
@@ -66,6 +68,8 @@ pub struct Stats {
     pub allocations_made: u64,
     /// Allocations now.
     pub allocations: u64,
+    /// Allocations now by how their clients reach us, by [`Transport::ALL`].
+    pub allocations_over: [u64; Transport::ALL.len()],
     /// Permissions now.
     pub permissions: u64,
     /// Channels now.
@@ -136,6 +140,7 @@ impl std::ops::AddAssign<&Stats> for Stats {
         self.bindings += other.bindings;
         self.allocations_made += other.allocations_made;
         self.allocations += other.allocations;
+        self.allocations_over.iter_mut().zip(other.allocations_over).for_each(|(sum, count)| *sum += count);
         self.permissions += other.permissions;
         self.channels += other.channels;
         self.icmp += other.icmp;

@@ -29,7 +29,7 @@ pub(crate) struct AllocationView {
     /// The client's address.
     #[schema(value_type = String)]
     client: SocketAddr,
-    /// How the client reaches us: `udp`, `tcp`.
+    /// How the client reaches us: `udp`, `tcp`, `tls`, `dtls`.
     transport: String,
     /// The relayed address, or both of them: IPv4 and IPv6.
     #[schema(value_type = Vec<String>)]
@@ -44,6 +44,8 @@ pub(crate) struct AllocationView {
     bytes_to_peers: u64,
     /// Payload bytes from peers to the client.
     bytes_to_client: u64,
+    /// Packets among those that were dropped because the client reads too slowly.
+    dropped_to_client: u64,
 }
 
 /// What the relay carries now.
@@ -63,13 +65,14 @@ pub(crate) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<
             id: info.name,
             username: snapshot.username,
             client: snapshot.client.client,
-            transport: format!("{:?}", snapshot.client.transport).to_lowercase(),
+            transport: snapshot.client.transport.label().into(),
             relayed: snapshot.relayed,
             expires_s: snapshot.remaining.as_secs(),
             permissions: snapshot.permissions,
             channels: snapshot.channels,
             bytes_to_peers: snapshot.usage.to_peers.bytes,
             bytes_to_client: snapshot.usage.to_client.bytes,
+            dropped_to_client: snapshot.unsent,
         }
     };
     Ok(Json(Allocations { allocations: allocations.into_iter().map(view).collect() }))

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Failure;
-use crate::config::{Config, Guests};
+use crate::config::{Config, Guests, TlsMode};
 use crate::handover::OwnAddresses;
 use crate::relay;
 
@@ -21,6 +21,10 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
     if relay.enabled {
         let listen: Vec<_> = relay.listen.iter().map(ToString::to_string).collect();
         println!("relay      {} (udp and tcp), relayed ports {}-{}", listen.join(" "), relay.min_port, relay.max_port);
+        if relay.tls != TlsMode::Off {
+            let more: Vec<_> = relay.tls_listen.iter().map(ToString::to_string).collect();
+            println!("           tls {:?} there and on {}", relay.tls, more.join(" "));
+        }
     } else {
         println!("relay      off");
     }

@@ -1,6 +1,7 @@
 //! What the values of a configuration must mean, checked before anything is bound.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use service::config::{ConfigError, Origin};
 use service::storage::{StorageKind, Store};
@@ -25,12 +26,7 @@ impl Config {
 
     fn check_api(&self, origin: &Origin) -> Result<(), ConfigError> {
         let api = &self.api;
-        if api.tls == TlsMode::Files {
-            for (key, path) in [("api.tls_cert", &api.tls_cert), ("api.tls_key", &api.tls_key)] {
-                let path = path.as_ref().ok_or_else(|| origin.meaning(key, "tls = \"files\" needs a PEM file here"))?;
-                origin.secret(key, path)?;
-            }
-        }
+        certificate(origin, api.tls, [("api.tls_cert", &api.tls_cert), ("api.tls_key", &api.tls_key)])?;
         if api.tls != TlsMode::Off && api.tls_listen == api.listen && api.listen.port() != 0 {
             return Err(origin.meaning("api.tls_listen", "must differ from api.listen"));
         }
@@ -45,6 +41,15 @@ impl Config {
         let relay = &self.relay;
         if relay.enabled && relay.listen.is_empty() {
             return Err(origin.meaning("relay.listen", "needs at least one address, or set relay.enabled = false"));
+        }
+        if relay.enabled {
+            let files = [("relay.tls_cert", &relay.tls_cert), ("relay.tls_key", &relay.tls_key)];
+            certificate(origin, relay.tls, files)?;
+        }
+        let shared = relay.tls_listen.iter().find(|address| address.port() != 0 && relay.listen.contains(address));
+        if let Some(address) = shared.filter(|_| relay.tls != TlsMode::Off) {
+            let why = format!("{address} is in relay.listen, and every listener takes TLS");
+            return Err(origin.meaning("relay.tls_listen", why));
         }
         if relay.min_port == 0 || relay.min_port > relay.max_port {
             let why = format!("must be 1 to max_port, which is {}", relay.max_port);
@@ -66,6 +71,8 @@ impl Config {
                 return Err(origin.meaning("relay.advertise_urls", why));
             }
         }
+        let proxies = turn::proxy::Proxies::new(&relay.proxy_protocol_from);
+        proxies.map_err(|error| origin.meaning("relay.proxy_protocol_from", error.to_string()))?;
         for (key, list) in [("relay.allow_peers", &relay.allow_peers), ("relay.deny_peers", &relay.deny_peers)] {
             Policy::new([], list, &[]).map_err(|error| origin.meaning(key, error.to_string()))?;
         }
@@ -103,6 +110,15 @@ impl Config {
         let advertised = self.rooms.advertise.iter().filter_map(|text| advertised_ip(text));
         external.chain(advertised)
     }
+}
+
+/// The files of `tls = "files"` can be read.
+fn certificate(origin: &Origin, tls: TlsMode, files: [(&str, &Option<PathBuf>); 2]) -> Result<(), ConfigError> {
+    for (key, path) in files.into_iter().filter(|_| tls == TlsMode::Files) {
+        let path = path.as_ref().ok_or_else(|| origin.meaning(key, "tls = \"files\" needs a PEM file here"))?;
+        origin.secret(key, path)?;
+    }
+    Ok(())
 }
 
 fn at_least_one(origin: &Origin, key: &str, value: u32) -> Result<(), ConfigError> {
@@ -143,11 +159,26 @@ mod tests {
         for (key, text) in [
             ("log.level", refused(|config| config.log.level = "=loud".into())),
             ("api.tls_cert", refused(|config| config.api.tls = TlsMode::Files)),
+            (
+                "relay.tls_key",
+                refused(|config| {
+                    config.relay.tls = TlsMode::Files;
+                    config.relay.tls_cert = Some("Cargo.toml".into());
+                }),
+            ),
+            (
+                "relay.tls_listen",
+                refused(|config| {
+                    config.relay.tls = TlsMode::SelfSigned;
+                    config.relay.tls_listen = config.relay.listen.clone();
+                }),
+            ),
             ("relay.min_port", refused(|config| config.relay.max_port = 5)),
             ("relay.listen", refused(|config| config.relay.listen.clear())),
             ("relay.external_addresses", refused(|config| config.relay.external_addresses = vec!["host".into()])),
             ("relay.advertise_urls", refused(|config| config.relay.advertise_urls = vec!["http://x".into()])),
             ("relay.allow_peers", refused(|config| config.relay.allow_peers = vec!["10.0.0.0/33".into()])),
+            ("relay.proxy_protocol_from", refused(|config| config.relay.proxy_protocol_from = vec!["lb".into()])),
             ("rooms.advertise", refused(|config| config.rooms.advertise = vec!["a:b".into()])),
             ("rooms.max_participants", refused(|config| config.rooms.max_participants = 0)),
             ("rooms.token_keys", refused(|config| config.rooms.token_keys = vec!["x".into()])),

@@ -20,7 +20,7 @@ impl Config {
         let home = IpAddr::V4(Ipv4Addr::LOCALHOST);
         self.api.listen.set_ip(home);
         self.api.tls_listen.set_ip(home);
-        for listen in &mut self.relay.listen {
+        for listen in self.relay.listen.iter_mut().chain(&mut self.relay.tls_listen) {
             listen.set_ip(home);
         }
         self.relay.relay_addresses = vec![home];

@@ -6,6 +6,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use turn::Transport;
 
 use crate::relay::RelayStats;
 use crate::sfu::Stats;
@@ -31,6 +32,8 @@ impl Collector for Threads {
 fn encode_relay(encoder: &mut DescriptorEncoder<'_>, stats: &RelayStats) -> fmt::Result {
     let core = &stats.core;
     gauge(encoder, "relay_allocations", "Live allocations", core.allocations)?;
+    let over = Transport::ALL.map(|transport| (transport.label(), core.allocations_over[transport as usize]));
+    gauges(encoder, "relay_allocations_over", "Live allocations by the client's transport", "transport", over)?;
     gauge(encoder, "relay_permissions", "Live permissions", core.permissions)?;
     gauge(encoder, "relay_channels", "Bound channels", core.channels)?;
     gauge(encoder, "relay_connections", "TCP connections of clients", stats.connections)?;
@@ -99,6 +102,22 @@ fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
     let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
     metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+fn gauges<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: impl IntoIterator<Item = (&'a str, u64)>,
+) -> fmt::Result {
+    let kind = ConstGauge::new(0_i64).metric_type();
+    let mut metrics = encoder.encode_descriptor(name, help, None, kind)?;
+    for (value, count) in values {
+        let labels = [(label, value)];
+        ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX)).encode(metrics.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn family<'a>(

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use turn::proxy::Proxies;
 use turn::{Alternate, Family, Policy};
 
 use crate::config::{DefaultFamily, RelayConfig, RelayUser};
@@ -58,6 +59,7 @@ pub(super) struct Settings {
     pub(super) alternate: Option<Alternate>,
     pub(super) rfc5766_channels: bool,
     pub(super) unproven_replies: u32,
+    pub(super) proxies: Proxies,
     allow_peers: Vec<String>,
     deny_peers: Vec<String>,
 }
@@ -98,6 +100,8 @@ impl Settings {
             alternate,
             rfc5766_channels: config.rfc5766_channels,
             unproven_replies: config.unproven_replies,
+            proxies: Proxies::new(&config.proxy_protocol_from)
+                .map_err(|error| wrong("proxy_protocol_from", &error.to_string()))?,
             allow_peers: config.allow_peers.clone(),
             deny_peers: config.deny_peers.clone(),
         })
@@ -126,7 +130,7 @@ impl Settings {
     }
 }
 
-fn wrong(key: &'static str, why: &str) -> RelayError {
+pub(super) fn wrong(key: &'static str, why: &str) -> RelayError {
     RelayError::Config { key, why: why.into() }
 }
 

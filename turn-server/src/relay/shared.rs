@@ -7,13 +7,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use service::udp::{Offload, UdpSocket};
+use turn::proxy::Proxies;
 use turn::{
     BoundRelay, Credentials, Family, Grant, Lease, PortWish, QuotaKey, Registrar, RegistrarConfig, Unavailable,
 };
 
 use super::credentials;
+use super::encryption::Encryption;
 use super::settings::{RelayError, Settings};
 use crate::handover::LivePorts;
 
@@ -23,6 +25,10 @@ const BIND_TRIES: u32 = 64;
 /// See the module.
 pub(super) struct Shared {
     pub(super) credentials: ArcSwap<Credentials>,
+    /// Of new connections; `None`: TLS is off.
+    pub(super) encryption: ArcSwapOption<Encryption>,
+    /// Whose connections begin with a PROXY header.
+    pub(super) proxies: ArcSwap<Proxies>,
     settings: Settings,
     offload: Offload,
     live: Arc<LivePorts>,
@@ -36,7 +42,11 @@ struct Held {
 }
 
 impl Shared {
-    pub(super) fn new(settings: &Settings, live: Arc<LivePorts>) -> Result<Self, RelayError> {
+    pub(super) fn new(
+        settings: &Settings,
+        encryption: Option<Encryption>,
+        live: Arc<LivePorts>,
+    ) -> Result<Self, RelayError> {
         let registrar = Registrar::new(&RegistrarConfig {
             min_port: settings.min_port,
             max_port: settings.max_port,
@@ -45,6 +55,8 @@ impl Shared {
         });
         Ok(Self {
             credentials: ArcSwap::from_pointee(credentials::of(settings)),
+            encryption: ArcSwapOption::from_pointee(encryption),
+            proxies: ArcSwap::from_pointee(settings.proxies.clone()),
             settings: settings.clone(),
             offload: Offload::probe().map_err(RelayError::System)?,
             live,
@@ -52,7 +64,9 @@ impl Shared {
         })
     }
 
-    pub(super) fn reload(&self, settings: &Settings) {
+    pub(super) fn reload(&self, settings: &Settings, encryption: Option<Encryption>) {
+        self.encryption.store(encryption.map(Arc::new));
+        self.proxies.store(Arc::new(settings.proxies.clone()));
         self.credentials.store(Arc::new(credentials::of(settings)));
         self.held().registrar.handle_limit(settings.per_user);
     }

@@ -9,6 +9,7 @@ mod connections;
 mod effects;
 mod outbox;
 mod relays;
+mod tls_stream;
 
 use std::io;
 use std::net::SocketAddr;

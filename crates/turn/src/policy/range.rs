@@ -6,7 +6,7 @@ use super::PolicyError;
 
 /// First and last address, of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range {
+pub(crate) struct Range {
     v4: bool,
     first: u128,
     last: u128,
@@ -14,7 +14,7 @@ pub(super) struct Range {
 
 impl Range {
     /// Reads `address`, `address/bits` or `first-last`.
-    pub(super) fn parse(text: &str) -> Result<Self, PolicyError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, PolicyError> {
         Self::read(text.trim()).ok_or_else(|| PolicyError::NotARange(text.into()))
     }
 
@@ -38,12 +38,12 @@ impl Range {
     }
 
     /// Addresses in the range, less one.
-    pub(super) fn size(&self) -> u128 {
+    pub(crate) fn size(&self) -> u128 {
         self.last - self.first
     }
 
     /// Whether an address lies inside.
-    pub(super) fn contains(&self, ip: IpAddr) -> bool {
+    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         self.v4 == ip.is_ipv4() && (self.first..=self.last).contains(&number(ip))
     }
 }

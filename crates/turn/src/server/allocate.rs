@@ -143,6 +143,7 @@ impl Server {
             permissions: Default::default(),
             channels: Default::default(),
             usage: Usage::default(),
+            unsent: 0,
             timer: until,
         };
         self.transmit(pending.client, answer(&request, &allocation, &user.signature));

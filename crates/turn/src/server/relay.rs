@@ -6,7 +6,7 @@ use std::ops::Range;
 use rand::RngExt;
 
 use super::{Context, Server, Way};
-use crate::address::{Family, FiveTuple, PeerAddress, Transport};
+use crate::address::{Family, FiveTuple, PeerAddress};
 use crate::allocation::AllocationId;
 use crate::route::{Handled, Head, ToClient, ToPeer};
 use crate::stats::Drop;
@@ -105,12 +105,19 @@ impl Server {
         let payload = u16::try_from(len).ok().filter(|_| len <= wire::MAX_PAYLOAD).ok_or(Drop::TooLarge)?;
         let client = allocation.client;
         let head = match number {
-            Some(number) => Head::channel(number, payload, client.transport == Transport::Tcp),
+            Some(number) => Head::channel(number, payload, client.transport.is_stream()),
             None => Head::data_indication(peer, payload, self.rng.random()),
         };
         allocation.usage.to_client.add(len);
         self.stats.to_clients.add(len);
         Ok(ToClient { client, head })
+    }
+
+    /// Packets that were routed to an allocation's client and dropped before they left, because it reads too slowly.
+    pub fn handle_unsent(&mut self, id: AllocationId, packets: u64) {
+        if let Some(allocation) = self.table.get_mut(id) {
+            allocation.unsent += packets;
+        }
     }
 
     /// Packets and bytes that a mirror of the routes carried by itself.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::address::FiveTuple;
 use crate::allocation::{Allocation, AllocationId};
+use crate::stats::Stats;
 
 #[derive(Default)]
 pub(super) struct Table {
@@ -107,12 +108,13 @@ impl Table {
         self.slots.iter().filter_map(|slot| slot.allocation.as_deref())
     }
 
-    /// Allocations, their permissions, their channels.
-    pub(super) fn totals(&self) -> (u64, u64, u64) {
-        let add = |(count, permissions, channels): (u64, u64, u64), allocation: &Allocation| {
-            let (more_permissions, more_channels) = (allocation.permissions.len(), allocation.channels.len());
-            (count + 1, permissions + more_permissions as u64, channels + more_channels as u64)
-        };
-        self.iter().fold((0, 0, 0), add)
+    /// Writes down how many allocations there are now, and what they hold.
+    pub(super) fn count(&self, stats: &mut Stats) {
+        for allocation in self.iter() {
+            stats.allocations += 1;
+            stats.allocations_over[allocation.client.transport as usize] += 1;
+            stats.permissions += allocation.permissions.len() as u64;
+            stats.channels += allocation.channels.len() as u64;
+        }
     }
 }

@@ -115,7 +115,13 @@ impl Worker {
                 self.queue.push(Socket::Client(socket), client.client, source, &parts);
                 self.flush_if_full();
             }
-            Reached::Tcp { connection } => self.stats.tcp_dropped += self.connections.push_media(connection, &parts),
+            Reached::Tcp { connection } => {
+                let dropped = self.connections.push_media(connection, &parts, now);
+                if dropped > 0 {
+                    self.stats.tcp_dropped += dropped;
+                    self.server.handle_unsent(id, dropped);
+                }
+            }
         }
     }
 }

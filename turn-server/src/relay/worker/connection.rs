@@ -1,13 +1,18 @@
-//! One client's stream: bytes in, cut into frames; frames out through its outbox.
+//! One client's stream: bytes in, cut into frames; frames out through its outbox. A proxy's header may come before, and
+//! TLS lies between where the first byte says so; who may connect, and for how long, is `connections`'.
 
-use std::io::{self, Read};
+use std::io::{self, Read as _};
+use std::sync::Arc;
 use std::time::Instant;
 
 use mio::net::TcpStream;
-use turn::FiveTuple;
+use rustls::{ServerConfig, ServerConnection};
 use turn::framing::{FramingError, first_frame};
+use turn::proxy::{self, first_header};
+use turn::{FiveTuple, Transport};
 
 use super::outbox::Outbox;
+use super::tls_stream;
 
 /// The largest frame before there is an allocation: requests with credentials are smaller, and nothing else has a use.
 const LIMIT_BEFORE: usize = 8192;
@@ -17,12 +22,26 @@ const LIMIT_AFTER: usize = 20 + 65_535;
 pub(super) const SCRATCH: usize = LIMIT_AFTER + (1 << 16);
 /// Memory that an idle connection may keep for what it reads.
 const KEEP: usize = 4096;
+/// The first byte of TLS: a handshake record (RFC 8446 section 5.1). No STUN message and no ChannelData begins so.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What the client's bytes come in.
+enum Layer {
+    /// A proxy says first who the client is.
+    Proxied,
+    /// Nothing has come yet.
+    Unknown,
+    Plain,
+    Tls(Box<ServerConnection>),
+}
 
 /// See the module.
 pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) tuple: FiveTuple,
     pub(super) outbox: Outbox,
+    /// Tells this connection from others that have had its slot.
+    pub(super) serial: u64,
     /// Its client has an allocation.
     pub(super) allocated: bool,
     /// When it was opened, last heard with a whole frame, or lost its allocation.
@@ -31,6 +50,7 @@ pub(super) struct Connection {
     pub(super) dirty: bool,
     /// It has a place in the list of deadlines.
     pub(super) watched: bool,
+    layer: Layer,
     /// The beginning of a frame whose rest has not come.
     rest: Vec<u8>,
 }
@@ -39,6 +59,10 @@ pub(super) struct Connection {
 pub(super) enum ReadOutcome {
     /// The scratch space begins with this many bytes to look at.
     Filled(usize),
+    /// The client is known by another 5-tuple from now on.
+    Renamed(FiveTuple),
+    /// Nothing to look at, but more may have come.
+    Later,
     /// Nothing for now.
     Nothing,
     /// The stream is over.
@@ -46,37 +70,108 @@ pub(super) enum ReadOutcome {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, tuple: FiveTuple, now: Instant) -> Self {
+    /// `proxied`: by a proxy that is believed.
+    pub(super) fn new(stream: TcpStream, tuple: FiveTuple, proxied: bool, serial: u64, now: Instant) -> Self {
         Self {
             stream,
             tuple,
             outbox: Outbox::default(),
+            serial,
             allocated: false,
             last_heard: now,
             readable: true,
             dirty: false,
             watched: true,
+            layer: if proxied { Layer::Proxied } else { Layer::Unknown },
             rest: Vec::new(),
         }
     }
 
-    /// Reads once into `scratch`, behind what was left over of a frame.
-    pub(super) fn read(&mut self, scratch: &mut [u8]) -> ReadOutcome {
+    /// Whether the client still owes what comes before its first message: a proxy's header, the handshake of TLS.
+    pub(super) fn is_opening(&self) -> bool {
+        match &self.layer {
+            Layer::Proxied => true,
+            Layer::Tls(tls) => tls.is_handshaking(),
+            Layer::Unknown | Layer::Plain => false,
+        }
+    }
+
+    /// Reads once into `scratch`, behind what was left over of a frame. `encryption`: for a stream that begins with TLS.
+    pub(super) fn read(&mut self, scratch: &mut [u8], encryption: Option<&Arc<ServerConfig>>) -> ReadOutcome {
         let start = self.rest.len();
         scratch[..start].copy_from_slice(&self.rest);
-        let outcome = loop {
-            match self.stream.read(&mut scratch[start..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => break outcome,
-            }
+        let outcome = match &mut self.layer {
+            Layer::Proxied => return self.take_header(scratch),
+            Layer::Unknown => return self.open(encryption),
+            Layer::Plain => retry(|| self.stream.read(&mut scratch[start..])).map(Some),
+            Layer::Tls(tls) => tls_stream::read(tls, &mut self.stream, &mut scratch[start..]),
         };
         match outcome {
-            Ok(length) if length > 0 => {
+            Ok(Some(length)) if length > 0 => {
                 self.rest.clear();
                 ReadOutcome::Filled(start + length)
             }
+            Ok(None) => ReadOutcome::Later,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ReadOutcome::Nothing,
-            _ => ReadOutcome::Closed,
+            Err(error) => {
+                tracing::debug!(client = %self.tuple.client, %error, "connection broken");
+                ReadOutcome::Closed
+            }
+            Ok(Some(_)) => ReadOutcome::Closed,
+        }
+    }
+
+    /// Takes the proxy's header, once it is whole; until then it stays in the stream.
+    fn take_header(&mut self, scratch: &mut [u8]) -> ReadOutcome {
+        let scratch = &mut scratch[..proxy::MAX_HEADER];
+        let seen = match retry(|| self.stream.peek(scratch)) {
+            Ok(length) if length > 0 => length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadOutcome::Nothing,
+            _ => return ReadOutcome::Closed,
+        };
+        let header = match first_header(&scratch[..seen]) {
+            Ok(Some(header)) => header,
+            // More will be an event.
+            Ok(None) => return ReadOutcome::Nothing,
+            Err(error) => {
+                tracing::debug!(proxy = %self.tuple.client, %error, "connection closed");
+                return ReadOutcome::Closed;
+            }
+        };
+        // All of it was there to look at, so all of it is there to read.
+        if !matches!(retry(|| self.stream.read(&mut scratch[..header.len])), Ok(length) if length == header.len) {
+            return ReadOutcome::Closed;
+        }
+        self.layer = Layer::Unknown;
+        match header.client {
+            Some(client) => ReadOutcome::Renamed(FiveTuple { client, ..self.tuple }),
+            None => ReadOutcome::Later,
+        }
+    }
+
+    /// Tells TLS from plain TCP by the first byte, which stays in the stream.
+    fn open(&mut self, encryption: Option<&Arc<ServerConfig>>) -> ReadOutcome {
+        let mut first = [0];
+        match retry(|| self.stream.peek(&mut first)) {
+            Ok(0) => return ReadOutcome::Closed,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadOutcome::Nothing,
+            Err(_) => return ReadOutcome::Closed,
+        }
+        let Some(encryption) = encryption.filter(|_| first == [TLS_HANDSHAKE]) else {
+            // TLS where it is off is refused as everything that is no frame.
+            self.layer = Layer::Plain;
+            return ReadOutcome::Later;
+        };
+        match ServerConnection::new(Arc::clone(encryption)) {
+            Ok(tls) => {
+                self.layer = Layer::Tls(Box::new(tls));
+                ReadOutcome::Renamed(FiveTuple { transport: Transport::Tls, ..self.tuple })
+            }
+            Err(error) => {
+                tracing::warn!(%error, "TLS cannot be spoken");
+                ReadOutcome::Closed
+            }
         }
     }
 
@@ -93,8 +188,34 @@ impl Connection {
         first_frame(bytes, if self.allocated { LIMIT_AFTER } else { LIMIT_BEFORE })
     }
 
+    /// Whether something waits to be written.
+    pub(super) fn has_output(&self) -> bool {
+        !self.outbox.is_empty() || matches!(&self.layer, Layer::Tls(tls) if tls.wants_write())
+    }
+
+    /// Says that the end is meant (RFC 8446 section 6.1), as far as the kernel takes it at once.
+    pub(super) fn farewell(mut self) {
+        if let Layer::Tls(tls) = &mut self.layer {
+            tls.send_close_notify();
+            let _ = tls.write_tls(&mut self.stream);
+        }
+    }
+
     /// Writes what waits.
     pub(super) fn write(&mut self) -> io::Result<()> {
-        self.outbox.write_to(&mut self.stream)
+        match &mut self.layer {
+            Layer::Tls(tls) => tls_stream::write(tls, &mut self.stream, &mut self.outbox),
+            Layer::Proxied | Layer::Unknown | Layer::Plain => self.outbox.write_to(&mut self.stream),
+        }
+    }
+}
+
+/// Calls again where a signal came between.
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
     }
 }

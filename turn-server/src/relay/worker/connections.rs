@@ -1,4 +1,5 @@
-//! The TCP connections of a worker: accepted within limits, read in turns, closed when silent without an allocation.
+//! The TCP connections of a worker, with and without TLS: accepted within limits, read in turns, closed when silent
+//! without an allocation.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -20,10 +21,12 @@ const MAX_IDLE_PER_SOURCE: u32 = 256;
 /// Connections to accept in a turn, and reads of one connection in a turn.
 const ACCEPT_BUDGET: usize = 64;
 const READ_BUDGET: usize = 4;
+/// What may come before the first message (a proxy's header, the handshake of TLS) must be over by then.
+const OPENING: Duration = Duration::from_secs(10);
 /// Silence of a connection without an allocation.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Unsent bytes that the kernel may hold for a connection before it says that it is full.
-const KERNEL_QUEUE: u32 = 128 << 10;
+const KERNEL_QUEUE: u32 = 32 << 10;
 /// How long to wait for descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -36,9 +39,21 @@ pub(super) struct Connections {
     /// Connections without an allocation, by source.
     idle: HashMap<IpAddr, u32>,
     /// When to look at a connection again; all wait equally long, so this is in order.
-    deadlines: VecDeque<(Instant, FiveTuple)>,
+    deadlines: VecDeque<Deadline>,
+    /// When one that has just been opened must have come to its first message; in order likewise.
+    openings: VecDeque<Deadline>,
+    /// How many there have been.
+    opened: u64,
     readable: VecDeque<usize>,
     dirty: Vec<usize>,
+}
+
+/// A moment, and the connection that it is for, if it still has its slot.
+#[derive(Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    slot: usize,
+    serial: u64,
 }
 
 fn source(address: SocketAddr) -> IpAddr {
@@ -66,7 +81,8 @@ impl Connections {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.front().map(|(at, _)| *at)
+        let firsts = [self.deadlines.front(), self.openings.front()];
+        firsts.into_iter().flatten().map(|deadline| deadline.at).min()
     }
 
     /// The stream may be read or written again.
@@ -91,7 +107,7 @@ impl Connections {
     fn mark_dirty(&mut self, slot: usize) {
         if let Some(Some(connection)) = self.slots.get_mut(slot)
             && !connection.dirty
-            && !connection.outbox.is_empty()
+            && connection.has_output()
         {
             connection.dirty = true;
             self.dirty.push(slot);
@@ -99,8 +115,8 @@ impl Connections {
     }
 
     /// Queues a frame of media; gives how many had to be dropped.
-    pub(super) fn push_media(&mut self, slot: usize, parts: &[&[u8]]) -> u64 {
-        let dropped = self.get_mut(slot).map_or(0, |connection| connection.outbox.push(parts, true));
+    pub(super) fn push_media(&mut self, slot: usize, parts: &[&[u8]], now: Instant) -> u64 {
+        let dropped = self.get_mut(slot).map_or(0, |connection| connection.outbox.push_media(parts, now));
         self.mark_dirty(slot);
         dropped
     }
@@ -108,7 +124,7 @@ impl Connections {
     /// Queues an answer.
     pub(super) fn push_control(&mut self, slot: usize, bytes: &[u8]) {
         if let Some(connection) = self.get_mut(slot) {
-            connection.outbox.push(&[bytes], false);
+            connection.outbox.push_answer(bytes);
         }
         self.mark_dirty(slot);
     }
@@ -123,10 +139,34 @@ impl Connections {
         connection.last_heard = now;
         let watch = !allocated && !connection.watched;
         connection.watched |= watch;
+        let serial = connection.serial;
         self.count_idle(tuple, if allocated { -1 } else { 1 });
         if watch {
-            self.deadlines.push_back((now + SILENCE, tuple));
+            self.deadlines.push_back(Deadline { at: now + SILENCE, slot, serial });
         }
+    }
+
+    /// The client turned out to be another than its stream's addresses say, or to use another transport. `false`: there
+    /// is no room for that client.
+    fn rename(&mut self, slot: usize, tuple: FiveTuple) -> bool {
+        let Some(connection) = self.get_mut(slot) else { return true };
+        let before = std::mem::replace(&mut connection.tuple, tuple);
+        self.by_tuple.remove(&before);
+        self.by_tuple.insert(tuple, slot);
+        self.count_idle(before, -1);
+        let room = self.has_room(tuple.client);
+        self.count_idle(tuple, 1);
+        room
+    }
+
+    /// The first connection whose deadline in this list is over.
+    fn pop_due(list: &mut VecDeque<Deadline>, now: Instant) -> Option<Deadline> {
+        list.pop_front_if(|deadline| deadline.at <= now)
+    }
+
+    /// The connection that a deadline is for.
+    fn meant(&mut self, deadline: Deadline) -> Option<&mut Connection> {
+        self.get_mut(deadline.slot).filter(|connection| connection.serial == deadline.serial)
     }
 
     fn count_idle(&mut self, tuple: FiveTuple, change: i32) {
@@ -150,12 +190,14 @@ impl Connections {
         })
     }
 
-    fn insert(&mut self, slot: usize, connection: Connection, now: Instant) {
-        let tuple = connection.tuple;
-        self.slots[slot] = Some(connection);
+    fn insert(&mut self, slot: usize, stream: TcpStream, tuple: FiveTuple, proxied: bool, now: Instant) {
+        self.opened += 1;
+        let serial = self.opened;
+        self.slots[slot] = Some(Connection::new(stream, tuple, proxied, serial, now));
         self.by_tuple.insert(tuple, slot);
         self.count_idle(tuple, 1);
-        self.deadlines.push_back((now + SILENCE, tuple));
+        self.deadlines.push_back(Deadline { at: now + SILENCE, slot, serial });
+        self.openings.push_back(Deadline { at: now + OPENING, slot, serial });
         self.readable.push_back(slot);
     }
 
@@ -213,7 +255,8 @@ impl Worker {
             return;
         }
         let tuple = FiveTuple { transport: Transport::Tcp, client, server };
-        self.connections.insert(slot, Connection::new(stream, tuple, now), now);
+        let proxied = self.shared.proxies.load().contains(client.ip());
+        self.connections.insert(slot, stream, tuple, proxied, now);
     }
 
     pub(super) fn read_streams(&mut self, now: Instant, scratch: &mut [u8]) {
@@ -227,14 +270,31 @@ impl Worker {
     }
 
     fn read_stream(&mut self, now: Instant, slot: usize, scratch: &mut [u8]) {
+        let encryption = self.shared.encryption.load();
+        let tls = encryption.as_ref().map(|encryption| &encryption.tls);
         for _ in 0..READ_BUDGET {
             let Some(connection) = self.connections.get_mut(slot) else { return };
-            let filled = match connection.read(scratch) {
-                ReadOutcome::Filled(length) => length,
+            let opening = connection.is_opening();
+            let outcome = connection.read(scratch, tls);
+            // A handshake is answered although no message has come.
+            self.connections.mark_dirty(slot);
+            let good = match outcome {
+                ReadOutcome::Filled(length) => self.take_frames(now, slot, &scratch[..length]),
+                ReadOutcome::Renamed(tuple) => {
+                    // Nobody has two connections from one address to one: an older one is a proxy's that has gone.
+                    if let Some(older) = self.connections.of(tuple) {
+                        self.close(now, older);
+                    }
+                    self.connections.rename(slot, tuple)
+                }
+                ReadOutcome::Later => true,
                 ReadOutcome::Nothing => return,
-                ReadOutcome::Closed => return self.close(now, slot),
+                ReadOutcome::Closed => {
+                    self.stats.connections_refused += u64::from(opening);
+                    return self.close(now, slot);
+                }
             };
-            if !self.take_frames(now, slot, &scratch[..filled]) {
+            if !good {
                 self.stats.connections_refused += 1;
                 return self.close(now, slot);
             }
@@ -270,6 +330,7 @@ impl Worker {
     fn close(&mut self, now: Instant, slot: usize) {
         if let Some(connection) = self.connections.remove(slot) {
             self.server.handle_disconnected(connection.tuple);
+            connection.farewell();
             self.execute(now);
         }
     }
@@ -291,12 +352,14 @@ impl Worker {
 
     /// Closes connections that neither speak nor have an allocation: open sockets are what a flood is after.
     pub(super) fn end_silent_connections(&mut self, now: Instant) {
-        while let Some((at, tuple)) = self.connections.deadlines.front().copied()
-            && at <= now
-        {
-            self.connections.deadlines.pop_front();
-            let Some(slot) = self.connections.of(tuple) else { continue };
-            let Some(connection) = self.connections.get_mut(slot) else { continue };
+        while let Some(deadline) = Connections::pop_due(&mut self.connections.openings, now) {
+            if self.connections.meant(deadline).is_some_and(|connection| connection.is_opening()) {
+                self.stats.connections_refused += 1;
+                self.close(now, deadline.slot);
+            }
+        }
+        while let Some(deadline) = Connections::pop_due(&mut self.connections.deadlines, now) {
+            let Some(connection) = self.connections.meant(deadline) else { continue };
             connection.watched = !connection.allocated;
             if connection.allocated {
                 continue;
@@ -304,9 +367,9 @@ impl Worker {
             let silent = connection.last_heard + SILENCE;
             if silent <= now {
                 self.stats.connections_refused += 1;
-                self.close(now, slot);
+                self.close(now, deadline.slot);
             } else {
-                self.connections.deadlines.push_back((silent, tuple));
+                self.connections.deadlines.push_back(Deadline { at: silent, ..deadline });
             }
         }
     }

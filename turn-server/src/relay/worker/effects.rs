@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use mio::Interest;
-use turn::{BoundRelays, Context, Family, FiveTuple, Output, Transport, Unavailable};
+use turn::{BoundRelays, Context, Family, FiveTuple, Output, Unavailable};
 
 use super::relays::{Reached, place};
 use super::{RELAY, Socket, Worker, token};
@@ -101,7 +101,7 @@ impl Worker {
     }
 
     fn reached(&self, client: FiveTuple) -> Option<Reached> {
-        if client.transport == Transport::Tcp {
+        if client.transport.is_stream() {
             return self.connections.of(client).map(|connection| Reached::Tcp { connection });
         }
         let serves = |bound: std::net::SocketAddr| {

@@ -53,13 +53,13 @@ fn channels_are_a_bijection() {
 
 #[test]
 fn a_bound_peer_is_heard_on_its_channel_and_its_other_ports_are_not() {
-    for (transport, padding) in [(Transport::Udp, 0), (Transport::Tcp, 3)] {
+    for (transport, padding) in [(Transport::Udp, 0), (Transport::Tcp, 3), (Transport::Tls, 3), (Transport::Dtls, 0)] {
         let mut rig = Rig::new();
         let user = rig.allocated(five_tuple(CLIENT, transport), "alice", "pw");
         let id = rig.id(&user);
         assert_eq!(rig.bind(&user, 0x4123, PEER), 0);
         let to_client = rig.peer(id, PEER, 5, Way::Network).unwrap();
-        assert_eq!(to_client.head, Head::channel(0x4123, 5, transport == Transport::Tcp));
+        assert_eq!(to_client.head, Head::channel(0x4123, 5, padding > 0));
         assert_eq!(to_client.head.bytes(), [0x41, 0x23, 0, 5]);
         assert_eq!(to_client.head.padding().len(), padding);
         let other_port = rig.peer(id, "198.20.0.9:7001", 5, Way::Network).unwrap();
@@ -72,7 +72,9 @@ fn a_bound_peer_is_heard_on_its_channel_and_its_other_ports_are_not() {
         assert_eq!(rig.client(user.tuple, &channel_data(0x4124, b"abc")), Handled::Dropped(Drop::NoChannel));
         let stranger = five_tuple("198.20.0.2:4000", transport);
         assert_eq!(rig.client(stranger, &packet), Handled::Dropped(Drop::NoAllocation));
-        assert_eq!(rig.server.stats().to_peers.bytes, 3);
+        let stats = rig.server.stats();
+        assert_eq!((stats.to_peers.bytes, stats.allocations), (3, 1));
+        assert_eq!(stats.allocations_over, Transport::ALL.map(|other| u64::from(other == transport)));
         assert_eq!(rig.server.snapshots(rig.now)[0].usage.to_client.packets, 2);
     }
 }

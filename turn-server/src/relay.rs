@@ -83,6 +83,7 @@ impl Bound {
         let policy = Arc::new(settings.policy(own.iter().copied())?);
         let shared = Arc::new(Shared::new(&settings, Arc::clone(&handover.live))?);
         let nonces = turn::Nonces::new(&rand::random(), Instant::now(), turn::Nonces::LIFE);
+        let trunk = Arc::new(turn::Trunk::new(Instant::now(), rand::random()));
         let mut workers = Vec::new();
         for (index, sockets) in sockets.into_iter().enumerate() {
             let server = turn::Server::new(turn::ServerConfig {
@@ -95,6 +96,8 @@ impl Bound {
                 alternate: settings.alternate,
                 rfc5766_channels: settings.rfc5766_channels,
                 unproven_replies: settings.unproven_replies,
+                limits: settings.limits,
+                trunk: Arc::clone(&trunk),
                 seed: rand::random(),
             });
             let (commands, inbox) = crossbeam_channel::bounded(64);
@@ -185,7 +188,7 @@ impl Relay {
         self.shared.credentials.load().mint(user, ttl, now)
     }
 
-    /// Takes over users, secrets, quotas and peer rules; sockets and ports stay. What is denied now has ended when this
+    /// Takes over users, secrets, limits and peer rules; sockets and ports stay. What is denied now has ended when this
     /// returns.
     ///
     /// # Errors
@@ -197,7 +200,7 @@ impl Relay {
         let anonymity = self.shared.credentials.load().names_are_known();
         self.ask(|reply| Command::Anonymity(anonymity, reply));
         self.policy.store(Arc::clone(&policy));
-        self.ask(|reply| Command::Policy(Arc::clone(&policy), reply));
+        self.ask(|reply| Command::Rules(Arc::clone(&policy), settings.limits, reply));
         Ok(())
     }
 

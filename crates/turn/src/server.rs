@@ -27,6 +27,7 @@ use crate::address::{Family, FiveTuple, Transport};
 use crate::allocation::{AllocationId, Snapshot};
 use crate::auth::UserName;
 use crate::integrity::Signature;
+use crate::limit::{Gate, Limits, Trunk};
 use crate::nonce::Nonces;
 use crate::policy::{OpenPorts, Policy};
 use crate::quota::QuotaKey;
@@ -65,6 +66,10 @@ pub struct ServerConfig {
     pub alternate: Option<Alternate>,
     /// Answers a second to a /24 or /64 of datagram sources that have not shown a password; 0: no limit.
     pub unproven_replies: u32,
+    /// How much may be carried.
+    pub limits: Limits,
+    /// What all workers carry: they share one.
+    pub trunk: Arc<Trunk>,
     /// Seed of transaction ids.
     pub seed: [u8; 32],
 }
@@ -188,6 +193,7 @@ pub struct Server {
     table: Table,
     pending: Pending,
     budget: ReplyBudget,
+    gate: Gate,
     outputs: VecDeque<Output>,
     stats: Stats,
     rng: StdRng,
@@ -208,6 +214,7 @@ impl Server {
             table: Table::default(),
             pending: Pending::default(),
             budget: ReplyBudget::new(config.unproven_replies),
+            gate: Gate { limits: config.limits, trunk: config.trunk },
             outputs: VecDeque::new(),
             stats: Stats::default(),
             rng: StdRng::from_seed(config.seed),
@@ -306,6 +313,11 @@ impl Server {
     pub fn handle_policy(&mut self, context: Context<'_>, policy: Arc<Policy>) {
         self.policy = policy;
         self.apply_policy(context);
+    }
+
+    /// Changes how much may be carried, from now on.
+    pub fn handle_limits(&mut self, limits: Limits) {
+        self.gate.limits = limits;
     }
 
     /// Counters, with the present numbers of allocations, permissions and channels.

@@ -53,7 +53,6 @@ impl Config {
         if relay.credential_ttl_s == 0 {
             return Err(origin.meaning("relay.credential_ttl_s", "must be at least 1"));
         }
-        at_least_one(origin, "relay.allocations_per_user", relay.allocations_per_user)?;
         for external in &relay.external_addresses {
             external_ip(external).ok_or_else(|| {
                 let why = format!("{external:?} must be an address, or public/private, such as 203.0.113.5/10.0.0.5");

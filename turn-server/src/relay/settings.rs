@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use turn::{Alternate, Family, Policy};
+use turn::{Alternate, Family, Limits, Policy, Quotas, Rates};
 
 use crate::config::{DefaultFamily, RelayConfig, RelayUser};
 
@@ -53,9 +53,10 @@ pub(super) struct Settings {
     pub(super) max_port: u16,
     pub(super) users: Vec<RelayUser>,
     pub(super) secrets: Vec<String>,
-    pub(super) per_user: u32,
     pub(super) keep_family: bool,
     pub(super) alternate: Option<Alternate>,
+    pub(super) quotas: Quotas,
+    pub(super) limits: Limits,
     pub(super) rfc5766_channels: bool,
     pub(super) unproven_replies: u32,
     allow_peers: Vec<String>,
@@ -93,9 +94,10 @@ impl Settings {
             max_port: config.max_port,
             users: config.users.clone(),
             secrets: config.secrets.clone(),
-            per_user: config.allocations_per_user,
             keep_family: config.default_family == DefaultFamily::Keep,
             alternate,
+            quotas: quotas(config),
+            limits: limits(config),
             rfc5766_channels: config.rfc5766_channels,
             unproven_replies: config.unproven_replies,
             allow_peers: config.allow_peers.clone(),
@@ -123,6 +125,23 @@ impl Settings {
         // Each list on its own first, so that the message names the right key.
         Policy::new([], &self.allow_peers, &[]).map_err(|error| wrong("allow_peers", &error.to_string()))?;
         Policy::new(own, &self.allow_peers, &self.deny_peers).map_err(|error| wrong("deny_peers", &error.to_string()))
+    }
+}
+
+fn quotas(config: &RelayConfig) -> Quotas {
+    Quotas {
+        per_user: config.allocations_per_user,
+        per_address: config.allocations_per_address,
+        total: config.allocations_total,
+    }
+}
+
+fn limits(config: &RelayConfig) -> Limits {
+    Limits {
+        allocation: Rates { bytes: config.allocation_bytes_per_second, packets: config.allocation_packets_per_second },
+        user: Rates { bytes: config.user_bytes_per_second, packets: config.user_packets_per_second },
+        total: Rates { bytes: config.total_bytes_per_second, packets: config.total_packets_per_second },
+        new_peers: config.new_peers_per_second,
     }
 }
 

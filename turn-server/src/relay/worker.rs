@@ -189,7 +189,8 @@ impl Worker {
                 Command::Stats(reply) => drop(reply.try_send(self.report())),
                 Command::Snapshots(reply) => drop(reply.try_send(self.server.snapshots(now))),
                 Command::End(id, reply) => drop(reply.try_send(self.server.handle_end(id))),
-                Command::Policy(policy, reply) => {
+                Command::Rules(policy, limits, reply) => {
+                    self.server.handle_limits(limits);
                     self.server.handle_policy(Context { now, open: &self.handover }, policy);
                     let _ = reply.try_send(());
                 }

@@ -1,5 +1,7 @@
 //! CreatePermission and ChannelBind: both doors to peers, both through the same policy.
 
+use std::net::IpAddr;
+
 use stun_types::attribute::{Attribute as _, AttributeStaticType, ErrorCode};
 use stun_types::message::Message;
 use turn_types::attribute::{ChannelNumber, XorPeerAddress};
@@ -11,6 +13,7 @@ use crate::allocation::{Allocation, AllocationId};
 use crate::channel::{self, Channel};
 use crate::reply::{self, Refusal};
 use crate::route::Route;
+use crate::stats::Limit;
 
 impl Server {
     /// RFC 8656 section 10.2: one or more peers, all or nothing.
@@ -33,10 +36,12 @@ impl Server {
         if granted.is_empty() {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
-        let allocation = self.table.get_mut(id).expect("owned() found it");
+        let allocation = self.table.get(id).expect("owned() found it");
         if !allocation.permissions.has_room(&granted) {
             return Err(ErrorCode::INSUFFICIENT_CAPACITY.into());
         }
+        self.check_new_peers(context, id, &granted)?;
+        let allocation = self.table.get_mut(id).expect("owned() found it");
         for (ip, own) in granted {
             let until = allocation.permissions.install(context.now, ip, own);
             allocation.channels.handle_permitted(ip, until);
@@ -71,11 +76,12 @@ impl Server {
         if peer.port() == 0 {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
-        let allocation = self.table.get_mut(id).expect("owned() found it");
         let room = allocation.channels.has_room(number) && allocation.permissions.has_room(&[(peer.ip(), own)]);
         if !room {
             return Err(ErrorCode::INSUFFICIENT_CAPACITY.into());
         }
+        self.check_new_peers(context, id, &[(peer.ip(), own)])?;
+        let allocation = self.table.get_mut(id).expect("owned() found it");
         let permitted_until = allocation.permissions.install(context.now, peer.ip(), own);
         allocation.channels.handle_permitted(peer.ip(), permitted_until);
         allocation.channels.bind(context.now, number, peer.socket(), own, permitted_until);
@@ -84,6 +90,25 @@ impl Server {
         self.outputs.extend(installed);
         self.table.reschedule(id);
         Ok(Some(reply::success(request, &[], &user.signature)))
+    }
+
+    /// 508 for a user that permits new peers too fast, as one who scans does. Our own addresses are no news.
+    fn check_new_peers(
+        &mut self,
+        context: Context<'_>,
+        id: AllocationId,
+        peers: &[(IpAddr, bool)],
+    ) -> Result<(), Refusal> {
+        let rate = self.gate.limits.new_peers;
+        let allocation = self.table.get(id).expect("owned() found it");
+        let known = |ip| allocation.permissions.get(context.now, ip).is_some();
+        let mut new = peers.iter().filter(|(ip, own)| !own && !known(*ip)).map(|(ip, _)| *ip).peekable();
+        let account = allocation.account();
+        if rate == 0 || new.peek().is_none() || account.takes_peers(&self.gate.trunk, context.now, new, rate) {
+            return Ok(());
+        }
+        self.stats.limited(Limit::NewPeers);
+        Err(ErrorCode::INSUFFICIENT_CAPACITY.into())
     }
 
     /// The one check of a peer: 403 by policy, 443 by family. Says whether the peer is an address of ours.

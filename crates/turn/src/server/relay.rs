@@ -8,6 +8,7 @@ use rand::RngExt;
 use super::{Context, Server, Way};
 use crate::address::{Family, FiveTuple, PeerAddress, Transport};
 use crate::allocation::AllocationId;
+use crate::limit::Direction;
 use crate::route::{Handled, Head, ToClient, ToPeer};
 use crate::stats::Drop;
 use crate::wire;
@@ -29,6 +30,10 @@ impl Server {
         let (peer, own) = (channel.peer, channel.own);
         if own && !context.open.is_open(peer) {
             return self.dropped(Drop::Policy);
+        }
+        let (paces, account) = (&allocation.paces, allocation.account());
+        if let Err(reason) = self.gate.admit(context.now, Direction::ToPeers, paces, account, payload.len()) {
+            return self.dropped(reason);
         }
         allocation.usage.to_peers.add(payload.len());
         self.stats.to_peers.add(payload.len());
@@ -52,6 +57,10 @@ impl Server {
             return self.dropped(Drop::Policy);
         }
         let (relayed, own) = (relayed.public, permission.own);
+        let (paces, account) = (&allocation.paces, allocation.account());
+        if let Err(reason) = self.gate.admit(context.now, Direction::ToPeers, paces, account, payload.len()) {
+            return self.dropped(reason);
+        }
         allocation.usage.to_peers.add(payload.len());
         self.stats.to_peers.add(payload.len());
         let peer = peer.socket();
@@ -103,6 +112,7 @@ impl Server {
             return Err(Drop::Policy);
         }
         let payload = u16::try_from(len).ok().filter(|_| len <= wire::MAX_PAYLOAD).ok_or(Drop::TooLarge)?;
+        self.gate.admit(context.now, Direction::ToClient, &allocation.paces, allocation.account(), len)?;
         let client = allocation.client;
         let head = match number {
             Some(number) => Head::channel(number, payload, client.transport == Transport::Tcp),

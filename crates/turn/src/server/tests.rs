@@ -7,6 +7,7 @@ mod binding;
 mod data;
 mod dual;
 mod expiry;
+mod limits;
 mod never;
 mod rig;
 mod sha256;

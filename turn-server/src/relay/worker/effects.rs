@@ -50,13 +50,13 @@ impl Worker {
     ) {
         let mut sockets = Vec::new();
         let mut bind = |family| {
-            let (socket, bound) = self.shared.bind_relay(self.index, user, family, wish)?;
+            let (socket, bound) = self.shared.bind_relay(self.index, user, client.client.ip(), family, wish)?;
             sockets.push((socket, bound.clone()));
             Ok(bound)
         };
         let first = bind(family);
         // A user who may have no more gets no second address either.
-        let refused = first == Err(Unavailable::Quota);
+        let refused = first.as_ref().is_err_and(|why| *why != Unavailable::Capacity);
         let additional = additional.filter(|_| !refused).map(bind);
         if sockets.iter().any(|(_, bound)| bound.token.is_some()) {
             self.reservations_at = self.shared.expire_reservations(now);

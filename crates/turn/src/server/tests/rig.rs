@@ -13,7 +13,7 @@ use turn_types::attribute::{RequestedTransport, XorPeerAddress, XorRelayedAddres
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION};
 
 use crate::server::*;
-use crate::{Credentials, Key, Registrar, RegistrarConfig, Transport};
+use crate::{Credentials, Key, Quotas, Registrar, RegistrarConfig, Transport};
 
 pub(super) const UNIX: u64 = 1_741_600_000;
 pub(super) const CLIENT: &str = "198.20.0.1:4000";
@@ -51,6 +51,10 @@ impl Rig {
     }
 
     pub(super) fn with_quota(per_user: u32) -> Self {
+        Self::with_quotas(Quotas { per_user, ..Quotas::default() })
+    }
+
+    pub(super) fn with_quotas(quotas: Quotas) -> Self {
         let start = crate::some_instant();
         let config = ServerConfig {
             realm: "tern".into(),
@@ -62,9 +66,11 @@ impl Rig {
             alternate: None,
             rfc5766_channels: false,
             unproven_replies: 100,
+            limits: Limits::default(),
+            trunk: Arc::new(Trunk::new(start, 6)),
             seed: [4; 32],
         };
-        let ports = RegistrarConfig { min_port: 50_000, max_port: 50_099, per_user, seed: [5; 32] };
+        let ports = RegistrarConfig { min_port: 50_000, max_port: 50_099, quotas, seed: [5; 32] };
         Self {
             server: Server::new(config),
             registrar: Registrar::new(&ports),
@@ -119,9 +125,9 @@ impl Rig {
                     let keys = self.credentials.candidates(&username, UNIX, client);
                     self.server.handle_key(context, request, &keys);
                 }
-                Output::BindRelay { request, user, family, additional, wish, .. } => {
+                Output::BindRelay { request, client, user, family, additional, wish } => {
                     let mut bind = |family| {
-                        let grant = self.registrar.handle_wish(self.now, &user, family, wish)?;
+                        let grant = self.registrar.handle_wish(self.now, &user, client.client.ip(), family, wish)?;
                         Ok(BoundRelay {
                             relayed: relayed(grant.lease.family, grant.lease.port),
                             local: relayed(grant.lease.family, grant.lease.port),

@@ -6,3 +6,4 @@ mod limits;
 mod media_port;
 mod network;
 mod outside;
+mod peers;

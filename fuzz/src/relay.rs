@@ -26,6 +26,10 @@ struct MediaPort;
 
 impl OpenPorts for MediaPort {
     fn is_open(&self, address: SocketAddr) -> bool {
+        self.is_media(address)
+    }
+
+    fn is_media(&self, address: SocketAddr) -> bool {
         address.port() == 8189
     }
 }
@@ -127,7 +131,7 @@ impl Rig {
                     assert!(self.sockets.remove(&(allocation, local)), "what closes was open");
                     self.registrar.handle_release(&lease);
                 }
-                Output::RouteInstalled(_) | Output::RouteRemoved(..) => {}
+                Output::RouteInstalled(_) | Output::RouteRemoved(..) | Output::Report(_) => {}
             }
         }
     }

@@ -99,6 +99,17 @@ pub enum DefaultFamily {
     Keep,
 }
 
+/// Whom the relay reaches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Peers {
+    /// Everybody whom the lists and `peer_ports` allow, and live allocations of this server.
+    #[default]
+    Any,
+    /// The media ports of this server only: for rooms, and no use to anybody who looks for a tunnel.
+    MediaOnly,
+}
+
 /// A long-term user of the relay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -137,6 +148,10 @@ pub struct RelayConfig {
     pub secrets_file: Option<PathBuf>,
     /// Life of the credentials that we hand out, seconds.
     pub credential_ttl_s: u64,
+    /// Who may be reached at all.
+    pub peers: Peers,
+    /// Ports (`443`, `1024-65535`) that peers outside may have; open ports of this server are always allowed.
+    pub peer_ports: Vec<String>,
     /// CIDR ranges that are allowed although the built-in list denies them.
     pub allow_peers: Vec<String>,
     /// CIDR ranges that are denied beside the built-in list.
@@ -190,6 +205,8 @@ impl Default for RelayConfig {
             secrets: Vec::new(),
             secrets_file: None,
             credential_ttl_s: 12 * 3600,
+            peers: Peers::Any,
+            peer_ports: vec!["443".into(), "1024-65535".into()],
             allow_peers: Vec::new(),
             deny_peers: Vec::new(),
             allocations_per_user: 24,

@@ -179,8 +179,7 @@ impl Relay {
     /// What the peer policy says of an address, and by which rule.
     pub fn check_peer(&self, address: SocketAddr) -> PeerVerdict {
         let policy = self.policy.load();
-        let verdict = policy.explain(&PeerAddress::new(address), &self.handover);
-        PeerVerdict { allowed: verdict.allowed, rule: verdict.rule.into() }
+        verdict(&policy, address, &self.handover)
     }
 
     /// Time-limited credentials for `user`; `None`: no secret is configured. `now` is Unix time in seconds.
@@ -255,6 +254,13 @@ pub struct PeerVerdict {
     pub rule: String,
 }
 
+/// What a policy says of an address; port 0: of a permission for it, which is for any port.
+fn verdict(policy: &Policy, address: SocketAddr, open: &dyn turn::OpenPorts) -> PeerVerdict {
+    let peer = PeerAddress::new(address);
+    let verdict = if address.port() == 0 { policy.explain_ip(&peer, open) } else { policy.explain(&peer, open) };
+    PeerVerdict { allowed: verdict.allowed, rule: verdict.rule.into() }
+}
+
 /// What the peer policy of a configuration says of an address, without a running relay: live relayed ports are unknown
 /// then, the media port is open.
 ///
@@ -269,13 +275,16 @@ pub fn check_peer(
     struct MediaPorts<'a>(&'a [u16]);
     impl turn::OpenPorts for MediaPorts<'_> {
         fn is_open(&self, address: SocketAddr) -> bool {
+            self.is_media(address)
+        }
+
+        fn is_media(&self, address: SocketAddr) -> bool {
             self.0.contains(&address.port())
         }
     }
     let settings = Settings::read(config)?;
     let policy = settings.policy(own.into_iter().chain(settings.own_addresses()))?;
-    let verdict = policy.explain(&PeerAddress::new(address), &MediaPorts(media_ports));
-    Ok(PeerVerdict { allowed: verdict.allowed, rule: verdict.rule.into() })
+    Ok(verdict(&policy, address, &MediaPorts(media_ports)))
 }
 
 pub use credentials::mint;

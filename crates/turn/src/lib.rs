@@ -26,9 +26,10 @@ mod ports;
 mod quota;
 mod registrar;
 mod reply;
-mod reply_budget;
+mod report;
 mod route;
 mod server;
+mod source_budget;
 mod stats;
 #[cfg(test)]
 mod vectors;
@@ -44,10 +45,12 @@ pub use nonce::Nonces;
 pub use policy::{OpenPorts, Policy, PolicyError, Verdict};
 pub use quota::{QuotaKey, Quotas};
 pub use registrar::{Grant, Lease, PortWish, Registrar, RegistrarConfig, Reserved, Unavailable};
+pub use report::Report;
 pub use route::{Handled, Head, Route, ToClient, ToPeer};
 pub use server::{
     Alternate, BoundRelay, BoundRelays, Context, IcmpError, Output, RequestId, Server, ServerConfig, Way,
 };
+pub use source_budget::SourceBudget;
 pub use stats::{Drop, Flow, Limit, Stats};
 
 /// Some moment: tests count from it, and never wait.

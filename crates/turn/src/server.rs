@@ -33,8 +33,9 @@ use crate::policy::{OpenPorts, Policy};
 use crate::quota::QuotaKey;
 use crate::registrar::{Lease, PortWish, Unavailable};
 use crate::reply::{self, Refusal};
-use crate::reply_budget::ReplyBudget;
+use crate::report::Report;
 use crate::route::{Handled, Route};
+use crate::source_budget::SourceBudget;
 use crate::stats::{Drop, Stats};
 use crate::wire::{self, Class, Content};
 pub use binding::Alternate;
@@ -138,6 +139,8 @@ pub enum Output {
     RouteInstalled(Route),
     /// A channel is gone.
     RouteRemoved(AllocationId, u16),
+    /// For the log.
+    Report(Report),
 }
 
 /// What became of [`Output::BindRelay`].
@@ -192,7 +195,7 @@ pub struct Server {
     rfc5766_channels: bool,
     table: Table,
     pending: Pending,
-    budget: ReplyBudget,
+    budget: SourceBudget,
     gate: Gate,
     outputs: VecDeque<Output>,
     stats: Stats,
@@ -213,7 +216,7 @@ impl Server {
             rfc5766_channels: config.rfc5766_channels,
             table: Table::default(),
             pending: Pending::default(),
-            budget: ReplyBudget::new(config.unproven_replies),
+            budget: SourceBudget::new(config.unproven_replies),
             gate: Gate { limits: config.limits, trunk: config.trunk },
             outputs: VecDeque::new(),
             stats: Stats::default(),

@@ -68,7 +68,8 @@ impl Config {
         for (key, list) in [("relay.allow_peers", &relay.allow_peers), ("relay.deny_peers", &relay.deny_peers)] {
             Policy::new([], list, &[]).map_err(|error| origin.meaning(key, error.to_string()))?;
         }
-        Ok(())
+        let ports = Policy::default().with_ports(&relay.peer_ports);
+        ports.map(drop).map_err(|error| origin.meaning("relay.peer_ports", error.to_string()))
     }
 
     fn check_rooms(&self, origin: &Origin) -> Result<(), ConfigError> {
@@ -147,6 +148,7 @@ mod tests {
             ("relay.external_addresses", refused(|config| config.relay.external_addresses = vec!["host".into()])),
             ("relay.advertise_urls", refused(|config| config.relay.advertise_urls = vec!["http://x".into()])),
             ("relay.allow_peers", refused(|config| config.relay.allow_peers = vec!["10.0.0.0/33".into()])),
+            ("relay.peer_ports", refused(|config| config.relay.peer_ports = vec!["0-80".into()])),
             ("rooms.advertise", refused(|config| config.rooms.advertise = vec!["a:b".into()])),
             ("rooms.max_participants", refused(|config| config.rooms.max_participants = 0)),
             ("rooms.token_keys", refused(|config| config.rooms.token_keys = vec!["x".into()])),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use turn::{Alternate, Family, Limits, Policy, Quotas, Rates};
 
-use crate::config::{DefaultFamily, RelayConfig, RelayUser};
+use crate::config::{DefaultFamily, Peers, RelayConfig, RelayUser};
 
 /// Why the relay cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,8 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) rfc5766_channels: bool,
     pub(super) unproven_replies: u32,
+    peers: Peers,
+    peer_ports: Vec<String>,
     allow_peers: Vec<String>,
     deny_peers: Vec<String>,
 }
@@ -100,6 +102,8 @@ impl Settings {
             limits: limits(config),
             rfc5766_channels: config.rfc5766_channels,
             unproven_replies: config.unproven_replies,
+            peers: config.peers,
+            peer_ports: config.peer_ports.clone(),
             allow_peers: config.allow_peers.clone(),
             deny_peers: config.deny_peers.clone(),
         })
@@ -124,7 +128,14 @@ impl Settings {
     pub(super) fn policy(&self, own: impl IntoIterator<Item = IpAddr>) -> Result<Policy, RelayError> {
         // Each list on its own first, so that the message names the right key.
         Policy::new([], &self.allow_peers, &[]).map_err(|error| wrong("allow_peers", &error.to_string()))?;
-        Policy::new(own, &self.allow_peers, &self.deny_peers).map_err(|error| wrong("deny_peers", &error.to_string()))
+        let policy = Policy::new(own, &self.allow_peers, &self.deny_peers)
+            .map_err(|error| wrong("deny_peers", &error.to_string()))?
+            .with_ports(&self.peer_ports)
+            .map_err(|error| wrong("peer_ports", &error.to_string()))?;
+        Ok(match self.peers {
+            Peers::Any => policy,
+            Peers::MediaOnly => policy.media_only(),
+        })
     }
 }
 

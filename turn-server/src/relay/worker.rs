@@ -9,6 +9,7 @@ mod connections;
 mod effects;
 mod outbox;
 mod relays;
+mod reports;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use super::shared::Shared;
 use crate::handover::{Handover, LaneEnd};
 use connections::Connections;
 use relays::Relays;
+use reports::Reports;
 
 /// The lane's token. The others carry a kind in their top bits and an index below.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -82,6 +84,7 @@ pub(super) struct Worker {
     reservations_at: Option<Instant>,
     /// When a listener that ran out of descriptors is tried again.
     accept_at: Option<Instant>,
+    reports: Reports,
     stats: RelayStats,
 }
 
@@ -110,6 +113,7 @@ impl Worker {
             to_wake: Vec::new(),
             reservations_at: None,
             accept_at: None,
+            reports: Reports::default(),
             stats: RelayStats::default(),
         }
     }

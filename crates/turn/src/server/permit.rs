@@ -1,5 +1,6 @@
 //! CreatePermission and ChannelBind: both doors to peers, both through the same policy.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use stun_types::attribute::{Attribute as _, AttributeStaticType, ErrorCode};
@@ -11,7 +12,9 @@ use super::{Context, Output, Server, User};
 use crate::address::{Family, FiveTuple, PeerAddress};
 use crate::allocation::{Allocation, AllocationId};
 use crate::channel::{self, Channel};
+use crate::policy::Verdict;
 use crate::reply::{self, Refusal};
+use crate::report::Report;
 use crate::route::Route;
 use crate::stats::Limit;
 
@@ -25,18 +28,19 @@ impl Server {
         user: &User,
     ) -> Result<Option<Vec<u8>>, Refusal> {
         let id = self.owned(client, user)?;
+        let allocation = self.table.get(id).expect("owned() found it");
         let mut granted = Vec::new();
         let named = request.iter_attributes().filter(|(_, raw)| raw.get_type() == XorPeerAddress::TYPE);
         for (_, raw) in named {
             let peer = XorPeerAddress::try_from(&raw).map_err(|_| ErrorCode::BAD_REQUEST)?;
             let peer = PeerAddress::new(peer.addr(request.transaction_id()));
-            let own = self.check_peer(context, id, &peer)?;
+            let verdict = self.policy.explain_ip(&peer, context.open);
+            let own = check_peer(verdict, allocation, &peer, &mut self.outputs)?;
             granted.push((peer.ip(), own));
         }
         if granted.is_empty() {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
-        let allocation = self.table.get(id).expect("owned() found it");
         if !allocation.permissions.has_room(&granted) {
             return Err(ErrorCode::INSUFFICIENT_CAPACITY.into());
         }
@@ -72,7 +76,8 @@ impl Server {
         if !allocation.channels.is_bijective(number, peer.socket()) {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
-        let own = self.check_peer(context, id, &peer)?;
+        let verdict = self.policy.explain(&peer, context.open);
+        let own = check_peer(verdict, allocation, &peer, &mut self.outputs)?;
         if peer.port() == 0 {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
@@ -110,19 +115,24 @@ impl Server {
         self.stats.limited(Limit::NewPeers);
         Err(ErrorCode::INSUFFICIENT_CAPACITY.into())
     }
+}
 
-    /// The one check of a peer: 403 by policy, 443 by family. Says whether the peer is an address of ours.
-    fn check_peer(&self, context: Context<'_>, id: AllocationId, peer: &PeerAddress) -> Result<bool, Refusal> {
-        let verdict = self.policy.explain(peer, context.open);
-        if !verdict.allowed {
-            return Err(ErrorCode::FORBIDDEN.into());
-        }
-        let allocation = self.table.get(id).expect("the caller has looked it up");
-        if allocation.relayed(Family::of(peer.ip())).is_none() {
-            return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH.into());
-        }
-        Ok(verdict.own)
+/// The one check of a peer: 403 by policy, 443 by family. Says whether the peer is an address of ours.
+fn check_peer(
+    verdict: Verdict<'_>,
+    allocation: &Allocation,
+    peer: &PeerAddress,
+    outputs: &mut VecDeque<Output>,
+) -> Result<bool, Refusal> {
+    if !verdict.allowed {
+        let (client, username, rule) = (allocation.client, allocation.username.clone(), verdict.rule.to_owned());
+        outputs.push_back(Output::Report(Report::PeerDenied { client, username, peer: peer.socket(), rule }));
+        return Err(ErrorCode::FORBIDDEN.into());
     }
+    if allocation.relayed(Family::of(peer.ip())).is_none() {
+        return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH.into());
+    }
+    Ok(verdict.own)
 }
 
 /// A channel as somebody who mirrors the routes needs it.

@@ -28,7 +28,7 @@ impl Server {
             return self.dropped(Drop::NoChannel);
         };
         let (peer, own) = (channel.peer, channel.own);
-        if own && !context.open.is_open(peer) {
+        if own && !self.policy.is_open(peer, context.open) {
             return self.dropped(Drop::Policy);
         }
         let (paces, account) = (&allocation.paces, allocation.account());
@@ -103,6 +103,9 @@ impl Server {
             Some(channel) => (channel.own, Some(channel.number)),
             None => {
                 let permission = allocation.permissions.get(context.now, peer.ip()).ok_or(Drop::NoPermission)?;
+                if !permission.own && !self.policy.is_port_allowed(peer.port()) {
+                    return Err(Drop::Policy);
+                }
                 (permission.own, None)
             }
         };

@@ -9,5 +9,6 @@ mod dual;
 mod expiry;
 mod limits;
 mod never;
+mod peers;
 mod rig;
 mod sha256;

@@ -33,6 +33,7 @@ impl Worker {
                     }
                     tracing::debug!(client = %client.client, port = lease.port, "relayed address closed");
                 }
+                Output::Report(report) => self.reports.write(now, &report),
                 // No mirror of the routes runs beside us.
                 Output::RouteInstalled(_) | Output::RouteRemoved(..) => {}
             }

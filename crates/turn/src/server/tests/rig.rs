@@ -27,6 +27,10 @@ impl OpenPorts for Open {
     fn is_open(&self, address: SocketAddr) -> bool {
         self.0.contains(&address.port())
     }
+
+    fn is_media(&self, address: SocketAddr) -> bool {
+        address.port() == 8189
+    }
 }
 
 pub(super) struct Rig {
@@ -39,6 +43,7 @@ pub(super) struct Rig {
     pub(super) sockets: BTreeSet<(AllocationId, SocketAddr)>,
     pub(super) sent: Vec<(FiveTuple, Vec<u8>)>,
     pub(super) routes: Vec<Output>,
+    pub(super) reports: Vec<Report>,
 }
 
 pub(super) fn five_tuple(client: &str, transport: Transport) -> FiveTuple {
@@ -81,6 +86,7 @@ impl Rig {
             sockets: BTreeSet::new(),
             sent: Vec::new(),
             routes: Vec::new(),
+            reports: Vec::new(),
         }
     }
 
@@ -109,8 +115,12 @@ impl Rig {
     }
 
     pub(super) fn set_policy(&mut self, deny: &[&str]) {
+        self.change_policy(policy(deny));
+    }
+
+    pub(super) fn change_policy(&mut self, policy: Policy) {
         let open = self.open.clone();
-        self.server.handle_policy(Context { now: self.now, open: &open }, Arc::new(policy(deny)));
+        self.server.handle_policy(Context { now: self.now, open: &open }, Arc::new(policy));
         self.drain();
     }
 
@@ -150,6 +160,7 @@ impl Rig {
                     assert_eq!(last, !self.sockets.iter().any(|(id, _)| *id == allocation));
                     self.registrar.handle_release(&lease);
                 }
+                Output::Report(report) => self.reports.push(report),
                 route => self.routes.push(route),
             }
         }
@@ -197,7 +208,7 @@ fn credentials() -> Credentials {
     Credentials::new("tern", keys, ["secret"])
 }
 
-fn policy(deny: &[&str]) -> Policy {
+pub(super) fn policy(deny: &[&str]) -> Policy {
     let deny: Vec<String> = deny.iter().map(|text| (*text).to_owned()).collect();
     // Benchmarking addresses play the internet; 203.0.113.5 is ours.
     Policy::new(["203.0.113.5".parse().unwrap()], &["198.18.0.0/15".into()], &deny).unwrap()

@@ -2,8 +2,10 @@
 //! Every test runs two workers, so that whatever spans 5-tuples spans workers too.
 
 mod abuse;
+mod limits;
 mod media_port;
 mod network;
 mod outside;
+mod peers;
 mod proxy;
 mod transports;

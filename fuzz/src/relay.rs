@@ -14,8 +14,8 @@ use stun_types::message::{
     MessageWriteVec, TransactionId,
 };
 use turn::{
-    AllocationId, BoundRelay, BoundRelays, Context, Credentials, Family, FiveTuple, Handled, Key, Nonces, OpenPorts,
-    Output, Policy, Registrar, RegistrarConfig, Server, ServerConfig, Transport, Way,
+    AllocationId, BoundRelay, BoundRelays, Context, Credentials, Family, FiveTuple, Handled, Key, Limits, Nonces,
+    OpenPorts, Output, Policy, Quotas, Rates, Registrar, RegistrarConfig, Server, ServerConfig, Transport, Trunk, Way,
 };
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CONNECT, CREATE_PERMISSION, REFRESH};
 
@@ -26,6 +26,10 @@ struct MediaPort;
 
 impl OpenPorts for MediaPort {
     fn is_open(&self, address: SocketAddr) -> bool {
+        self.is_media(address)
+    }
+
+    fn is_media(&self, address: SocketAddr) -> bool {
         address.port() == 8189
     }
 }
@@ -55,6 +59,8 @@ impl Rig {
         let now = some_instant();
         let policy =
             Policy::new([own_ip(Family::V4)], &["198.18.0.0/15".into()], &[]).expect("the ranges are well-formed");
+        let rates = Rates { bytes: 2000, packets: 20 };
+        let limits = Limits { allocation: rates, user: rates, total: rates, new_peers: 1 };
         let config = ServerConfig {
             realm: "tern".into(),
             nonces: Nonces::new(&[3; 32], now, Duration::from_secs(1800)),
@@ -65,9 +71,12 @@ impl Rig {
             alternate: None,
             rfc5766_channels: true,
             unproven_replies: 100,
+            limits,
+            trunk: Arc::new(Trunk::new(now, 6)),
             seed: [4; 32],
         };
-        let ports = RegistrarConfig { min_port: 50_000, max_port: 50_019, per_user: 3, seed: [5; 32] };
+        let quotas = Quotas { per_user: 3, ..Quotas::default() };
+        let ports = RegistrarConfig { min_port: 50_000, max_port: 50_019, quotas, seed: [5; 32] };
         Self {
             server: Server::new(config),
             registrar: Registrar::new(&ports),
@@ -104,9 +113,9 @@ impl Rig {
                     let keys = self.credentials.candidates(&username, 1_700_000_000, client);
                     self.server.handle_key(context, request, &keys);
                 }
-                Output::BindRelay { request, user, family, additional, wish, .. } => {
+                Output::BindRelay { request, client, user, family, additional, wish } => {
                     let mut bind = |family| {
-                        let grant = self.registrar.handle_wish(self.now, &user, family, wish)?;
+                        let grant = self.registrar.handle_wish(self.now, &user, client.client.ip(), family, wish)?;
                         let address = SocketAddr::new(own_ip(grant.lease.family), grant.lease.port);
                         let token = grant.reserved.map(|reserved| reserved.token);
                         Ok(BoundRelay { relayed: address, local: address, lease: grant.lease, token })
@@ -122,7 +131,7 @@ impl Rig {
                     assert!(self.sockets.remove(&(allocation, local)), "what closes was open");
                     self.registrar.handle_release(&lease);
                 }
-                Output::RouteInstalled(_) | Output::RouteRemoved(..) => {}
+                Output::RouteInstalled(_) | Output::RouteRemoved(..) | Output::Report(_) => {}
             }
         }
     }

@@ -68,12 +68,23 @@ pub fn filter(level: &str) -> Result<EnvFilter, String> {
 /// # Errors
 /// What is wrong with `level`.
 pub fn start(config: &LogConfig) -> Result<Option<LogHandle>, String> {
-    let (filter, handle) = tracing_subscriber::reload::Layer::new(filter(&config.level)?);
     // Colours are for terminals, not for files and journals.
-    let colours = std::io::stderr().is_terminal();
+    start_to(config, std::io::stderr().is_terminal(), std::io::stderr)
+}
+
+/// Like [`start`], but writes each line to what `writer` gives; `colours`: in text lines.
+///
+/// # Errors
+/// What is wrong with `level`.
+pub fn start_to<W: std::io::Write + 'static>(
+    config: &LogConfig,
+    colours: bool,
+    writer: impl Fn() -> W + Send + Sync + 'static,
+) -> Result<Option<LogHandle>, String> {
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(filter(&config.level)?);
     let lines = match config.format {
-        LogFormat::Text => tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed(),
-        LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
+        LogFormat::Text => tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(writer).boxed(),
+        LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(writer).boxed(),
     };
     let started = Registry::default().with(filter).with(lines).try_init().is_ok();
     Ok(started.then_some(LogHandle(handle)))

@@ -6,6 +6,7 @@ pub mod bot;
 pub mod browser;
 pub mod foreign;
 pub mod guest;
+pub mod log;
 pub mod media_check;
 pub mod media_source;
 pub mod netns;

@@ -269,6 +269,7 @@ fn overwhelm(relay: &Relay, address: SocketAddr, mut slow: TurnClient) {
     }
     assert_eq!(slow.refresh(600), 0);
     let made = relay.allocations();
-    let unsent = |relayed| made.iter().find(|made| made.snapshot.relayed == [relayed]).expect("it lives").snapshot.unsent;
+    let unsent =
+        |relayed| made.iter().find(|made| made.snapshot.relayed == [relayed]).expect("it lives").snapshot.unsent;
     assert_eq!((unsent(slow_relayed), unsent(fast_relayed)), (relay.stats().tcp_dropped, 0));
 }

@@ -99,6 +99,17 @@ pub enum DefaultFamily {
     Keep,
 }
 
+/// Whom the relay reaches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Peers {
+    /// Everybody whom the lists and `peer_ports` allow, and live allocations of this server.
+    #[default]
+    Any,
+    /// The media ports of this server only: for rooms, and no use to anybody who looks for a tunnel.
+    MediaOnly,
+}
+
 /// A long-term user of the relay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -147,12 +158,34 @@ pub struct RelayConfig {
     pub secrets_file: Option<PathBuf>,
     /// Life of the credentials that we hand out, seconds.
     pub credential_ttl_s: u64,
+    /// Who may be reached at all.
+    pub peers: Peers,
+    /// Ports (`443`, `1024-65535`) that peers outside may have; open ports of this server are always allowed.
+    pub peer_ports: Vec<String>,
     /// CIDR ranges that are allowed although the built-in list denies them.
     pub allow_peers: Vec<String>,
     /// CIDR ranges that are denied beside the built-in list.
     pub deny_peers: Vec<String>,
-    /// Allocations at once for one user id (REST names: the id part).
+    /// Allocations at once for one user id (REST names: the id part); 0: no limit, as for all limits below.
     pub allocations_per_user: u32,
+    /// Allocations at once from one client address; IPv6 by /64.
+    pub allocations_per_address: u32,
+    /// Allocations at once.
+    pub allocations_total: u32,
+    /// Payload bytes a second of one allocation, each way for itself; one second's worth may pass at once.
+    pub allocation_bytes_per_second: u64,
+    /// Packets a second of one allocation, likewise.
+    pub allocation_packets_per_second: u64,
+    /// Payload bytes a second of one user id, over all its allocations, each way.
+    pub user_bytes_per_second: u64,
+    /// Packets a second of one user id, likewise.
+    pub user_packets_per_second: u64,
+    /// Payload bytes a second of the server, each way; shared fairly among the users where they want more.
+    pub total_bytes_per_second: u64,
+    /// Packets a second of the server, likewise.
+    pub total_packets_per_second: u64,
+    /// Peers a second that one user id may permit and has not had lately; ten seconds' worth may come at once.
+    pub new_peers_per_second: u32,
     /// The family that is relayed for clients that name none.
     pub default_family: DefaultFamily,
     /// A second address, with another IP and another port than the first of `listen`, for RFC 5780; none: it is off.
@@ -187,9 +220,20 @@ impl Default for RelayConfig {
             secrets: Vec::new(),
             secrets_file: None,
             credential_ttl_s: 12 * 3600,
+            peers: Peers::Any,
+            peer_ports: vec!["443".into(), "1024-65535".into()],
             allow_peers: Vec::new(),
             deny_peers: Vec::new(),
             allocations_per_user: 24,
+            allocations_per_address: 0,
+            allocations_total: 0,
+            allocation_bytes_per_second: 0,
+            allocation_packets_per_second: 0,
+            user_bytes_per_second: 12_500_000,
+            user_packets_per_second: 20_000,
+            total_bytes_per_second: 0,
+            total_packets_per_second: 0,
+            new_peers_per_second: 20,
             default_family: DefaultFamily::Ipv4,
             stun_alternate: None,
             rfc5766_channels: true,

@@ -158,6 +158,10 @@ impl turn::OpenPorts for Handover {
     fn is_open(&self, address: SocketAddr) -> bool {
         self.destination(address).is_some()
     }
+
+    fn is_media(&self, address: SocketAddr) -> bool {
+        self.media.iter().any(|(port, _)| *port == address.port())
+    }
 }
 
 impl Handover {

@@ -96,6 +96,7 @@ impl Bound {
         let policy = Arc::new(settings.policy(own.iter().copied())?);
         let shared = Arc::new(Shared::new(&settings, encryption, Arc::clone(&handover.live))?);
         let nonces = turn::Nonces::new(&rand::random(), Instant::now(), turn::Nonces::LIFE);
+        let trunk = Arc::new(turn::Trunk::new(Instant::now(), rand::random()));
         let mut workers = Vec::new();
         for (index, sockets) in sockets.into_iter().enumerate() {
             let server = turn::Server::new(turn::ServerConfig {
@@ -108,6 +109,8 @@ impl Bound {
                 alternate: settings.alternate,
                 rfc5766_channels: settings.rfc5766_channels,
                 unproven_replies: settings.unproven_replies,
+                limits: settings.limits,
+                trunk: Arc::clone(&trunk),
                 seed: rand::random(),
             });
             let (commands, inbox) = crossbeam_channel::bounded(64);
@@ -195,8 +198,7 @@ impl Relay {
     /// What the peer policy says of an address, and by which rule.
     pub fn check_peer(&self, address: SocketAddr) -> PeerVerdict {
         let policy = self.policy.load();
-        let verdict = policy.explain(&PeerAddress::new(address), &self.handover);
-        PeerVerdict { allowed: verdict.allowed, rule: verdict.rule.into() }
+        verdict(&policy, address, &self.handover)
     }
 
     /// Time-limited credentials for `user`; `None`: no secret is configured. `now` is Unix time in seconds.
@@ -204,7 +206,7 @@ impl Relay {
         self.shared.credentials.load().mint(user, ttl, now)
     }
 
-    /// Takes over users, secrets, quotas, peer rules and certificates; sockets and ports stay. What is denied now has
+    /// Takes over users, secrets, limits, peer rules and certificates; sockets and ports stay. What is denied now has
     /// ended when this returns; connections keep the certificate that they began with.
     ///
     /// # Errors
@@ -220,7 +222,7 @@ impl Relay {
         let anonymity = self.shared.credentials.load().names_are_known();
         self.ask(|reply| Command::Anonymity(anonymity, reply));
         self.policy.store(Arc::clone(&policy));
-        self.ask(|reply| Command::Policy(Arc::clone(&policy), reply));
+        self.ask(|reply| Command::Rules(Arc::clone(&policy), settings.limits, reply));
         Ok(())
     }
 
@@ -275,6 +277,13 @@ pub struct PeerVerdict {
     pub rule: String,
 }
 
+/// What a policy says of an address; port 0: of a permission for it, which is for any port.
+fn verdict(policy: &Policy, address: SocketAddr, open: &dyn turn::OpenPorts) -> PeerVerdict {
+    let peer = PeerAddress::new(address);
+    let verdict = if address.port() == 0 { policy.explain_ip(&peer, open) } else { policy.explain(&peer, open) };
+    PeerVerdict { allowed: verdict.allowed, rule: verdict.rule.into() }
+}
+
 /// What the peer policy of a configuration says of an address, without a running relay: live relayed ports are unknown
 /// then, the media port is open.
 ///
@@ -289,13 +298,16 @@ pub fn check_peer(
     struct MediaPorts<'a>(&'a [u16]);
     impl turn::OpenPorts for MediaPorts<'_> {
         fn is_open(&self, address: SocketAddr) -> bool {
+            self.is_media(address)
+        }
+
+        fn is_media(&self, address: SocketAddr) -> bool {
             self.0.contains(&address.port())
         }
     }
     let settings = Settings::read(config)?;
     let policy = settings.policy(own.into_iter().chain(settings.own_addresses()))?;
-    let verdict = policy.explain(&PeerAddress::new(address), &MediaPorts(media_ports));
-    Ok(PeerVerdict { allowed: verdict.allowed, rule: verdict.rule.into() })
+    Ok(verdict(&policy, address, &MediaPorts(media_ports)))
 }
 
 pub use credentials::mint;

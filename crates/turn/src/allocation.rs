@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use stun_types::message::TransactionId;
 
+use crate::account::Account;
 use crate::address::{Family, FiveTuple};
 use crate::channel::Channels;
 use crate::key::Key;
+use crate::limit::Paces;
 use crate::permission::Permissions;
 use crate::registrar::Lease;
 use crate::stats::Flow;
@@ -112,6 +114,7 @@ pub(crate) struct Allocation {
     pub(crate) channels: Channels,
     pub(crate) usage: Usage,
     pub(crate) unsent: u64,
+    pub(crate) paces: Paces,
     /// When it is in the server's timer list.
     pub(crate) timer: Instant,
 }
@@ -125,6 +128,11 @@ impl Allocation {
     /// One or two.
     pub(crate) fn all_relayed(&self) -> impl Iterator<Item = &Relayed> {
         std::iter::once(&self.first).chain(self.second.as_deref())
+    }
+
+    /// Who pays for all of them.
+    pub(crate) fn account(&self) -> &Account {
+        &self.first.lease.account
     }
 
     /// Takes one of two relayed addresses away.

@@ -10,6 +10,7 @@
 //!
 //! Sockets, files, clocks, threads, configuration files and metrics formats do not belong here.
 
+mod account;
 mod address;
 mod allocation;
 mod auth;
@@ -17,6 +18,7 @@ mod channel;
 pub mod framing;
 mod integrity;
 mod key;
+mod limit;
 mod nonce;
 mod permission;
 mod policy;
@@ -25,27 +27,32 @@ pub mod proxy;
 mod quota;
 mod registrar;
 mod reply;
-mod reply_budget;
+mod report;
 mod route;
 mod server;
+mod source_budget;
 mod stats;
 #[cfg(test)]
 mod vectors;
 mod wire;
 
+pub use account::Account;
 pub use address::{Family, FiveTuple, PeerAddress, Transport};
 pub use allocation::{AllocationId, Snapshot, Usage};
 pub use auth::{Candidates, Credentials, Minted, UserName};
 pub use key::Key;
+pub use limit::{Limits, Rates, Trunk};
 pub use nonce::Nonces;
 pub use policy::{OpenPorts, Policy, PolicyError, Verdict};
-pub use quota::QuotaKey;
+pub use quota::{QuotaKey, Quotas};
 pub use registrar::{Grant, Lease, PortWish, Registrar, RegistrarConfig, Reserved, Unavailable};
+pub use report::Report;
 pub use route::{Handled, Head, Route, ToClient, ToPeer};
 pub use server::{
     Alternate, BoundRelay, BoundRelays, Context, IcmpError, Output, RequestId, Server, ServerConfig, Way,
 };
-pub use stats::{Drop, Stats};
+pub use source_budget::SourceBudget;
+pub use stats::{Drop, Flow, Limit, Stats};
 
 /// Some moment: tests count from it, and never wait.
 #[cfg(test)]

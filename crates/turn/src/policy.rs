@@ -1,15 +1,19 @@
 //! Which peers may be reached: the one check behind every door (CreatePermission, ChannelBind, Send, reload).
 //!
-//! Order: own addresses (only their open ports), metadata services, then the narrowest of the operator's ranges (deny
-//! wins a tie), then the built-in deny list, then allowed. An IPv6 address that holds an IPv4 address must pass for both.
+//! Order: own addresses (only their open ports), nobody else if only media is served, metadata services, then the narrowest of the operator's ranges (deny
+//! wins a tie), then the built-in deny list, then the port, then allowed. An IPv6 address that holds an IPv4 address must pass for both.
 
 mod builtin;
+mod ports;
 mod range;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::address::PeerAddress;
+#[cfg(test)]
+pub(crate) use builtin::DENIED;
+use ports::PeerPorts;
 pub(crate) use range::Range;
 
 /// Why a list is refused.
@@ -18,17 +22,27 @@ pub enum PolicyError {
     /// Not an address, `address/bits` or `first-last`.
     #[error("`{0}` is not an address, a range like 10.0.0.0/8, or two addresses like 10.0.0.1-10.0.0.9")]
     NotARange(String),
+    /// Neither a port nor `first-last`.
+    #[error("`{0}` is not a port from 1 to 65535, nor two like 1024-65535")]
+    NotAPort(String),
 }
 
 /// Which ports of our own addresses a peer may name: media ports and live relayed ports.
 pub trait OpenPorts {
     /// Whether `address`, one of our own, may be reached through the relay at this moment.
     fn is_open(&self, address: SocketAddr) -> bool;
+
+    /// Whether `address`, one of our own, is a media port.
+    fn is_media(&self, address: SocketAddr) -> bool;
 }
 
 /// No port of ours is open.
 impl OpenPorts for () {
     fn is_open(&self, _: SocketAddr) -> bool {
+        false
+    }
+
+    fn is_media(&self, _: SocketAddr) -> bool {
         false
     }
 }
@@ -58,6 +72,8 @@ pub struct Policy {
     own: BTreeSet<IpAddr>,
     /// Narrowest first; of equal ranges, deny first.
     rules: Vec<Rule>,
+    ports: PeerPorts,
+    media_only: bool,
 }
 
 impl Policy {
@@ -75,7 +91,22 @@ impl Policy {
         }
         rules.sort_by_key(|rule| (rule.range.size(), rule.allow));
         let own = own.into_iter().map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified()).collect();
-        Ok(Self { own, rules })
+        Ok(Self { own, rules, ..Self::default() })
+    }
+
+    /// Peers that are not ours may be sent to at these ports only, each `port` or `first-last`.
+    ///
+    /// # Errors
+    /// An entry that cannot be read.
+    pub fn with_ports(mut self, ports: &[String]) -> Result<Self, PolicyError> {
+        self.ports = PeerPorts::parse(ports)?;
+        Ok(self)
+    }
+
+    /// No peer may be reached but our own media ports.
+    pub fn media_only(mut self) -> Self {
+        self.media_only = true;
+        self
     }
 
     /// Whether a packet for this address would arrive at this host.
@@ -83,8 +114,28 @@ impl Policy {
         ip.is_loopback() || self.own.contains(&ip)
     }
 
+    /// Whether the port `address` of our own may be reached now.
+    pub(crate) fn is_open(&self, address: SocketAddr, open: &dyn OpenPorts) -> bool {
+        if self.media_only { open.is_media(address) } else { open.is_open(address) }
+    }
+
+    /// Whether packets may come from this port of a peer that is not ours.
+    pub(crate) fn is_port_allowed(&self, port: u16) -> bool {
+        self.ports.contains(port)
+    }
+
     /// Decides on a peer, and says by which rule.
     pub fn explain(&self, peer: &PeerAddress, open: &dyn OpenPorts) -> Verdict<'_> {
+        let verdict = self.explain_ip(peer, open);
+        if verdict.allowed && !verdict.own && !self.ports.contains(peer.port()) {
+            return denied(&self.ports.rule);
+        }
+        verdict
+    }
+
+    /// Decides on a peer's IP: a permission is for any port of it (RFC 8656 section 9), which each packet is checked for.
+    /// Where the IP is ours, its port counts.
+    pub fn explain_ip(&self, peer: &PeerAddress, open: &dyn OpenPorts) -> Verdict<'_> {
         let verdict = self.decide(peer.ip(), peer.port(), open);
         if !verdict.allowed {
             return verdict;
@@ -107,9 +158,16 @@ impl Policy {
             return denied(builtin::UNSPECIFIED);
         }
         if self.is_own(ip) {
-            let allowed = open.is_open(SocketAddr::new(ip, port));
-            let rule = if allowed { builtin::OWN_OPEN } else { builtin::OWN_CLOSED };
+            let allowed = self.is_open(SocketAddr::new(ip, port), open);
+            let rule = match (allowed, self.media_only) {
+                (true, _) => builtin::OWN_OPEN,
+                (false, false) => builtin::OWN_CLOSED,
+                (false, true) => builtin::OWN_NOT_MEDIA,
+            };
             return Verdict { allowed, own: true, rule };
+        }
+        if self.media_only {
+            return denied(builtin::MEDIA_ONLY);
         }
         let by_operator = self.rules.iter().find(|rule| rule.range.contains(ip));
         if let Some(rule) = builtin::metadata(ip) {
@@ -138,4 +196,4 @@ fn denied(rule: &str) -> Verdict<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

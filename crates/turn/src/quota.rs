@@ -1,7 +1,11 @@
-//! How many allocations each user holds. Which user that is, `auth` says.
+//! How many allocations each user, each address and the server hold. Which user that is, `auth` says.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+
+use crate::account::Account;
+use crate::registrar::Unavailable;
 
 /// Who pays: a user's name, the id part of a REST name, or the client's address where a REST name has no id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,43 +23,92 @@ impl QuotaKey {
     }
 }
 
-/// Counts per payer, with a limit.
+/// Allocations and reservations at once; 0: no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// For one user: 486 beyond.
+    pub per_user: u32,
+    /// For one client address, IPv6 by /64: 486 beyond.
+    pub per_address: u32,
+    /// For all: 508 beyond.
+    pub total: u32,
+}
+
+/// The part of an address that one client is likely to have for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Source(IpAddr);
+
+impl Source {
+    pub(crate) fn of(client: IpAddr) -> Self {
+        Self(match client.to_canonical() {
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+            ip => ip,
+        })
+    }
+}
+
+/// What is held, and the accounts of those who hold something.
 #[derive(Debug)]
 pub(crate) struct Quota {
-    limit: u32,
-    held: HashMap<QuotaKey, u32>,
+    limits: Quotas,
+    users: HashMap<QuotaKey, (u32, Account)>,
+    sources: HashMap<Source, u32>,
+    total: u32,
 }
 
 impl Quota {
-    pub(crate) fn new(limit: u32) -> Self {
-        Self { limit, held: HashMap::new() }
+    pub(crate) fn new(limits: Quotas) -> Self {
+        Self { limits, users: HashMap::new(), sources: HashMap::new(), total: 0 }
     }
 
-    pub(crate) fn set_limit(&mut self, limit: u32) {
-        self.limit = limit;
+    pub(crate) fn set_limits(&mut self, limits: Quotas) {
+        self.limits = limits;
     }
 
     /// Takes `count` at once, or nothing.
-    pub(crate) fn take(&mut self, key: &QuotaKey, count: u32) -> bool {
-        let held = self.held(key);
-        if held.saturating_add(count) > self.limit {
-            return false;
+    ///
+    /// # Errors
+    /// Which limit stands in the way.
+    pub(crate) fn take(&mut self, user: &QuotaKey, source: Source, count: u32) -> Result<Account, Unavailable> {
+        let exceeds = |held: u32, limit: u32| limit != 0 && held.saturating_add(count) > limit;
+        if exceeds(self.held(user), self.limits.per_user) {
+            return Err(Unavailable::UserQuota);
         }
-        self.held.insert(key.clone(), held + count);
-        true
+        if exceeds(self.sources.get(&source).copied().unwrap_or(0), self.limits.per_address) {
+            return Err(Unavailable::AddressQuota);
+        }
+        if exceeds(self.total, self.limits.total) {
+            return Err(Unavailable::TotalQuota);
+        }
+        *self.sources.entry(source).or_default() += count;
+        self.total += count;
+        let (held, account) = self.users.entry(user.clone()).or_default();
+        *held += count;
+        Ok(account.clone())
     }
 
-    pub(crate) fn give_back(&mut self, key: &QuotaKey) {
-        if let Some(held) = self.held.get_mut(key) {
-            *held -= 1;
-            if *held == 0 {
-                self.held.remove(key);
+    pub(crate) fn give_back(&mut self, user: &QuotaKey, source: Source) {
+        let Some((held, _)) = self.users.get_mut(user) else { return };
+        *held -= 1;
+        if *held == 0 {
+            self.users.remove(user);
+        }
+        self.total -= 1;
+        if let Some(count) = self.sources.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&source);
             }
         }
     }
 
-    pub(crate) fn held(&self, key: &QuotaKey) -> u32 {
-        self.held.get(key).copied().unwrap_or(0)
+    pub(crate) fn held(&self, user: &QuotaKey) -> u32 {
+        self.users.get(user).map_or(0, |(held, _)| *held)
+    }
+
+    /// Of all users together.
+    pub(crate) fn total(&self) -> u32 {
+        self.total
     }
 }
 
@@ -63,18 +116,50 @@ impl Quota {
 mod tests {
     use super::*;
 
+    fn source(text: &str) -> Source {
+        Source::of(text.parse().unwrap())
+    }
+
     #[test]
     fn takes_up_to_the_limit_and_forgets_who_holds_nothing() {
-        let mut quota = Quota::new(2);
-        let key = QuotaKey::new("alice");
-        assert!(!quota.take(&key, 3));
-        assert!(quota.take(&key, 2));
-        assert!(!quota.take(&key, 1));
-        assert!(quota.take(&QuotaKey::new("bob"), 1));
-        quota.give_back(&key);
-        assert!(quota.take(&key, 1));
-        quota.give_back(&key);
-        quota.give_back(&key);
-        assert_eq!(quota.held.len(), 1);
+        let mut quota = Quota::new(Quotas { per_user: 2, ..Quotas::default() });
+        let (key, here) = (QuotaKey::new("alice"), source("192.0.2.1"));
+        assert_eq!(quota.take(&key, here, 3), Err(Unavailable::UserQuota));
+        let account = quota.take(&key, here, 2).unwrap();
+        assert_eq!(quota.take(&key, here, 1), Err(Unavailable::UserQuota));
+        assert_ne!(quota.take(&QuotaKey::new("bob"), here, 1).unwrap(), account);
+        quota.give_back(&key, here);
+        assert_eq!(quota.take(&key, here, 1), Ok(account));
+        quota.give_back(&key, here);
+        quota.give_back(&key, here);
+        assert_eq!((quota.users.len(), quota.sources.len(), quota.total()), (1, 1, 1));
+    }
+
+    #[test]
+    fn an_address_has_a_limit_of_its_own_and_a_64_is_one_address() {
+        let mut quota = Quota::new(Quotas { per_address: 2, ..Quotas::default() });
+        let mut take = |user: &str, ip: &str| quota.take(&QuotaKey::new(user), source(ip), 1).err();
+        assert_eq!(
+            [take("a", "192.0.2.1"), take("b", "192.0.2.1"), take("c", "192.0.2.1")],
+            [None, None, Some(Unavailable::AddressQuota)]
+        );
+        assert_eq!(take("c", "192.0.2.2"), None);
+        assert_eq!(take("c", "::ffff:192.0.2.1"), Some(Unavailable::AddressQuota));
+        assert_eq!(
+            [take("a", "2001:db8::1"), take("b", "2001:db8::2:1"), take("c", "2001:db8:0:0:f::")],
+            [None, None, Some(Unavailable::AddressQuota)]
+        );
+        assert_eq!(take("c", "2001:db8:0:1::"), None);
+    }
+
+    #[test]
+    fn the_total_is_for_all() {
+        let mut quota = Quota::new(Quotas { total: 2, ..Quotas::default() });
+        let (here, there) = (source("192.0.2.1"), source("192.0.2.2"));
+        quota.take(&QuotaKey::new("a"), here, 1).unwrap();
+        assert_eq!(quota.take(&QuotaKey::new("b"), there, 2), Err(Unavailable::TotalQuota));
+        quota.take(&QuotaKey::new("b"), there, 1).unwrap();
+        quota.give_back(&QuotaKey::new("a"), here);
+        quota.take(&QuotaKey::new("c"), here, 1).unwrap();
     }
 }

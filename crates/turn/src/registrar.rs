@@ -2,14 +2,16 @@
 //! servers, asked on control paths only. It binds nothing: the shell does, and comes back for another port if it fails.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::account::Account;
 use crate::address::Family;
 use crate::ports::Ports;
-use crate::quota::{Quota, QuotaKey};
+use crate::quota::{Quota, QuotaKey, Quotas, Source};
 
 /// A reserved port is kept this long for the allocation that comes for it (RFC 8656 section 7.2: at least 30 s).
 const RESERVATION: Duration = Duration::from_secs(30);
@@ -21,8 +23,8 @@ pub struct RegistrarConfig {
     pub min_port: u16,
     /// Highest relayed port.
     pub max_port: u16,
-    /// Allocations and reservations at once for one user.
-    pub per_user: u32,
+    /// Allocations and reservations at once.
+    pub quotas: Quotas,
     /// Seed of the random ports and tokens.
     pub seed: [u8; 32],
 }
@@ -50,6 +52,10 @@ pub struct Lease {
     pub port: u16,
     /// Who pays.
     pub user: QuotaKey,
+    /// What the user's allocations have in common.
+    pub account: Account,
+    /// Where the client was that asked.
+    pub(crate) source: Source,
 }
 
 /// The answer to a wish.
@@ -76,8 +82,14 @@ pub struct Reserved {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// The user holds as many as allowed: 486.
-    #[error("allocation quota reached")]
-    Quota,
+    #[error("allocation quota of the user reached")]
+    UserQuota,
+    /// The client's address holds as many as allowed: 486.
+    #[error("allocation quota of the address reached")]
+    AddressQuota,
+    /// The server holds as many as allowed: 508.
+    #[error("allocation quota of the server reached")]
+    TotalQuota,
     /// No port fits the wish, or the token is unknown, used or expired: 508.
     #[error("insufficient capacity")]
     Capacity,
@@ -97,7 +109,7 @@ impl Registrar {
     /// Nothing is held.
     pub fn new(config: &RegistrarConfig) -> Self {
         Self {
-            quota: Quota::new(config.per_user),
+            quota: Quota::new(config.quotas),
             v4: Ports::new(config.min_port, config.max_port),
             v6: Ports::new(config.min_port, config.max_port),
             reserved: BTreeMap::new(),
@@ -106,19 +118,20 @@ impl Registrar {
         }
     }
 
-    /// Changes the limit per user; who holds more keeps it.
-    pub fn handle_limit(&mut self, per_user: u32) {
-        self.quota.set_limit(per_user);
+    /// Changes the limits; who holds more keeps it.
+    pub fn handle_quotas(&mut self, quotas: Quotas) {
+        self.quota.set_limits(quotas);
     }
 
-    /// Grants a port.
+    /// Grants a port to a user who asks from `client`.
     ///
     /// # Errors
-    /// RFC 8656 section 7.2: 486 by user, 508 where nothing fits the wish.
+    /// RFC 8656 section 7.2: 486 by user and by address, 508 where nothing fits the wish.
     pub fn handle_wish(
         &mut self,
         now: Instant,
         user: &QuotaKey,
+        client: IpAddr,
         family: Family,
         wish: PortWish,
     ) -> Result<Grant, Unavailable> {
@@ -128,19 +141,18 @@ impl Registrar {
         let pair = wish == PortWish::Even { reserve: true };
         // A reservation counts: otherwise short allocations could hold any number of ports for 30 s each.
         let count = if pair { 2 } else { 1 };
-        if !self.quota.take(user, count) {
-            return Err(Unavailable::Quota);
-        }
+        let source = Source::of(client);
+        let account = self.quota.take(user, source, count)?;
         let (ports, rng) = match family {
             Family::V4 => (&mut self.v4, &mut self.rng),
             Family::V6 => (&mut self.v6, &mut self.rng),
         };
         let port = if wish == PortWish::Any { ports.take(rng) } else { ports.take_even(rng, pair) };
         let Some(port) = port else {
-            (0..count).for_each(|_| self.quota.give_back(user));
+            (0..count).for_each(|_| self.quota.give_back(user, source));
             return Err(Unavailable::Capacity);
         };
-        let lease = |port| Lease { family, port, user: user.clone() };
+        let lease = |port| Lease { family, port, user: user.clone(), account: account.clone(), source };
         let reserved = pair.then(|| self.reserve(now, lease(port + 1)));
         Ok(Grant { lease: lease(port), used_token: None, reserved })
     }
@@ -175,7 +187,7 @@ impl Registrar {
             Family::V6 => &mut self.v6,
         };
         ports.give_back(lease.port);
-        self.quota.give_back(&lease.user);
+        self.quota.give_back(&lease.user, lease.source);
     }
 
     /// Drops a reservation whose port could not be bound.
@@ -209,6 +221,11 @@ impl Registrar {
         self.v4.used() + self.v6.used()
     }
 
+    /// Allocations and reservations of all users.
+    pub fn held(&self) -> u32 {
+        self.quota.total()
+    }
+
     /// Allocations and reservations of one user.
     pub fn held_by(&self, user: &QuotaKey) -> u32 {
         self.quota.held(user)
@@ -219,8 +236,11 @@ impl Registrar {
 mod tests {
     use super::*;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
     fn registrar(per_user: u32) -> Registrar {
-        Registrar::new(&RegistrarConfig { min_port: 50_000, max_port: 50_007, per_user, seed: [7; 32] })
+        let quotas = Quotas { per_user, ..Quotas::default() };
+        Registrar::new(&RegistrarConfig { min_port: 50_000, max_port: 50_007, quotas, seed: [7; 32] })
     }
 
     #[test]
@@ -229,18 +249,18 @@ mod tests {
         let now = crate::some_instant();
         let (alice, bob) = (QuotaKey::new("alice"), QuotaKey::new("bob"));
         let pair = PortWish::Even { reserve: true };
-        let grant = registrar.handle_wish(now, &alice, Family::V4, pair).unwrap();
+        let grant = registrar.handle_wish(now, &alice, HERE, Family::V4, pair).unwrap();
         let reserved = grant.reserved.unwrap();
         assert_eq!(reserved.lease.port, grant.lease.port + 1);
         assert_eq!(registrar.held_by(&alice), 2);
 
         let wish = PortWish::Reserved(reserved.token);
-        assert_eq!(registrar.handle_wish(now, &bob, Family::V4, wish), Err(Unavailable::Capacity));
+        assert_eq!(registrar.handle_wish(now, &bob, HERE, Family::V4, wish), Err(Unavailable::Capacity));
         let late = now + RESERVATION;
-        assert_eq!(registrar.handle_wish(late, &alice, Family::V4, wish), Err(Unavailable::Capacity));
-        let second = registrar.handle_wish(now, &alice, Family::V4, wish).unwrap();
+        assert_eq!(registrar.handle_wish(late, &alice, HERE, Family::V4, wish), Err(Unavailable::Capacity));
+        let second = registrar.handle_wish(now, &alice, HERE, Family::V4, wish).unwrap();
         assert_eq!((second.lease.clone(), second.used_token), (reserved.lease, Some(reserved.token)));
-        assert_eq!(registrar.handle_wish(now, &alice, Family::V4, wish), Err(Unavailable::Capacity));
+        assert_eq!(registrar.handle_wish(now, &alice, HERE, Family::V4, wish), Err(Unavailable::Capacity));
         assert_eq!(registrar.poll_timeout(), None);
 
         registrar.handle_release(&grant.lease);
@@ -253,7 +273,7 @@ mod tests {
         let mut registrar = registrar(4);
         let now = crate::some_instant();
         let alice = QuotaKey::new("alice");
-        let grant = registrar.handle_wish(now, &alice, Family::V6, PortWish::Even { reserve: true }).unwrap();
+        let grant = registrar.handle_wish(now, &alice, HERE, Family::V6, PortWish::Even { reserve: true }).unwrap();
         registrar.handle_release(&grant.lease);
         assert_eq!(registrar.handle_timeout(now + Duration::from_secs(29)), None);
         let token = grant.reserved.unwrap().token;
@@ -269,7 +289,7 @@ mod tests {
         let alice = QuotaKey::new("alice");
         for round in 0..10_000 {
             let wish = PortWish::Even { reserve: round % 2 == 0 };
-            let grant = registrar.handle_wish(now, &alice, Family::V4, wish).unwrap();
+            let grant = registrar.handle_wish(now, &alice, HERE, Family::V4, wish).unwrap();
             // R = 0 takes one port only.
             assert_eq!(registrar.ports_used(), if round % 2 == 0 { 2 } else { 1 });
             registrar.handle_release(&grant.lease);
@@ -286,13 +306,13 @@ mod tests {
         let now = crate::some_instant();
         let (alice, bob) = (QuotaKey::new("alice"), QuotaKey::new("bob"));
         for _ in 0..5 {
-            registrar.handle_wish(now, &alice, Family::V4, PortWish::Any).unwrap();
+            registrar.handle_wish(now, &alice, HERE, Family::V4, PortWish::Any).unwrap();
         }
-        assert_eq!(registrar.handle_wish(now, &alice, Family::V4, PortWish::Any), Err(Unavailable::Quota));
+        assert_eq!(registrar.handle_wish(now, &alice, HERE, Family::V4, PortWish::Any), Err(Unavailable::UserQuota));
         for _ in 0..3 {
-            registrar.handle_wish(now, &bob, Family::V4, PortWish::Any).unwrap();
+            registrar.handle_wish(now, &bob, HERE, Family::V4, PortWish::Any).unwrap();
         }
-        assert_eq!(registrar.handle_wish(now, &bob, Family::V4, PortWish::Any), Err(Unavailable::Capacity));
+        assert_eq!(registrar.handle_wish(now, &bob, HERE, Family::V4, PortWish::Any), Err(Unavailable::Capacity));
         assert_eq!(registrar.held_by(&bob), 3);
     }
 }

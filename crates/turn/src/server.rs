@@ -27,13 +27,15 @@ use crate::address::{Family, FiveTuple};
 use crate::allocation::{AllocationId, Snapshot};
 use crate::auth::UserName;
 use crate::integrity::Signature;
+use crate::limit::{Gate, Limits, Trunk};
 use crate::nonce::Nonces;
 use crate::policy::{OpenPorts, Policy};
 use crate::quota::QuotaKey;
 use crate::registrar::{Lease, PortWish, Unavailable};
 use crate::reply::{self, Refusal};
-use crate::reply_budget::ReplyBudget;
+use crate::report::Report;
 use crate::route::{Handled, Route};
+use crate::source_budget::SourceBudget;
 use crate::stats::{Drop, Stats};
 use crate::wire::{self, Class, Content};
 pub use binding::Alternate;
@@ -65,6 +67,10 @@ pub struct ServerConfig {
     pub alternate: Option<Alternate>,
     /// Answers a second to a /24 or /64 of datagram sources that have not shown a password; 0: no limit.
     pub unproven_replies: u32,
+    /// How much may be carried.
+    pub limits: Limits,
+    /// What all workers carry: they share one.
+    pub trunk: Arc<Trunk>,
     /// Seed of transaction ids.
     pub seed: [u8; 32],
 }
@@ -133,6 +139,8 @@ pub enum Output {
     RouteInstalled(Route),
     /// A channel is gone.
     RouteRemoved(AllocationId, u16),
+    /// For the log.
+    Report(Report),
 }
 
 /// What became of [`Output::BindRelay`].
@@ -187,7 +195,8 @@ pub struct Server {
     rfc5766_channels: bool,
     table: Table,
     pending: Pending,
-    budget: ReplyBudget,
+    budget: SourceBudget,
+    gate: Gate,
     outputs: VecDeque<Output>,
     stats: Stats,
     rng: StdRng,
@@ -207,7 +216,8 @@ impl Server {
             rfc5766_channels: config.rfc5766_channels,
             table: Table::default(),
             pending: Pending::default(),
-            budget: ReplyBudget::new(config.unproven_replies),
+            budget: SourceBudget::new(config.unproven_replies),
+            gate: Gate { limits: config.limits, trunk: config.trunk },
             outputs: VecDeque::new(),
             stats: Stats::default(),
             rng: StdRng::from_seed(config.seed),
@@ -306,6 +316,11 @@ impl Server {
     pub fn handle_policy(&mut self, context: Context<'_>, policy: Arc<Policy>) {
         self.policy = policy;
         self.apply_policy(context);
+    }
+
+    /// Changes how much may be carried, from now on.
+    pub fn handle_limits(&mut self, limits: Limits) {
+        self.gate.limits = limits;
     }
 
     /// Counters, with the present numbers of allocations, permissions and channels.

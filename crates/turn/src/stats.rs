@@ -24,11 +24,17 @@ pub enum Drop {
     TooLarge,
     /// Its part of the network had its answers for now.
     RateLimited,
+    /// The allocation carries as much as it may.
+    AllocationLimit,
+    /// The user's allocations together carry as much as they may.
+    UserLimit,
+    /// The server carries as much as it may, and this user more than its share.
+    TotalLimit,
 }
 
 impl Drop {
     /// All reasons, in the order of [`Stats::dropped`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::NotARequest,
         Self::NoAllocation,
@@ -38,6 +44,9 @@ impl Drop {
         Self::Busy,
         Self::TooLarge,
         Self::RateLimited,
+        Self::AllocationLimit,
+        Self::UserLimit,
+        Self::TotalLimit,
     ];
 
     /// A metric label.
@@ -52,6 +61,40 @@ impl Drop {
             Self::Busy => "busy",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
+            Self::AllocationLimit => "allocation_limit",
+            Self::UserLimit => "user_limit",
+            Self::TotalLimit => "total_limit",
+        }
+    }
+}
+
+/// What stood in the way of an allocation or a permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Limit {
+    /// Allocations of a user.
+    User,
+    /// Allocations of a client's address.
+    Address,
+    /// Allocations of the server.
+    Total,
+    /// Relayed ports, or a reservation that is not there.
+    Ports,
+    /// New peers of a user.
+    NewPeers,
+}
+
+impl Limit {
+    /// All limits, in the order of [`Stats::limited`].
+    pub const ALL: [Self; 5] = [Self::User, Self::Address, Self::Total, Self::Ports, Self::NewPeers];
+
+    /// A metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::User => "allocations_per_user",
+            Self::Address => "allocations_per_address",
+            Self::Total => "allocations_total",
+            Self::Ports => "ports",
+            Self::NewPeers => "new_peers_per_second",
         }
     }
 }
@@ -84,6 +127,8 @@ pub struct Stats {
     pub errors: [u64; CODES.len()],
     /// Dropped packets, by [`Drop::ALL`].
     pub dropped: [u64; Drop::ALL.len()],
+    /// Requests refused by a limit, by [`Limit::ALL`].
+    pub limited: [u64; Limit::ALL.len()],
 }
 
 /// Packets and payload bytes one way.
@@ -118,6 +163,10 @@ impl Stats {
         reason
     }
 
+    pub(crate) fn limited(&mut self, limit: Limit) {
+        self.limited[limit as usize] += 1;
+    }
+
     pub(crate) fn error(&mut self, code: u16) {
         if let Some(index) = CODES.iter().position(|known| *known == code) {
             self.errors[index] += 1;
@@ -127,6 +176,11 @@ impl Stats {
     /// Packets dropped for this reason.
     pub fn dropped_for(&self, reason: Drop) -> u64 {
         self.dropped[reason as usize]
+    }
+
+    /// Requests refused by this limit.
+    pub fn limited_by(&self, limit: Limit) -> u64 {
+        self.limited[limit as usize]
     }
 
     /// Error responses with this code.
@@ -148,5 +202,6 @@ impl std::ops::AddAssign<&Stats> for Stats {
         self.to_clients += other.to_clients;
         self.errors.iter_mut().zip(other.errors).for_each(|(sum, count)| *sum += count);
         self.dropped.iter_mut().zip(other.dropped).for_each(|(sum, count)| *sum += count);
+        self.limited.iter_mut().zip(other.limited).for_each(|(sum, count)| *sum += count);
     }
 }

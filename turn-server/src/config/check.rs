@@ -58,7 +58,6 @@ impl Config {
         if relay.credential_ttl_s == 0 {
             return Err(origin.meaning("relay.credential_ttl_s", "must be at least 1"));
         }
-        at_least_one(origin, "relay.allocations_per_user", relay.allocations_per_user)?;
         for external in &relay.external_addresses {
             external_ip(external).ok_or_else(|| {
                 let why = format!("{external:?} must be an address, or public/private, such as 203.0.113.5/10.0.0.5");
@@ -76,7 +75,8 @@ impl Config {
         for (key, list) in [("relay.allow_peers", &relay.allow_peers), ("relay.deny_peers", &relay.deny_peers)] {
             Policy::new([], list, &[]).map_err(|error| origin.meaning(key, error.to_string()))?;
         }
-        Ok(())
+        let ports = Policy::default().with_ports(&relay.peer_ports);
+        ports.map(drop).map_err(|error| origin.meaning("relay.peer_ports", error.to_string()))
     }
 
     fn check_rooms(&self, origin: &Origin) -> Result<(), ConfigError> {
@@ -179,6 +179,7 @@ mod tests {
             ("relay.advertise_urls", refused(|config| config.relay.advertise_urls = vec!["http://x".into()])),
             ("relay.allow_peers", refused(|config| config.relay.allow_peers = vec!["10.0.0.0/33".into()])),
             ("relay.proxy_protocol_from", refused(|config| config.relay.proxy_protocol_from = vec!["lb".into()])),
+            ("relay.peer_ports", refused(|config| config.relay.peer_ports = vec!["0-80".into()])),
             ("rooms.advertise", refused(|config| config.rooms.advertise = vec!["a:b".into()])),
             ("rooms.max_participants", refused(|config| config.rooms.max_participants = 0)),
             ("rooms.token_keys", refused(|config| config.rooms.token_keys = vec!["x".into()])),

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use turn::{AllocationId, Policy, Snapshot, Stats};
+use turn::{AllocationId, Limits, Policy, Snapshot, Stats};
 
 /// A question or an order for a worker.
 pub(super) enum Command {
     Stats(Sender<RelayStats>),
     Snapshots(Sender<Vec<Snapshot>>),
     End(AllocationId, Sender<bool>),
-    Policy(Arc<Policy>, Sender<()>),
     Anonymity(bool, Sender<()>),
+    /// New rules, applied to what is installed before the answer.
+    Rules(Arc<Policy>, Limits, Sender<()>),
     Stop,
 }
 

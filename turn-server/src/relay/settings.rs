@@ -4,9 +4,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use turn::proxy::Proxies;
-use turn::{Alternate, Family, Policy};
+use turn::{Alternate, Family, Limits, Policy, Quotas, Rates};
 
-use crate::config::{DefaultFamily, RelayConfig, RelayUser};
+use crate::config::{DefaultFamily, Peers, RelayConfig, RelayUser};
 
 /// Why the relay cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -54,12 +54,15 @@ pub(super) struct Settings {
     pub(super) max_port: u16,
     pub(super) users: Vec<RelayUser>,
     pub(super) secrets: Vec<String>,
-    pub(super) per_user: u32,
     pub(super) keep_family: bool,
     pub(super) alternate: Option<Alternate>,
+    pub(super) quotas: Quotas,
+    pub(super) limits: Limits,
     pub(super) rfc5766_channels: bool,
     pub(super) unproven_replies: u32,
     pub(super) proxies: Proxies,
+    peers: Peers,
+    peer_ports: Vec<String>,
     allow_peers: Vec<String>,
     deny_peers: Vec<String>,
 }
@@ -95,13 +98,16 @@ impl Settings {
             max_port: config.max_port,
             users: config.users.clone(),
             secrets: config.secrets.clone(),
-            per_user: config.allocations_per_user,
             keep_family: config.default_family == DefaultFamily::Keep,
             alternate,
+            quotas: quotas(config),
+            limits: limits(config),
             rfc5766_channels: config.rfc5766_channels,
             unproven_replies: config.unproven_replies,
             proxies: Proxies::new(&config.proxy_protocol_from)
                 .map_err(|error| wrong("proxy_protocol_from", &error.to_string()))?,
+            peers: config.peers,
+            peer_ports: config.peer_ports.clone(),
             allow_peers: config.allow_peers.clone(),
             deny_peers: config.deny_peers.clone(),
         })
@@ -126,7 +132,31 @@ impl Settings {
     pub(super) fn policy(&self, own: impl IntoIterator<Item = IpAddr>) -> Result<Policy, RelayError> {
         // Each list on its own first, so that the message names the right key.
         Policy::new([], &self.allow_peers, &[]).map_err(|error| wrong("allow_peers", &error.to_string()))?;
-        Policy::new(own, &self.allow_peers, &self.deny_peers).map_err(|error| wrong("deny_peers", &error.to_string()))
+        let policy = Policy::new(own, &self.allow_peers, &self.deny_peers)
+            .map_err(|error| wrong("deny_peers", &error.to_string()))?
+            .with_ports(&self.peer_ports)
+            .map_err(|error| wrong("peer_ports", &error.to_string()))?;
+        Ok(match self.peers {
+            Peers::Any => policy,
+            Peers::MediaOnly => policy.media_only(),
+        })
+    }
+}
+
+fn quotas(config: &RelayConfig) -> Quotas {
+    Quotas {
+        per_user: config.allocations_per_user,
+        per_address: config.allocations_per_address,
+        total: config.allocations_total,
+    }
+}
+
+fn limits(config: &RelayConfig) -> Limits {
+    Limits {
+        allocation: Rates { bytes: config.allocation_bytes_per_second, packets: config.allocation_packets_per_second },
+        user: Rates { bytes: config.user_bytes_per_second, packets: config.user_packets_per_second },
+        total: Rates { bytes: config.total_bytes_per_second, packets: config.total_packets_per_second },
+        new_peers: config.new_peers_per_second,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -50,7 +50,7 @@ impl Shared {
         let registrar = Registrar::new(&RegistrarConfig {
             min_port: settings.min_port,
             max_port: settings.max_port,
-            per_user: settings.per_user,
+            quotas: settings.quotas,
             seed: rand::random(),
         });
         Ok(Self {
@@ -68,7 +68,7 @@ impl Shared {
         self.encryption.store(encryption.map(Arc::new));
         self.proxies.store(Arc::new(settings.proxies.clone()));
         self.credentials.store(Arc::new(credentials::of(settings)));
-        self.held().registrar.handle_limit(settings.per_user);
+        self.held().registrar.handle_quotas(settings.quotas);
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, Held> {
@@ -81,12 +81,13 @@ impl Shared {
         &self,
         worker: u8,
         user: &QuotaKey,
+        client: IpAddr,
         family: Family,
         wish: PortWish,
     ) -> Result<(UdpSocket, BoundRelay), Unavailable> {
         let mut held = self.held();
         for _ in 0..BIND_TRIES {
-            let grant = held.registrar.handle_wish(Instant::now(), user, family, wish)?;
+            let grant = held.registrar.handle_wish(Instant::now(), user, client, family, wish)?;
             match self.bind_grant(&mut held, &grant) {
                 Ok((socket, bound)) => {
                     self.live.set(bound.relayed, worker);

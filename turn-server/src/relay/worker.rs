@@ -9,6 +9,7 @@ mod connections;
 mod effects;
 mod outbox;
 mod relays;
+mod reports;
 mod tls_stream;
 
 use std::io;
@@ -27,6 +28,7 @@ use super::shared::Shared;
 use crate::handover::{Handover, LaneEnd};
 use connections::Connections;
 use relays::Relays;
+use reports::Reports;
 
 /// The lane's token. The others carry a kind in their top bits and an index below.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -83,6 +85,7 @@ pub(super) struct Worker {
     reservations_at: Option<Instant>,
     /// When a listener that ran out of descriptors is tried again.
     accept_at: Option<Instant>,
+    reports: Reports,
     stats: RelayStats,
 }
 
@@ -111,6 +114,7 @@ impl Worker {
             to_wake: Vec::new(),
             reservations_at: None,
             accept_at: None,
+            reports: Reports::default(),
             stats: RelayStats::default(),
         }
     }
@@ -190,7 +194,8 @@ impl Worker {
                 Command::Stats(reply) => drop(reply.try_send(self.report())),
                 Command::Snapshots(reply) => drop(reply.try_send(self.server.snapshots(now))),
                 Command::End(id, reply) => drop(reply.try_send(self.server.handle_end(id))),
-                Command::Policy(policy, reply) => {
+                Command::Rules(policy, limits, reply) => {
+                    self.server.handle_limits(limits);
                     self.server.handle_policy(Context { now, open: &self.handover }, policy);
                     let _ = reply.try_send(());
                 }

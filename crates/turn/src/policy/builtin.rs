@@ -9,6 +9,8 @@ use super::range::Range;
 pub(super) const UNSPECIFIED: &str = "built-in: unspecified address";
 pub(super) const OWN_OPEN: &str = "own address: media port or live relayed port";
 pub(super) const OWN_CLOSED: &str = "own address: not a media port, not a live relayed port";
+pub(super) const OWN_NOT_MEDIA: &str = "peers = \"media-only\": own address, but not a media port";
+pub(super) const MEDIA_ONLY: &str = "peers = \"media-only\": not an address of ours";
 pub(super) const OWN_INSIDE: &str = "built-in: own address inside an IPv6 address";
 pub(super) const MAPPED: &str = "built-in: IPv4-mapped ::ffff:0:0/96";
 pub(super) const DEFAULT: &str = "default: allowed";
@@ -21,7 +23,7 @@ const METADATA: [(&str, &str); 4] = [
     ("fd00:ec2::254", "built-in: cloud metadata fd00:ec2::254"),
 ];
 
-pub(super) const DENIED: [(&str, &str); 32] = [
+pub(crate) const DENIED: [(&str, &str); 32] = [
     ("0.0.0.0/8", "built-in: this network 0.0.0.0/8"),
     ("10.0.0.0/8", "built-in: private 10.0.0.0/8"),
     ("100.64.0.0/10", "built-in: carrier-grade NAT 100.64.0.0/10"),

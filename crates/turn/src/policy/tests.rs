@@ -2,10 +2,15 @@
 
 use super::*;
 
+/// The media port; 50050 is a live relayed port.
 struct Open(u16);
 
 impl OpenPorts for Open {
     fn is_open(&self, address: SocketAddr) -> bool {
+        self.is_media(address) || address.port() == 50_050
+    }
+
+    fn is_media(&self, address: SocketAddr) -> bool {
         address.port() == self.0
     }
 }
@@ -21,7 +26,8 @@ fn verdict(policy: &Policy, ip: &str, port: u16) -> (bool, String) {
     (verdict.allowed, verdict.rule.to_owned())
 }
 
-fn ends(text: &str) -> [IpAddr; 2] {
+/// First and last address of `address/bits`.
+pub(crate) fn ends(text: &str) -> [IpAddr; 2] {
     let (address, bits) = text.split_once('/').unwrap();
     let bits: u32 = bits.parse().unwrap();
     match address.parse().unwrap() {
@@ -134,6 +140,39 @@ fn metadata_needs_its_own_name_in_the_allow_list() {
     for ip in ["169.254.169.254", "100.100.100.200", "168.63.129.16", "fd00:ec2::254"] {
         assert!(!verdict(&policy(&["0.0.0.0/0", "::/0"], &[]), ip, 80).0, "{ip}");
         assert!(verdict(&policy(&[ip], &[]), ip, 80).0, "{ip}");
+    }
+}
+
+#[test]
+fn ports_of_foreign_peers_are_limited_and_ours_are_not() {
+    let texts = ["443".to_owned(), "1024-65535".to_owned()];
+    let policy = policy(&["10.0.0.0/8"], &[]).with_ports(&texts).unwrap();
+    for (ip, port, allowed) in [
+        ("198.20.0.1", 443, true),
+        ("198.20.0.1", 1024, true),
+        ("198.20.0.1", 1023, false),
+        ("198.20.0.1", 0, false),
+        ("10.0.0.1", 22, false),
+        ("2606:4700::1111", 53, false),
+    ] {
+        let (is_allowed, rule) = verdict(&policy, ip, port);
+        assert_eq!(is_allowed, allowed, "{ip} {port}");
+        assert!(allowed || rule == "peer_ports: not one of [443, 1024-65535]", "{rule}");
+    }
+    let ip_only = |ip: &str| policy.explain_ip(&PeerAddress::new(SocketAddr::new(ip.parse().unwrap(), 22)), &Open(80));
+    assert!(ip_only("198.20.0.1").allowed, "a permission has no port");
+    assert!(!ip_only("192.168.0.1").allowed);
+    let own = policy.explain(&PeerAddress::new("203.0.113.5:80".parse().unwrap()), &Open(80));
+    assert!(own.allowed && own.own, "our own media port may be any");
+}
+
+#[test]
+fn media_only_means_nobody_else() {
+    let policy = policy(&["198.20.0.1", "0.0.0.0/0"], &[]).media_only();
+    assert_eq!(verdict(&policy, "203.0.113.5", 8189), (true, builtin::OWN_OPEN.into()));
+    assert_eq!(verdict(&policy, "203.0.113.5", 50_050), (false, builtin::OWN_NOT_MEDIA.into()), "another allocation");
+    for ip in ["198.20.0.1", "1.1.1.1", "169.254.169.254", "2606:4700::1111"] {
+        assert_eq!(verdict(&policy, ip, 8189), (false, builtin::MEDIA_ONLY.into()), "{ip}");
     }
 }
 

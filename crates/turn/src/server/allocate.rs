@@ -15,6 +15,7 @@ use crate::allocation::{self, Allocation, AllocationId, Relayed, Usage};
 use crate::integrity::Signature;
 use crate::registrar::{PortWish, Unavailable};
 use crate::reply::{self, Refusal};
+use crate::stats::Limit;
 
 /// MOBILITY-TICKET (RFC 8016 section 3.1); the codec has no name for it.
 const MOBILITY_TICKET: u16 = 0x8030;
@@ -122,6 +123,7 @@ impl Server {
             // RFC 8656 section 7.2: half of what was asked for is a success.
             (Err(why @ Unavailable::Capacity), Some(Ok(second))) => (second, None, Some((Family::V4, code(why)))),
             (Err(why), _) => {
+                self.stats.limited(limit(why));
                 self.refuse(pending.client, &request, &Refusal::Code(code(why)), Some(&user.signature));
                 return None;
             }
@@ -144,6 +146,7 @@ impl Server {
             channels: Default::default(),
             usage: Usage::default(),
             unsent: 0,
+            paces: Default::default(),
             timer: until,
         };
         self.transmit(pending.client, answer(&request, &allocation, &user.signature));
@@ -161,8 +164,17 @@ impl From<BoundRelay> for Relayed {
 
 fn code(why: Unavailable) -> u16 {
     match why {
-        Unavailable::Quota => ErrorCode::ALLOCATION_QUOTA_REACHED,
-        Unavailable::Capacity => ErrorCode::INSUFFICIENT_CAPACITY,
+        Unavailable::UserQuota | Unavailable::AddressQuota => ErrorCode::ALLOCATION_QUOTA_REACHED,
+        Unavailable::TotalQuota | Unavailable::Capacity => ErrorCode::INSUFFICIENT_CAPACITY,
+    }
+}
+
+fn limit(why: Unavailable) -> Limit {
+    match why {
+        Unavailable::UserQuota => Limit::User,
+        Unavailable::AddressQuota => Limit::Address,
+        Unavailable::TotalQuota => Limit::Total,
+        Unavailable::Capacity => Limit::Ports,
     }
 }
 

@@ -1,5 +1,8 @@
 //! CreatePermission and ChannelBind: both doors to peers, both through the same policy.
 
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
 use stun_types::attribute::{Attribute as _, AttributeStaticType, ErrorCode};
 use stun_types::message::Message;
 use turn_types::attribute::{ChannelNumber, XorPeerAddress};
@@ -9,8 +12,11 @@ use super::{Context, Output, Server, User};
 use crate::address::{Family, FiveTuple, PeerAddress};
 use crate::allocation::{Allocation, AllocationId};
 use crate::channel::{self, Channel};
+use crate::policy::Verdict;
 use crate::reply::{self, Refusal};
+use crate::report::Report;
 use crate::route::Route;
+use crate::stats::Limit;
 
 impl Server {
     /// RFC 8656 section 10.2: one or more peers, all or nothing.
@@ -22,21 +28,24 @@ impl Server {
         user: &User,
     ) -> Result<Option<Vec<u8>>, Refusal> {
         let id = self.owned(client, user)?;
+        let allocation = self.table.get(id).expect("owned() found it");
         let mut granted = Vec::new();
         let named = request.iter_attributes().filter(|(_, raw)| raw.get_type() == XorPeerAddress::TYPE);
         for (_, raw) in named {
             let peer = XorPeerAddress::try_from(&raw).map_err(|_| ErrorCode::BAD_REQUEST)?;
             let peer = PeerAddress::new(peer.addr(request.transaction_id()));
-            let own = self.check_peer(context, id, &peer)?;
+            let verdict = self.policy.explain_ip(&peer, context.open);
+            let own = check_peer(verdict, allocation, &peer, &mut self.outputs)?;
             granted.push((peer.ip(), own));
         }
         if granted.is_empty() {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
-        let allocation = self.table.get_mut(id).expect("owned() found it");
         if !allocation.permissions.has_room(&granted) {
             return Err(ErrorCode::INSUFFICIENT_CAPACITY.into());
         }
+        self.check_new_peers(context, id, &granted)?;
+        let allocation = self.table.get_mut(id).expect("owned() found it");
         for (ip, own) in granted {
             let until = allocation.permissions.install(context.now, ip, own);
             allocation.channels.handle_permitted(ip, until);
@@ -67,15 +76,17 @@ impl Server {
         if !allocation.channels.is_bijective(number, peer.socket()) {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
-        let own = self.check_peer(context, id, &peer)?;
+        let verdict = self.policy.explain(&peer, context.open);
+        let own = check_peer(verdict, allocation, &peer, &mut self.outputs)?;
         if peer.port() == 0 {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
-        let allocation = self.table.get_mut(id).expect("owned() found it");
         let room = allocation.channels.has_room(number) && allocation.permissions.has_room(&[(peer.ip(), own)]);
         if !room {
             return Err(ErrorCode::INSUFFICIENT_CAPACITY.into());
         }
+        self.check_new_peers(context, id, &[(peer.ip(), own)])?;
+        let allocation = self.table.get_mut(id).expect("owned() found it");
         let permitted_until = allocation.permissions.install(context.now, peer.ip(), own);
         allocation.channels.handle_permitted(peer.ip(), permitted_until);
         allocation.channels.bind(context.now, number, peer.socket(), own, permitted_until);
@@ -86,18 +97,42 @@ impl Server {
         Ok(Some(reply::success(request, &[], &user.signature)))
     }
 
-    /// The one check of a peer: 403 by policy, 443 by family. Says whether the peer is an address of ours.
-    fn check_peer(&self, context: Context<'_>, id: AllocationId, peer: &PeerAddress) -> Result<bool, Refusal> {
-        let verdict = self.policy.explain(peer, context.open);
-        if !verdict.allowed {
-            return Err(ErrorCode::FORBIDDEN.into());
+    /// 508 for a user that permits new peers too fast, as one who scans does. Our own addresses are no news.
+    fn check_new_peers(
+        &mut self,
+        context: Context<'_>,
+        id: AllocationId,
+        peers: &[(IpAddr, bool)],
+    ) -> Result<(), Refusal> {
+        let rate = self.gate.limits.new_peers;
+        let allocation = self.table.get(id).expect("owned() found it");
+        let known = |ip| allocation.permissions.get(context.now, ip).is_some();
+        let mut new = peers.iter().filter(|(ip, own)| !own && !known(*ip)).map(|(ip, _)| *ip).peekable();
+        let account = allocation.account();
+        if rate == 0 || new.peek().is_none() || account.takes_peers(&self.gate.trunk, context.now, new, rate) {
+            return Ok(());
         }
-        let allocation = self.table.get(id).expect("the caller has looked it up");
-        if allocation.relayed(Family::of(peer.ip())).is_none() {
-            return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH.into());
-        }
-        Ok(verdict.own)
+        self.stats.limited(Limit::NewPeers);
+        Err(ErrorCode::INSUFFICIENT_CAPACITY.into())
     }
+}
+
+/// The one check of a peer: 403 by policy, 443 by family. Says whether the peer is an address of ours.
+fn check_peer(
+    verdict: Verdict<'_>,
+    allocation: &Allocation,
+    peer: &PeerAddress,
+    outputs: &mut VecDeque<Output>,
+) -> Result<bool, Refusal> {
+    if !verdict.allowed {
+        let (client, username, rule) = (allocation.client, allocation.username.clone(), verdict.rule.to_owned());
+        outputs.push_back(Output::Report(Report::PeerDenied { client, username, peer: peer.socket(), rule }));
+        return Err(ErrorCode::FORBIDDEN.into());
+    }
+    if allocation.relayed(Family::of(peer.ip())).is_none() {
+        return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH.into());
+    }
+    Ok(verdict.own)
 }
 
 /// A channel as somebody who mirrors the routes needs it.

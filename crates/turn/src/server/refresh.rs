@@ -104,18 +104,16 @@ impl Server {
         let ids: Vec<_> = self.table.iter().map(|allocation| allocation.id).collect();
         for id in ids {
             let Some(allocation) = self.table.get_mut(id) else { continue };
-            // An address that is ours now, or no longer, needs a new permission: it travels another way.
-            let allowed = |peer: PeerAddress, own: bool| {
-                if own || policy.is_own(peer.ip()) {
-                    return own && policy.is_own(peer.ip());
-                }
-                policy.explain(&peer, context.open).allowed
-            };
-            allocation
-                .permissions
-                .retain(|ip, permission| allowed(PeerAddress::new(std::net::SocketAddr::new(ip, 0)), permission.own));
+            // An address that is ours now, or no longer, needs a new permission: it travels another way. Which of its
+            // ports are open is asked for each packet.
+            allocation.permissions.retain(|ip, permission| {
+                let peer = PeerAddress::new(std::net::SocketAddr::new(ip, 0));
+                let own = policy.is_own(ip);
+                own == permission.own && (own || policy.explain_ip(&peer, context.open).allowed)
+            });
             allocation.channels.retain(|channel| {
-                let keep = allowed(PeerAddress::new(channel.peer), channel.own);
+                let verdict = policy.explain(&PeerAddress::new(channel.peer), context.open);
+                let keep = verdict.allowed && verdict.own == channel.own;
                 if !keep {
                     self.outputs.push_back(Output::RouteRemoved(id, channel.number));
                 }

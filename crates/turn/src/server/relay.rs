@@ -8,6 +8,7 @@ use rand::RngExt;
 use super::{Context, Server, Way};
 use crate::address::{Family, FiveTuple, PeerAddress};
 use crate::allocation::AllocationId;
+use crate::limit::Direction;
 use crate::route::{Handled, Head, ToClient, ToPeer};
 use crate::stats::Drop;
 use crate::wire;
@@ -27,8 +28,12 @@ impl Server {
             return self.dropped(Drop::NoChannel);
         };
         let (peer, own) = (channel.peer, channel.own);
-        if own && !context.open.is_open(peer) {
+        if own && !self.policy.is_open(peer, context.open) {
             return self.dropped(Drop::Policy);
+        }
+        let (paces, account) = (&allocation.paces, allocation.account());
+        if let Err(reason) = self.gate.admit(context.now, Direction::ToPeers, paces, account, payload.len()) {
+            return self.dropped(reason);
         }
         allocation.usage.to_peers.add(payload.len());
         self.stats.to_peers.add(payload.len());
@@ -52,6 +57,10 @@ impl Server {
             return self.dropped(Drop::Policy);
         }
         let (relayed, own) = (relayed.public, permission.own);
+        let (paces, account) = (&allocation.paces, allocation.account());
+        if let Err(reason) = self.gate.admit(context.now, Direction::ToPeers, paces, account, payload.len()) {
+            return self.dropped(reason);
+        }
         allocation.usage.to_peers.add(payload.len());
         self.stats.to_peers.add(payload.len());
         let peer = peer.socket();
@@ -94,6 +103,9 @@ impl Server {
             Some(channel) => (channel.own, Some(channel.number)),
             None => {
                 let permission = allocation.permissions.get(context.now, peer.ip()).ok_or(Drop::NoPermission)?;
+                if !permission.own && !self.policy.is_port_allowed(peer.port()) {
+                    return Err(Drop::Policy);
+                }
                 (permission.own, None)
             }
         };
@@ -103,6 +115,7 @@ impl Server {
             return Err(Drop::Policy);
         }
         let payload = u16::try_from(len).ok().filter(|_| len <= wire::MAX_PAYLOAD).ok_or(Drop::TooLarge)?;
+        self.gate.admit(context.now, Direction::ToClient, &allocation.paces, allocation.account(), len)?;
         let client = allocation.client;
         let head = match number {
             Some(number) => Head::channel(number, payload, client.transport.is_stream()),

@@ -7,6 +7,8 @@ mod binding;
 mod data;
 mod dual;
 mod expiry;
+mod limits;
 mod never;
+mod peers;
 mod rig;
 mod sha256;

@@ -33,6 +33,7 @@ impl Worker {
                     }
                     tracing::debug!(client = %client.client, port = lease.port, "relayed address closed");
                 }
+                Output::Report(report) => self.reports.write(now, &report),
                 // No mirror of the routes runs beside us.
                 Output::RouteInstalled(_) | Output::RouteRemoved(..) => {}
             }
@@ -50,13 +51,13 @@ impl Worker {
     ) {
         let mut sockets = Vec::new();
         let mut bind = |family| {
-            let (socket, bound) = self.shared.bind_relay(self.index, user, family, wish)?;
+            let (socket, bound) = self.shared.bind_relay(self.index, user, client.client.ip(), family, wish)?;
             sockets.push((socket, bound.clone()));
             Ok(bound)
         };
         let first = bind(family);
         // A user who may have no more gets no second address either.
-        let refused = first == Err(Unavailable::Quota);
+        let refused = first.as_ref().is_err_and(|why| *why != Unavailable::Capacity);
         let additional = additional.filter(|_| !refused).map(bind);
         if sockets.iter().any(|(_, bound)| bound.token.is_some()) {
             self.reservations_at = self.shared.expire_reservations(now);

@@ -13,7 +13,7 @@ use turn_types::attribute::{RequestedTransport, XorPeerAddress, XorRelayedAddres
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION};
 
 use crate::server::*;
-use crate::{Credentials, Key, Registrar, RegistrarConfig, Transport};
+use crate::{Credentials, Key, Quotas, Registrar, RegistrarConfig, Transport};
 
 pub(super) const UNIX: u64 = 1_741_600_000;
 pub(super) const CLIENT: &str = "198.20.0.1:4000";
@@ -27,6 +27,10 @@ impl OpenPorts for Open {
     fn is_open(&self, address: SocketAddr) -> bool {
         self.0.contains(&address.port())
     }
+
+    fn is_media(&self, address: SocketAddr) -> bool {
+        address.port() == 8189
+    }
 }
 
 pub(super) struct Rig {
@@ -39,6 +43,7 @@ pub(super) struct Rig {
     pub(super) sockets: BTreeSet<(AllocationId, SocketAddr)>,
     pub(super) sent: Vec<(FiveTuple, Vec<u8>)>,
     pub(super) routes: Vec<Output>,
+    pub(super) reports: Vec<Report>,
 }
 
 pub(super) fn five_tuple(client: &str, transport: Transport) -> FiveTuple {
@@ -51,6 +56,10 @@ impl Rig {
     }
 
     pub(super) fn with_quota(per_user: u32) -> Self {
+        Self::with_quotas(Quotas { per_user, ..Quotas::default() })
+    }
+
+    pub(super) fn with_quotas(quotas: Quotas) -> Self {
         let start = crate::some_instant();
         let config = ServerConfig {
             realm: "tern".into(),
@@ -62,9 +71,11 @@ impl Rig {
             alternate: None,
             rfc5766_channels: false,
             unproven_replies: 100,
+            limits: Limits::default(),
+            trunk: Arc::new(Trunk::new(start, 6)),
             seed: [4; 32],
         };
-        let ports = RegistrarConfig { min_port: 50_000, max_port: 50_099, per_user, seed: [5; 32] };
+        let ports = RegistrarConfig { min_port: 50_000, max_port: 50_099, quotas, seed: [5; 32] };
         Self {
             server: Server::new(config),
             registrar: Registrar::new(&ports),
@@ -75,6 +86,7 @@ impl Rig {
             sockets: BTreeSet::new(),
             sent: Vec::new(),
             routes: Vec::new(),
+            reports: Vec::new(),
         }
     }
 
@@ -103,8 +115,12 @@ impl Rig {
     }
 
     pub(super) fn set_policy(&mut self, deny: &[&str]) {
+        self.change_policy(policy(deny));
+    }
+
+    pub(super) fn change_policy(&mut self, policy: Policy) {
         let open = self.open.clone();
-        self.server.handle_policy(Context { now: self.now, open: &open }, Arc::new(policy(deny)));
+        self.server.handle_policy(Context { now: self.now, open: &open }, Arc::new(policy));
         self.drain();
     }
 
@@ -119,9 +135,9 @@ impl Rig {
                     let keys = self.credentials.candidates(&username, UNIX, client);
                     self.server.handle_key(context, request, &keys);
                 }
-                Output::BindRelay { request, user, family, additional, wish, .. } => {
+                Output::BindRelay { request, client, user, family, additional, wish } => {
                     let mut bind = |family| {
-                        let grant = self.registrar.handle_wish(self.now, &user, family, wish)?;
+                        let grant = self.registrar.handle_wish(self.now, &user, client.client.ip(), family, wish)?;
                         Ok(BoundRelay {
                             relayed: relayed(grant.lease.family, grant.lease.port),
                             local: relayed(grant.lease.family, grant.lease.port),
@@ -144,6 +160,7 @@ impl Rig {
                     assert_eq!(last, !self.sockets.iter().any(|(id, _)| *id == allocation));
                     self.registrar.handle_release(&lease);
                 }
+                Output::Report(report) => self.reports.push(report),
                 route => self.routes.push(route),
             }
         }
@@ -191,7 +208,7 @@ fn credentials() -> Credentials {
     Credentials::new("tern", keys, ["secret"])
 }
 
-fn policy(deny: &[&str]) -> Policy {
+pub(super) fn policy(deny: &[&str]) -> Policy {
     let deny: Vec<String> = deny.iter().map(|text| (*text).to_owned()).collect();
     // Benchmarking addresses play the internet; 203.0.113.5 is ours.
     Policy::new(["203.0.113.5".parse().unwrap()], &["198.18.0.0/15".into()], &deny).unwrap()

@@ -1,5 +1,5 @@
-//! How many answers a part of the network gets before anybody there has shown a password. A datagram's source may be
-//! forged, and whoever is named there gets our answer: without a bound the relay would be a reflector.
+//! How much a part of the network may cost before anybody there has shown a password. A datagram's source may be forged,
+//! and whoever is named there gets our answer: without a bound the relay would be a reflector, and fill logs.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
@@ -8,26 +8,26 @@ use std::time::{Duration, Instant};
 /// Counters, 64 KiB of them. Prefixes that share one share its rate.
 const BUCKETS: usize = 4096;
 
-/// As many answers as the rate gives in this time may go at once.
+/// As much as the rate gives in this time may go at once.
 const BURST: Duration = Duration::from_secs(2);
 
 /// A rate for each /24 of IPv4 and each /64 of IPv6, in memory that does not grow.
-pub(crate) struct ReplyBudget {
-    /// Time that one answer takes up; zero: no limit.
+pub struct SourceBudget {
+    /// Time that one of them takes up; zero: no limit.
     interval: Duration,
-    /// When the answers so far will have been paid for (the generic cell rate algorithm, ITU-T I.371).
+    /// When those so far will have been paid for (the generic cell rate algorithm, ITU-T I.371).
     paid_at: Vec<Option<Instant>>,
 }
 
-impl ReplyBudget {
-    /// `rate` answers a second; 0: no limit.
-    pub(crate) fn new(rate: u32) -> Self {
+impl SourceBudget {
+    /// `rate` a second (answers, lines of a log); 0: no limit.
+    pub fn new(rate: u32) -> Self {
         let interval = Duration::from_secs(1).checked_div(rate).unwrap_or_default();
         Self { interval, paid_at: vec![None; if rate == 0 { 0 } else { BUCKETS }] }
     }
 
-    /// Whether an answer to this address is within the budget, which it is taken from.
-    pub(crate) fn take(&mut self, now: Instant, to: IpAddr) -> bool {
+    /// Whether one more for this address is within the budget, which it is taken from.
+    pub fn take(&mut self, now: Instant, to: IpAddr) -> bool {
         let mut hasher = DefaultHasher::new();
         prefix(to).hash(&mut hasher);
         // The hash has no secret: who finds addresses that share a counter could as well forge the address itself.
@@ -56,14 +56,14 @@ fn prefix(ip: IpAddr) -> [u8; 8] {
 mod tests {
     use super::*;
 
-    fn taken(budget: &mut ReplyBudget, now: Instant, ip: &str, tries: usize) -> usize {
+    fn taken(budget: &mut SourceBudget, now: Instant, ip: &str, tries: usize) -> usize {
         let ip = ip.parse().unwrap();
         (0..tries).filter(|_| budget.take(now, ip)).count()
     }
 
     #[test]
     fn a_prefix_gets_its_rate_and_others_theirs() {
-        let (mut budget, now) = (ReplyBudget::new(100), crate::some_instant());
+        let (mut budget, now) = (SourceBudget::new(100), crate::some_instant());
         let burst = taken(&mut budget, now, "198.51.100.1", 1000);
         assert!((200..=202).contains(&burst), "{burst}");
         assert_eq!(taken(&mut budget, now, "198.51.100.254", 10), 0, "a neighbour shares it");
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn zero_is_no_limit_and_no_memory() {
-        let mut budget = ReplyBudget::new(0);
+        let mut budget = SourceBudget::new(0);
         assert_eq!(taken(&mut budget, crate::some_instant(), "198.51.100.1", 10_000), 10_000);
         assert_eq!(budget.paid_at.capacity(), 0);
     }

@@ -4,6 +4,7 @@
 
 pub mod bot;
 pub mod browser;
+pub mod conformance;
 pub mod guest;
 pub mod media_check;
 pub mod media_source;

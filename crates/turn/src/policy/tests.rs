@@ -32,6 +32,7 @@ fn ends(text: &str) -> [IpAddr; 2] {
     }
 }
 
+/// Rule: abuse-1
 #[test]
 fn every_built_in_range_is_denied_from_its_first_to_its_last_address() {
     let policy = policy(&[], &[]);
@@ -81,6 +82,7 @@ fn the_neighbours_of_the_ranges_are_allowed() {
     }
 }
 
+/// Rule: abuse-2
 #[test]
 fn no_encoding_of_a_denied_address_passes() {
     // Even where the operator allows the whole encoding, what is inside must pass for itself.
@@ -105,6 +107,7 @@ fn no_encoding_of_a_denied_address_passes() {
     }
 }
 
+/// Rule: abuse-5
 #[test]
 fn own_addresses_open_by_port_and_never_by_a_list() {
     let policy = policy(&["0.0.0.0/0", "::/0", "127.0.0.1", "203.0.113.5"], &[]);
@@ -119,6 +122,7 @@ fn own_addresses_open_by_port_and_never_by_a_list() {
     assert!(!verdict(&policy, "::ffff:127.0.0.1", 8189).0);
 }
 
+/// Rule: abuse-4
 #[test]
 fn the_narrowest_range_decides_and_deny_wins_a_tie() {
     let policy = policy(&["10.0.0.0/8", "10.1.0.0/16", "1.1.1.1"], &["10.1.2.0/24", "10.1.0.0/16", "0.0.0.0/0"]);
@@ -137,6 +141,7 @@ fn metadata_needs_its_own_name_in_the_allow_list() {
     }
 }
 
+/// Rule: abuse-4
 #[test]
 fn a_malformed_list_is_refused() {
     let bad = Policy::new([], &["10.0.0.0/40".to_owned()], &[]).unwrap_err();

@@ -140,6 +140,7 @@ mod tests {
         assert!(outbox.is_empty() && outbox.frames.is_empty() && outbox.begun == 0);
     }
 
+    /// Rule: abuse-33
     #[test]
     fn answers_that_nobody_reads_make_a_client_stuck() {
         let mut outbox = Outbox::default();

@@ -25,6 +25,11 @@ impl Config {
 
     fn check_api(&self, origin: &Origin) -> Result<(), ConfigError> {
         let api = &self.api;
+        if self.rooms.enabled && !api.enabled {
+            return Err(
+                origin.meaning("api.enabled", "rooms are signalled over HTTP; set rooms.enabled = false as well")
+            );
+        }
         if api.tls == TlsMode::Files {
             for (key, path) in [("api.tls_cert", &api.tls_cert), ("api.tls_key", &api.tls_key)] {
                 let path = path.as_ref().ok_or_else(|| origin.meaning(key, "tls = \"files\" needs a PEM file here"))?;
@@ -54,6 +59,9 @@ impl Config {
             return Err(origin.meaning("relay.credential_ttl_s", "must be at least 1"));
         }
         at_least_one(origin, "relay.allocations_per_user", relay.allocations_per_user)?;
+        for user in &relay.users {
+            user.signing_key(&relay.realm).map_err(|why| origin.meaning("relay.users", why))?;
+        }
         for external in &relay.external_addresses {
             external_ip(external).ok_or_else(|| {
                 let why = format!("{external:?} must be an address, or public/private, such as 203.0.113.5/10.0.0.5");
@@ -126,6 +134,7 @@ fn advertised_ip(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RelayUser;
 
     fn refused(edit: impl FnOnce(&mut Config)) -> String {
         let mut config = Config::default();
@@ -138,11 +147,19 @@ mod tests {
         Config::default().check(&Origin::default()).expect("works");
     }
 
+    fn user(password: &str, key: Option<&str>) -> RelayUser {
+        RelayUser { name: "alice".into(), password: password.into(), key: key.map(Into::into) }
+    }
+
     #[test]
     fn each_section_is_checked() {
         for (key, text) in [
             ("log.level", refused(|config| config.log.level = "=loud".into())),
             ("api.tls_cert", refused(|config| config.api.tls = TlsMode::Files)),
+            ("api.enabled", refused(|config| config.api.enabled = false)),
+            ("relay.users", refused(|config| config.relay.users = vec![user("", None)])),
+            ("relay.users", refused(|config| config.relay.users = vec![user("pw", Some("00"))])),
+            ("relay.users", refused(|config| config.relay.users = vec![user("", Some("hush"))])),
             ("relay.min_port", refused(|config| config.relay.max_port = 5)),
             ("relay.listen", refused(|config| config.relay.listen.clear())),
             ("relay.external_addresses", refused(|config| config.relay.external_addresses = vec!["host".into()])),

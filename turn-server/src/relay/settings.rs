@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use turn::{Family, Policy};
+use turn::{Family, Key, Policy};
 
 use crate::config::{RelayConfig, RelayUser};
 
@@ -49,7 +49,7 @@ pub(super) struct Settings {
     pub(super) relay_addresses: Vec<RelayAddress>,
     pub(super) min_port: u16,
     pub(super) max_port: u16,
-    pub(super) users: Vec<RelayUser>,
+    pub(super) users: Vec<(String, Key)>,
     pub(super) secrets: Vec<String>,
     pub(super) per_user: u32,
     pub(super) rfc5766_channels: bool,
@@ -71,6 +71,9 @@ impl Settings {
         if !realm_fits {
             return Err(wrong("realm", "must have 1 to 127 characters (RFC 8489 section 14.9)"));
         }
+        let keyed = |user: &RelayUser| Ok((user.name.clone(), user.signing_key(&config.realm)?));
+        let users =
+            config.users.iter().map(keyed).collect::<Result<_, String>>().map_err(|why| wrong("users", &why))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = if config.workers == 0 { cores.min(64) } else { usize::from(config.workers) };
         Ok(Self {
@@ -79,7 +82,7 @@ impl Settings {
             relay_addresses: relay_addresses(config)?,
             min_port: config.min_port,
             max_port: config.max_port,
-            users: config.users.clone(),
+            users,
             secrets: config.secrets.clone(),
             per_user: config.allocations_per_user,
             rfc5766_channels: config.rfc5766_channels,
@@ -198,6 +201,9 @@ mod tests {
         assert!(sentence(|config| config.relay_addresses.push([0, 0, 0, 0].into())).contains("0.0.0.0"));
         assert!(sentence(|config| config.min_port = 80).starts_with("[relay] min_port: 80 to 65535"));
         assert!(sentence(|config| config.realm.clear()).starts_with("[relay] realm"));
+        let user = RelayUser { name: "alice".into(), password: "pw".into(), key: Some("00".into()) };
+        let both = read(|config| config.users = vec![user]).unwrap_err();
+        assert_eq!(both, "[relay] users: \"alice\" has both a password and a key");
         assert!(sentence(|config| config.listen.clear()).starts_with("[relay] listen"));
         assert!(sentence(|config| config.allow_peers = vec!["10/8".into()]).starts_with("[relay] allow_peers: `10/8`"));
         assert!(sentence(|config| config.deny_peers = vec!["10/8".into()]).starts_with("[relay] deny_peers: `10/8`"));

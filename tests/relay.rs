@@ -2,5 +2,6 @@
 //! Every test runs two workers, so that whatever spans 5-tuples spans workers too.
 
 mod abuse;
+mod coturn;
 mod media_port;
 mod outside;

@@ -2,6 +2,7 @@
 //! Every test runs two workers, so that whatever spans 5-tuples spans workers too.
 
 mod abuse;
+mod coturn;
 mod limits;
 mod media_port;
 mod network;

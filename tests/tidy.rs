@@ -3,6 +3,7 @@
 //! Each rule is a function from text to complaints, tried here on a text that breaks it, and then on the workspace.
 //! What clippy or rustc can enforce belongs in `[workspace.lints]` or a clippy.toml, not here.
 
+mod conformance;
 mod docs;
 mod layers;
 mod sources;

@@ -46,7 +46,7 @@ pub enum ConfigError {
     /// A value that is well-formed but cannot work.
     #[error("{place}: {key}: {why}")]
     Meaning {
-        /// File and line, variable, or `default`.
+        /// File and line, variable, file in another form, or `default`.
         place: String,
         /// The key, as `section.key`.
         key: String,
@@ -67,6 +67,8 @@ pub struct Loaded<T> {
 /// Where the values came from.
 #[derive(Debug, Default)]
 pub struct Origin {
+    /// A file in another form, that the values were taken over from.
+    foreign: Option<PathBuf>,
     path: Option<PathBuf>,
     text: String,
     variables: Vec<(String, String)>,
@@ -89,9 +91,38 @@ where
         }
         None => String::new(),
     };
-    let mut origin = Origin { path: file.map(Path::to_path_buf), text, variables: Vec::new() };
-    let mut config: T = toml::from_str(&origin.text).map_err(|error| origin.file_error(&error))?;
-    let mut table: Table = toml::from_str(&origin.text).map_err(|error| origin.file_error(&error))?;
+    let origin = Origin { path: file.map(Path::to_path_buf), text, ..Origin::default() };
+    let config: T = toml::from_str(&origin.text).map_err(|error| origin.file_error(&error))?;
+    let table: Table = toml::from_str(&origin.text).map_err(|error| origin.file_error(&error))?;
+    overlay(config, table, origin, environment)
+}
+
+/// Lays `environment` over values that were taken over from `file`, which is in another form.
+///
+/// # Errors
+/// [`ConfigError`], which says where.
+pub fn load_foreign<T>(
+    config: T,
+    file: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded<T>, ConfigError>
+where
+    T: DeserializeOwned + Serialize + Default,
+{
+    let origin = Origin { foreign: Some(file.to_path_buf()), ..Origin::default() };
+    let table = Table::try_from(&config).unwrap_or_default();
+    overlay(config, table, origin, environment)
+}
+
+fn overlay<T>(
+    mut config: T,
+    mut table: Table,
+    mut origin: Origin,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded<T>, ConfigError>
+where
+    T: DeserializeOwned + Serialize + Default,
+{
     let types = Table::try_from(T::default()).unwrap_or_default();
     for (name, text) in environment {
         let Some(key) = key_of(&name) else { continue };
@@ -169,7 +200,8 @@ impl Origin {
             let path = self.path.as_ref()?;
             Some(format!("{}:{}", path.display(), self.line_of(key)?))
         };
-        let place = variable.or_else(line).unwrap_or_else(|| "default".into());
+        let foreign = || self.foreign.as_ref().map(|path| path.display().to_string());
+        let place = variable.or_else(line).or_else(foreign).unwrap_or_else(|| "default".into());
         ConfigError::Meaning { place, key: key.into(), why: why.into() }
     }
 
@@ -218,13 +250,13 @@ impl Origin {
 mod tests {
     use super::*;
 
-    #[derive(Debug, Default, PartialEq, Serialize, serde::Deserialize)]
+    #[derive(Debug, Default, Clone, PartialEq, Serialize, serde::Deserialize)]
     #[serde(default, deny_unknown_fields)]
     struct Sample {
         relay: Section,
     }
 
-    #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+    #[derive(Debug, Clone, PartialEq, Serialize, serde::Deserialize)]
     #[serde(default, deny_unknown_fields)]
     struct Section {
         port: u16,
@@ -282,6 +314,20 @@ mod tests {
         assert!(number.contains("\"many\" is not a number"), "{number}");
         let section = error("[rely]\n", &[]);
         assert!(section.contains("sample.toml:1") && section.contains("`relay`"), "{section}");
+    }
+
+    #[test]
+    fn the_environment_lies_over_what_was_taken_over() {
+        let taken = Sample { relay: Section { port: 5, name: "taken".into(), ..Section::default() } };
+        let over = |name: &str, value: &str| {
+            load_foreign(taken.clone(), Path::new("/etc/other.conf"), [(name.to_owned(), value.to_owned())])
+        };
+        let loaded = over("TERN__RELAY__PORT", "7").expect("loads");
+        assert_eq!((loaded.config.relay.port, loaded.config.relay.name.as_str()), (7, "taken"));
+        assert!(loaded.origin.meaning("relay.port", "is 7").to_string().starts_with("environment TERN__RELAY__PORT"));
+        let name = loaded.origin.meaning("relay.name", "is taken").to_string();
+        assert_eq!(name, "/etc/other.conf: relay.name: is taken");
+        assert!(over("TERN__RELAY__PROT", "7").is_err());
     }
 
     #[test]

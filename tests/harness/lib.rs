@@ -2,8 +2,10 @@
 //!
 //! One noun a module. Nothing here pretends to be a part of the product.
 
+pub mod binary;
 pub mod bot;
 pub mod browser;
+pub mod conformance;
 pub mod foreign;
 pub mod guest;
 pub mod log;

@@ -24,7 +24,7 @@ pub fn start_beside(media: Vec<(u16, Lane)>, edit: impl FnOnce(&mut RelayConfig)
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         workers: 2,
         relay_addresses: vec![[127, 0, 0, 1].into()],
-        users: vec![RelayUser { name: USER.0.into(), password: USER.1.into() }],
+        users: vec![RelayUser { name: USER.0.into(), password: USER.1.into(), key: None }],
         secrets: vec![SECRET.into(), "south".into()],
         ..RelayConfig::default()
     };

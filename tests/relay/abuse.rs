@@ -14,6 +14,7 @@ fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
+/// Rule: turn-403, abuse-1, abuse-5
 #[test]
 fn no_door_leads_to_a_forbidden_peer() {
     let (relay, address) = start(|_| {});
@@ -61,6 +62,7 @@ fn no_door_leads_to_a_forbidden_peer() {
     assert_eq!(relay.check_peer(forbidden[1]).rule, "own address: not a media port, not a live relayed port");
 }
 
+/// Rule: abuse-5, abuse-6
 #[test]
 fn a_live_allocation_is_reached_and_a_dead_one_is_not() {
     let (relay, address) = start(|_| {});
@@ -97,6 +99,7 @@ fn a_live_allocation_is_reached_and_a_dead_one_is_not() {
     assert_eq!(alice.permit(bob_relayed), 403);
 }
 
+/// Rule: abuse-11
 #[test]
 fn expired_and_forged_names_get_nothing() {
     let (relay, address) = start(|_| {});
@@ -110,6 +113,7 @@ fn expired_and_forged_names_get_nothing() {
     assert_eq!(TurnClient::udp(address, "nobody", "x").allocate(), Err(401));
 }
 
+/// Rule: turn-486, abuse-28
 #[test]
 fn the_quota_of_an_id_spans_workers_and_names() {
     let (relay, address) = start(|config| config.allocations_per_user = 6);
@@ -135,6 +139,7 @@ fn the_quota_of_an_id_spans_workers_and_names() {
     assert!(clients[7].allocate().is_ok());
 }
 
+/// Rule: abuse-1, abuse-4
 #[test]
 fn a_reload_that_denies_a_peer_ends_what_it_had() {
     let space = tests::netns::Namespace::new();
@@ -180,6 +185,7 @@ const GARBAGE: [&[u8]; 12] = [
     b"\0",
 ];
 
+/// Rule: abuse-36
 #[test]
 fn garbage_on_every_port_harms_nobody() {
     let (relay, address) = start(|_| {});
@@ -213,6 +219,7 @@ fn garbage_on_every_port_harms_nobody() {
     assert_eq!(relay.stats().sent_to_peers, 0);
 }
 
+/// Rule: abuse-25
 #[test]
 fn nothing_but_a_request_is_answered() {
     let (_relay, address) = start(|_| {});
@@ -231,6 +238,7 @@ fn nothing_but_a_request_is_answered() {
     assert!(client.is_silent_for(Duration::from_millis(200)));
 }
 
+/// Rule: abuse-33
 #[test]
 fn a_client_that_does_not_read_loses_media_and_nobody_else_does() {
     let (relay, address) = start(|_| {});

@@ -13,8 +13,9 @@ use turn_server::relay::Relay;
 const PASSWORD: &str = "pass";
 
 fn users(names: &[&str]) -> Vec<RelayUser> {
-    let other = names.iter().map(|name| RelayUser { name: (*name).into(), password: PASSWORD.into() });
-    other.chain([RelayUser { name: USER.0.into(), password: USER.1.into() }]).collect()
+    let other =
+        names.iter().map(|name| RelayUser { name: (*name).into(), password: PASSWORD.into(), ..RelayUser::default() });
+    other.chain([RelayUser { name: USER.0.into(), password: USER.1.into(), ..RelayUser::default() }]).collect()
 }
 
 /// Clients of one user, one on each worker at least, each with channel 0x4000 to `peer`.

@@ -1,8 +1,9 @@
-//! The command line: `turn-server [--config F] [--dev]` runs, subcommands check and mint.
+//! The command line: `turn-server [--config F | --coturn F] [--dev]` runs, subcommands check and mint.
 //!
 //! Exit codes: 0 done, 2 bad usage or configuration, 1 failure at run time.
 
 mod check;
+mod coturn;
 mod doctor;
 mod mint;
 mod run;
@@ -32,6 +33,9 @@ struct From {
     /// The configuration file; without one: the defaults and the environment (TERN__SECTION__KEY).
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
+    /// The configuration of a coturn: run its relay, and nothing else.
+    #[arg(long, value_name = "FILE", global = true, conflicts_with_all = ["config", "dev"])]
+    coturn: Option<PathBuf>,
     /// For development: this machine only, guests may everything, secrets are made and kept in state_dir.
     #[arg(long, global = true)]
     dev: bool,
@@ -49,6 +53,8 @@ enum Verb {
     Token(mint::TokenArgs),
     /// Say whether the relay would talk to a peer, and which rule decides.
     CheckPeer(check::PeerArgs),
+    /// Print a coturn configuration as one of ours, with a comment for each option that is ignored or refused.
+    ImportCoturn(coturn::Args),
     /// Make the secrets, and garage's bucket, before the first start.
     Init(init::Args),
     /// Ask a running server or recorder whether it can work.
@@ -71,6 +77,11 @@ impl std::convert::From<ConfigError> for Failure {
 
 impl From {
     fn load(&self) -> Result<Loaded<Config>, Failure> {
+        if let Some(file) = &self.coturn {
+            let loaded = coturn::load(file)?;
+            loaded.config.check(&loaded.origin)?;
+            return Ok(loaded);
+        }
         let mut loaded: Loaded<Config> = service::config::load(self.config.as_deref(), std::env::vars())?;
         if self.dev {
             loaded.config = loaded.config.for_development().map_err(Failure::Usage)?;
@@ -105,11 +116,15 @@ fn report(failure: &Failure) -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         None => run::run(&cli.from).await,
-        Some(Verb::Check) => check::check(&cli.from.load()?.config),
+        Some(Verb::Check) => {
+            check::check(&cli.from.load()?.config)?;
+            cli.from.coturn.as_deref().map_or(Ok(()), coturn::differences)
+        }
         Some(Verb::Doctor(args)) => doctor::doctor(&cli.from.load()?.config, &args).await,
         Some(Verb::Credentials(args)) => mint::credentials(&cli.from.load()?, &args),
         Some(Verb::Token(args)) => mint::token(&cli.from.load()?, &args),
         Some(Verb::CheckPeer(args)) => check::peer(&cli.from.load()?.config, &args),
+        Some(Verb::ImportCoturn(args)) => coturn::print(&args),
         Some(Verb::Init(args)) => {
             for line in init::run(&args).await.map_err(|error| Failure::Run(error.to_string()))? {
                 println!("{line}");

@@ -46,6 +46,8 @@ pub enum TlsMode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiConfig {
+    /// Whether HTTP is served: without it a server only relays, and is neither asked nor watched.
+    pub enabled: bool,
     /// Plain HTTP.
     pub listen: SocketAddr,
     /// Encryption of `tls_listen`.
@@ -73,6 +75,7 @@ pub struct ApiConfig {
 impl Default for ApiConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             tls: TlsMode::Off,
             tls_listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
@@ -110,14 +113,38 @@ pub enum Peers {
     MediaOnly,
 }
 
-/// A long-term user of the relay.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A long-term user of the relay: a name, and either a password or a key.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RelayUser {
     /// Name.
     pub name: String,
     /// Password.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub password: String,
+    /// MD5 over `name:realm:password` as 32 hexadecimal digits, for whoever must not know the password. Such a user cannot
+    /// sign with SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl RelayUser {
+    /// What this user signs with in a realm.
+    ///
+    /// # Errors
+    /// One sentence, without the password.
+    pub(crate) fn signing_key(&self, realm: &str) -> Result<turn::Key, String> {
+        let name = &self.name;
+        match &self.key {
+            _ if name.is_empty() => Err("a user has a name".into()),
+            None if self.password.is_empty() => Err(format!("{name:?} has neither a password nor a key")),
+            None => Ok(turn::Key::of_password(name, realm, &self.password)),
+            Some(_) if !self.password.is_empty() => Err(format!("{name:?} has both a password and a key")),
+            Some(key) => {
+                turn::Key::from_hex(key).ok_or_else(|| format!("the key of {name:?} has not 32 hexadecimal digits"))
+            }
+        }
+    }
 }
 
 /// `[relay]`: STUN and TURN.

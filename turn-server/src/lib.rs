@@ -7,6 +7,7 @@ mod app;
 pub mod cli;
 mod clock;
 pub mod config;
+pub mod coturn;
 pub mod handover;
 mod http;
 pub mod init;

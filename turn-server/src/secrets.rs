@@ -48,7 +48,8 @@ impl Secrets {
             // Tokens for recorders and for the API are signed by us and for us, so a key of this process is enough.
             keys.push(Key::new("process", random()));
         }
-        if relay.is_empty() {
+        if relay.is_empty() && config.api.enabled {
+            // The API hands out credentials, and nobody else must know their secret.
             relay.push(random());
         }
         let links = tokens.first().cloned().unwrap_or_else(random).into_bytes();

@@ -79,8 +79,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     config.check(&Origin::default())?;
     let secrets = Secrets::collect(&config, &Origin::default())?;
     let store = Store::open(&config.storage).map_err(|error| StartError::Bind(error.to_string()))?;
-    let plain = http::bind("api.listen", config.api.listen).map_err(StartError::Bind)?;
-    let tls = tls::server_config(&config.api).map_err(StartError::Bind)?;
+    let api_wanted = config.api.enabled;
+    let plain =
+        api_wanted.then(|| http::bind("api.listen", config.api.listen)).transpose().map_err(StartError::Bind)?;
+    let tls = if api_wanted { tls::server_config(&config.api).map_err(StartError::Bind)? } else { None };
     let secure = match &tls {
         Some(_) => Some(http::bind("api.tls_listen", config.api.tls_listen).map_err(StartError::Bind)?),
         None => None,
@@ -92,7 +94,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let media = config.rooms.enabled.then(|| sfu::bind(&config.rooms)).transpose();
     let media = media.map_err(|error| StartError::Bind(error.to_string()))?;
     let addresses = Addresses {
-        http: plain.local_addr().ok(),
+        http: plain.as_ref().and_then(|listener| listener.local_addr().ok()),
         https: secure.as_ref().and_then(|listener| listener.local_addr().ok()),
         relay: relay.as_ref().map(|relay| relay.addresses().to_vec()).unwrap_or_default(),
         relay_tls: relay.as_ref().map(|relay| relay.tls_addresses().to_vec()).unwrap_or_default(),
@@ -118,8 +120,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         tasks,
     };
     let router = api::router(app);
-    let handle = running.handle();
-    running.servers.spawn(http::serve_plain(plain, router.clone(), limits.clone(), handle));
+    if let Some(plain) = plain {
+        let handle = running.handle();
+        running.servers.spawn(http::serve_plain(plain, router.clone(), limits.clone(), handle));
+    }
     if let Some((listener, tls)) = secure.zip(running.tls.clone()) {
         let handle = running.handle();
         running.servers.spawn(http::serve_tls(listener, tls, router, limits, handle));
@@ -274,6 +278,10 @@ impl Running {
 
     /// Waits until a listener fails; a healthy server never returns from here.
     pub async fn wait(&mut self) -> String {
+        if self.servers.is_empty() {
+            // No listener, none that could fail.
+            std::future::pending::<()>().await;
+        }
         match self.servers.join_next().await {
             Some(Ok(Err(error))) => error.to_string(),
             Some(Err(error)) => error.to_string(),

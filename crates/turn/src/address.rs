@@ -137,6 +137,7 @@ fn embedded_ipv4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
 mod tests {
     use super::*;
 
+    /// Rule: abuse-2
     #[test]
     fn every_way_to_write_an_ipv4_address_is_recognised() {
         let inside = |text: &str| PeerAddress::new(SocketAddr::new(text.parse().unwrap(), 1)).embedded_ipv4();

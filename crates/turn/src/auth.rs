@@ -163,6 +163,7 @@ mod tests {
         assert_eq!(look("alice"), (true, "alice".into(), 1));
     }
 
+    /// Rule: abuse-11
     #[test]
     fn expired_and_malformed_stamps_are_refused() {
         for name in [

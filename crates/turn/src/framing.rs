@@ -81,6 +81,7 @@ mod tests {
         bytes
     }
 
+    /// Rule: stun-framing, abuse-34
     #[test]
     fn a_stream_in_pieces_gives_the_same_frames() {
         let mut stream = stun(8);

@@ -48,6 +48,13 @@ impl Key {
         Self { md5, sha256: None }
     }
 
+    /// [`Key::from_md5`] of 32 hexadecimal digits, as `turnadmin -k` of coturn and `md5sum` print them.
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        let whole = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let number = u128::from_str_radix(digits, 16).ok().filter(|_| whole)?;
+        Some(Self::from_md5(number.to_be_bytes()))
+    }
+
     pub(crate) fn bytes(&self, algorithm: PasswordAlgorithm) -> Option<&[u8]> {
         match algorithm {
             PasswordAlgorithm::Md5 => Some(&self.md5),
@@ -87,6 +94,8 @@ mod tests {
         assert_eq!(key.bytes(PasswordAlgorithm::Sha256).map(<[u8]>::len), Some(32));
         assert_eq!(Key::from_md5(md5).bytes(PasswordAlgorithm::Md5), Some(&md5[..]));
         assert_eq!(Key::from_md5(md5).bytes(PasswordAlgorithm::Sha256), None);
+        assert!(Key::from_hex("8493FBC53ba582fb4c044c456bdc40eb") == Some(Key::from_md5(md5)));
+        assert!(Key::from_hex("+493fbc53ba582fb4c044c456bdc40eb").is_none() && Key::from_hex("84").is_none());
         assert_eq!(format!("{key:?}"), "Key(..)");
     }
 

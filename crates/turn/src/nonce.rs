@@ -87,6 +87,7 @@ impl Nonces {
 mod tests {
     use super::*;
 
+    /// Rule: abuse-14
     #[test]
     fn a_nonce_is_bound_to_source_time_and_key() {
         let start = crate::some_instant();
@@ -110,6 +111,7 @@ mod tests {
         }
     }
 
+    /// Rule: turn-nonce-hourly
     #[test]
     fn no_nonce_outlives_an_hour() {
         let nonces = Nonces::new(&[1; 32], crate::some_instant(), Duration::from_secs(86_400));

@@ -243,6 +243,7 @@ mod tests {
         Registrar::new(&RegistrarConfig { min_port: 50_000, max_port: 50_007, quotas, seed: [7; 32] })
     }
 
+    /// Rule: turn-reservation
     #[test]
     fn a_reserved_port_is_given_once_to_the_same_user_and_in_time() {
         let mut registrar = registrar(4);
@@ -282,6 +283,7 @@ mod tests {
         assert_eq!(registrar.ports_used(), 0);
     }
 
+    /// Rule: turn-even-port, abuse-29
     #[test]
     fn ten_thousand_even_ports_leak_none() {
         let mut registrar = registrar(100);
@@ -300,6 +302,7 @@ mod tests {
         assert_eq!((registrar.ports_used(), registrar.held_by(&alice)), (0, 0));
     }
 
+    /// Rule: turn-486, abuse-28
     #[test]
     fn the_quota_is_per_user_and_full_ranges_cost_none() {
         let mut registrar = registrar(5);

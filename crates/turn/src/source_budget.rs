@@ -61,6 +61,7 @@ mod tests {
         (0..tries).filter(|_| budget.take(now, ip)).count()
     }
 
+    /// Rule: abuse-21
     #[test]
     fn a_prefix_gets_its_rate_and_others_theirs() {
         let (mut budget, now) = (SourceBudget::new(100), crate::some_instant());

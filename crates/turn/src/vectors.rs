@@ -32,6 +32,7 @@ fn short_term() -> MessageIntegrityCredentials {
     ShortTermCredentials::new(PASSWORD.into()).into()
 }
 
+/// Rule: stun-vectors, stun-fingerprint
 #[test]
 fn the_sample_messages_are_read_and_verified() {
     for (hex, kind, address) in [

@@ -236,6 +236,7 @@ mod tests {
         }
     }
 
+    /// Rule: stun-duplicate, stun-unknown-indication, abuse-9
     #[test]
     fn the_first_of_duplicates_counts_and_unknown_attributes_drop() {
         let attribute = |kind: u16, value: &[u8]| {
@@ -270,6 +271,7 @@ mod tests {
         assert_eq!(read(&[attribute(XOR_PEER_ADDRESS, &[0, 3, 0, 0, 0, 0, 0, 0]), data]), None);
     }
 
+    /// Rule: turn-channel-lengths
     #[test]
     fn channel_data_may_be_empty_and_must_not_claim_too_much() {
         assert_eq!(classify(&[0x40, 1, 0, 0]), Some(Content::Channel { number: 0x4001, payload: 4..4 }));

@@ -16,7 +16,11 @@ pub(super) struct PeerArgs {
 
 pub(super) fn check(config: &Config) -> Result<(), Failure> {
     let api = &config.api;
-    println!("api        http://{}, tls {:?}, {} keys", api.listen, api.tls, api.keys.len());
+    if api.enabled {
+        println!("api        http://{}, tls {:?}, {} keys", api.listen, api.tls, api.keys.len());
+    } else {
+        println!("api        off");
+    }
     let relay = &config.relay;
     if relay.enabled {
         let listen: Vec<_> = relay.listen.iter().map(ToString::to_string).collect();
@@ -37,7 +41,9 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
     } else {
         println!("rooms      off");
     }
-    println!("storage    {:?}", config.storage.kind);
+    if config.rooms.enabled {
+        println!("storage    {:?}", config.storage.kind);
+    }
     for warning in warnings(config) {
         println!("warning    {warning}");
     }
@@ -47,7 +53,7 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
 
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
-    if config.api.keys.is_empty() && config.api.keys_file.is_none() {
+    if config.api.enabled && config.api.keys.is_empty() && config.api.keys_file.is_none() {
         warnings.push("api.keys is empty: nobody can make rooms or tokens over the API".into());
     }
     let no_tokens = config.rooms.token_keys.is_empty() && config.rooms.token_keys_file.is_none();
@@ -57,7 +63,7 @@ fn warnings(config: &Config) -> Vec<String> {
     if config.rooms.enabled && config.rooms.guests == Guests::Moderate && !config.api.listen.ip().is_loopback() {
         warnings.push("rooms.guests = \"moderate\": whoever reaches this server may kick and record".into());
     }
-    if config.recording.keys.is_empty() && config.recording.keys_file.is_none() {
+    if config.rooms.enabled && config.recording.keys.is_empty() && config.recording.keys_file.is_none() {
         warnings.push("recording.keys is empty: no recorder can connect, nothing can be recorded".into());
     }
     warnings

@@ -35,8 +35,11 @@ struct Row {
 }
 
 pub(super) async fn doctor(config: &Config, args: &Args) -> Result<(), Failure> {
-    let mut rows = vec![api(config, args).await];
-    if config.api.tls != TlsMode::Off {
+    let mut rows = Vec::new();
+    if config.api.enabled {
+        rows.push(api(config, args).await);
+    }
+    if config.api.enabled && config.api.tls != TlsMode::Off {
         let at = reach(config.api.tls_listen, args);
         rows.push(Row { what: format!("https {at}"), result: connect(at).await });
     }

@@ -26,6 +26,11 @@ impl Config {
 
     fn check_api(&self, origin: &Origin) -> Result<(), ConfigError> {
         let api = &self.api;
+        if self.rooms.enabled && !api.enabled {
+            return Err(
+                origin.meaning("api.enabled", "rooms are signalled over HTTP; set rooms.enabled = false as well")
+            );
+        }
         certificate(origin, api.tls, [("api.tls_cert", &api.tls_cert), ("api.tls_key", &api.tls_key)])?;
         if api.tls != TlsMode::Off && api.tls_listen == api.listen && api.listen.port() != 0 {
             return Err(origin.meaning("api.tls_listen", "must differ from api.listen"));
@@ -57,6 +62,9 @@ impl Config {
         }
         if relay.credential_ttl_s == 0 {
             return Err(origin.meaning("relay.credential_ttl_s", "must be at least 1"));
+        }
+        for user in &relay.users {
+            user.signing_key(&relay.realm).map_err(|why| origin.meaning("relay.users", why))?;
         }
         for external in &relay.external_addresses {
             external_ip(external).ok_or_else(|| {
@@ -142,6 +150,7 @@ fn advertised_ip(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RelayUser;
 
     fn refused(edit: impl FnOnce(&mut Config)) -> String {
         let mut config = Config::default();
@@ -152,6 +161,10 @@ mod tests {
     #[test]
     fn the_defaults_work() {
         Config::default().check(&Origin::default()).expect("works");
+    }
+
+    fn user(password: &str, key: Option<&str>) -> RelayUser {
+        RelayUser { name: "alice".into(), password: password.into(), key: key.map(Into::into) }
     }
 
     #[test]
@@ -173,6 +186,10 @@ mod tests {
                     config.relay.tls_listen = config.relay.listen.clone();
                 }),
             ),
+            ("api.enabled", refused(|config| config.api.enabled = false)),
+            ("relay.users", refused(|config| config.relay.users = vec![user("", None)])),
+            ("relay.users", refused(|config| config.relay.users = vec![user("pw", Some("00"))])),
+            ("relay.users", refused(|config| config.relay.users = vec![user("", Some("hush"))])),
             ("relay.min_port", refused(|config| config.relay.max_port = 5)),
             ("relay.listen", refused(|config| config.relay.listen.clear())),
             ("relay.external_addresses", refused(|config| config.relay.external_addresses = vec!["host".into()])),

@@ -1,14 +1,13 @@
 //! Credentials of a configuration, with and without a running relay.
 
-use turn::{Credentials, Key, Minted};
+use turn::{Credentials, Minted};
 
 use super::settings::{RelayError, Settings};
-use crate::config::{RelayConfig, RelayUser};
+use crate::config::RelayConfig;
 
 /// Users and secrets of the settings, as the core wants them.
 pub(super) fn of(settings: &Settings) -> Credentials {
-    let keyed = |user: &RelayUser| Key::of_password(&user.name, &settings.realm, &user.password);
-    let users = settings.users.iter().map(|user| (user.name.as_str(), keyed(user)));
+    let users = settings.users.iter().map(|(name, key)| (name.as_str(), *key));
     Credentials::new(&settings.realm, users, settings.secrets.iter().map(String::as_str))
 }
 

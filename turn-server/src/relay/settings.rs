@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use turn::proxy::Proxies;
-use turn::{Alternate, Family, Limits, Policy, Quotas, Rates};
+use turn::{Alternate, Family, Key, Limits, Policy, Quotas, Rates};
 
 use crate::config::{DefaultFamily, Peers, RelayConfig, RelayUser};
 
@@ -52,7 +52,7 @@ pub(super) struct Settings {
     pub(super) relay_addresses: Vec<RelayAddress>,
     pub(super) min_port: u16,
     pub(super) max_port: u16,
-    pub(super) users: Vec<RelayUser>,
+    pub(super) users: Vec<(String, Key)>,
     pub(super) secrets: Vec<String>,
     pub(super) keep_family: bool,
     pub(super) alternate: Option<Alternate>,
@@ -80,6 +80,9 @@ impl Settings {
         if !realm_fits {
             return Err(wrong("realm", "must have 1 to 127 characters (RFC 8489 section 14.9)"));
         }
+        let keyed = |user: &RelayUser| Ok((user.name.clone(), user.signing_key(&config.realm)?));
+        let users =
+            config.users.iter().map(keyed).collect::<Result<_, String>>().map_err(|why| wrong("users", &why))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = if config.workers == 0 { cores.min(64) } else { usize::from(config.workers) };
         let alternate = alternate(config)?;
@@ -96,7 +99,7 @@ impl Settings {
             relay_addresses: relay_addresses(config)?,
             min_port: config.min_port,
             max_port: config.max_port,
-            users: config.users.clone(),
+            users,
             secrets: config.secrets.clone(),
             keep_family: config.default_family == DefaultFamily::Keep,
             alternate,
@@ -264,6 +267,9 @@ mod tests {
         assert!(sentence(|config| config.relay_addresses.push([0, 0, 0, 0].into())).contains("0.0.0.0"));
         assert!(sentence(|config| config.min_port = 80).starts_with("[relay] min_port: 80 to 65535"));
         assert!(sentence(|config| config.realm.clear()).starts_with("[relay] realm"));
+        let user = RelayUser { name: "alice".into(), password: "pw".into(), key: Some("00".into()) };
+        let both = read(|config| config.users = vec![user]).unwrap_err();
+        assert_eq!(both, "[relay] users: \"alice\" has both a password and a key");
         assert!(sentence(|config| config.listen.clear()).starts_with("[relay] listen"));
         let alternate = |config: &mut RelayConfig| config.stun_alternate = Some(([10, 0, 0, 6], 3479).into());
         assert!(sentence(alternate).starts_with("[relay] stun_alternate: it and the first listener"));

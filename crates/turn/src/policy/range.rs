@@ -59,6 +59,7 @@ fn number(ip: IpAddr) -> u128 {
 mod tests {
     use super::*;
 
+    /// Rule: abuse-3
     #[test]
     fn ranges_are_numbers_and_not_prefixes_of_bytes() {
         let range = Range::parse("2001:db8::ff-2001:db8::1:1").unwrap();

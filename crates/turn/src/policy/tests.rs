@@ -38,6 +38,7 @@ pub(crate) fn ends(text: &str) -> [IpAddr; 2] {
     }
 }
 
+/// Rule: abuse-1
 #[test]
 fn every_built_in_range_is_denied_from_its_first_to_its_last_address() {
     let policy = policy(&[], &[]);
@@ -87,6 +88,7 @@ fn the_neighbours_of_the_ranges_are_allowed() {
     }
 }
 
+/// Rule: abuse-2
 #[test]
 fn no_encoding_of_a_denied_address_passes() {
     // Even where the operator allows the whole encoding, what is inside must pass for itself.
@@ -111,6 +113,7 @@ fn no_encoding_of_a_denied_address_passes() {
     }
 }
 
+/// Rule: abuse-5
 #[test]
 fn own_addresses_open_by_port_and_never_by_a_list() {
     let policy = policy(&["0.0.0.0/0", "::/0", "127.0.0.1", "203.0.113.5"], &[]);
@@ -125,6 +128,7 @@ fn own_addresses_open_by_port_and_never_by_a_list() {
     assert!(!verdict(&policy, "::ffff:127.0.0.1", 8189).0);
 }
 
+/// Rule: abuse-4
 #[test]
 fn the_narrowest_range_decides_and_deny_wins_a_tie() {
     let policy = policy(&["10.0.0.0/8", "10.1.0.0/16", "1.1.1.1"], &["10.1.2.0/24", "10.1.0.0/16", "0.0.0.0/0"]);
@@ -143,6 +147,7 @@ fn metadata_needs_its_own_name_in_the_allow_list() {
     }
 }
 
+/// Rule: abuse-4
 #[test]
 fn ports_of_foreign_peers_are_limited_and_ours_are_not() {
     let texts = ["443".to_owned(), "1024-65535".to_owned()];

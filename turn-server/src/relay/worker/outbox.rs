@@ -174,6 +174,7 @@ mod tests {
         assert!(outbox.is_empty() && outbox.frames.is_empty() && outbox.begun == 0);
     }
 
+    /// Rule: abuse-33
     #[test]
     fn a_fast_stream_keeps_a_key_frame_and_a_slow_one_200_ms() {
         // A key frame of 500 KiB in 50 ms, where nothing can be written: all of it stays.

@@ -27,6 +27,7 @@ const FORBIDDEN: [&str; 12] = [
     "[::ffff:203.0.113.5]:8189",
 ];
 
+/// Rule: turn-403, abuse-1
 #[test]
 fn no_door_opens_to_a_forbidden_peer() {
     let mut rig = Rig::new();
@@ -40,6 +41,7 @@ fn no_door_opens_to_a_forbidden_peer() {
     assert_eq!(rig.server.stats().permissions, 0);
 }
 
+/// Rule: abuse-5
 #[test]
 fn a_permission_for_an_own_address_covers_its_open_ports_only() {
     let mut rig = Rig::new();
@@ -77,6 +79,7 @@ fn a_policy_that_denies_more_ends_what_it_denies() {
     assert!(rig.routes.contains(&Output::RouteRemoved(id, 0x4000)));
 }
 
+/// Rule: abuse-25
 #[test]
 fn what_is_no_request_is_never_answered() {
     let mut rig = Rig::new();
@@ -125,6 +128,7 @@ fn unproven() -> [Vec<u8>; 3] {
     [bare(BINDING), bare(ALLOCATE), nameless.finish()]
 }
 
+/// Rule: abuse-21
 #[test]
 fn a_forged_source_is_not_flooded_with_answers() {
     let mut rig = Rig::new();

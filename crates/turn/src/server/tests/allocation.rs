@@ -12,6 +12,7 @@ use super::rig::*;
 use crate::Transport;
 use crate::server::*;
 
+/// Rule: stun-binding, abuse-22
 #[test]
 fn binding_answers_with_the_source_and_nothing_else() {
     let mut rig = Rig::new();
@@ -24,6 +25,8 @@ fn binding_answers_with_the_source_and_nothing_else() {
     assert_eq!(mapped, CLIENT.parse().unwrap());
 }
 
+/// Rule: stun-401-no-integrity, stun-400-incomplete, stun-unknown-user, stun-wrong-password, stun-stale-nonce
+/// Rule: stun-answer-integrity, abuse-16
 #[test]
 fn the_order_of_authentication() {
     let mut rig = Rig::new();
@@ -62,6 +65,7 @@ fn the_order_of_authentication() {
     assert_eq!(rig.permit(&user, &[PEER]), 438, "its time is over");
 }
 
+/// Rule: stun-nonce-source, abuse-14
 #[test]
 fn a_nonce_is_good_for_one_source() {
     let mut rig = Rig::new();
@@ -72,6 +76,7 @@ fn a_nonce_is_good_for_one_source() {
     assert_eq!(rig.ask(&user, request).code(), 438);
 }
 
+/// Rule: abuse-11, turn-486
 #[test]
 fn time_limited_names_count_when_allocating_and_share_the_quota_of_their_id() {
     let mut rig = Rig::with_quota(2);
@@ -91,6 +96,8 @@ fn time_limited_names_count_when_allocating_and_share_the_quota_of_their_id() {
     assert_eq!(rig.registrar.ports_used(), 2);
 }
 
+/// Rule: turn-requested-transport, turn-token-conflicts, stun-420
+/// Rule: turn-dont-fragment, turn-family-conflict, turn-additional-even-port
 #[test]
 fn allocate_checks_its_attributes_in_order() {
     let udp_transport = RequestedTransport::new(RequestedTransport::UDP);
@@ -141,6 +148,7 @@ fn allocate_checks_its_attributes_in_order() {
     }
 }
 
+/// Rule: turn-440
 #[test]
 fn a_server_without_ipv6_says_440() {
     let mut rig = Rig::new();
@@ -151,6 +159,7 @@ fn a_server_without_ipv6_says_440() {
     assert_eq!(rig.ask(&user, request).code(), 440);
 }
 
+/// Rule: turn-lifetime
 #[test]
 fn lifetimes_are_clamped() {
     for (asked, wanted) in [(None, 600), (Some(1), 600), (Some(700), 700), (Some(100_000), 3600), (Some(0), 600)] {
@@ -165,6 +174,7 @@ fn lifetimes_are_clamped() {
     }
 }
 
+/// Rule: stun-retransmission, turn-437-busy
 #[test]
 fn a_retransmission_gets_the_same_answer_and_another_request_437() {
     let mut rig = Rig::new();
@@ -182,6 +192,7 @@ fn a_retransmission_gets_the_same_answer_and_another_request_437() {
     assert_eq!(rig.server.stats().allocations_made, 1);
 }
 
+/// Rule: turn-reservation, turn-token-508
 #[test]
 fn a_reservation_is_used_once_and_from_any_five_tuple() {
     let mut rig = Rig::new();
@@ -201,6 +212,7 @@ fn a_reservation_is_used_once_and_from_any_five_tuple() {
     assert_eq!(rig.ask(&user, request).code(), 508);
 }
 
+/// Rule: turn-refresh-zero, turn-441, abuse-18
 #[test]
 fn refresh_deletes_at_once_and_knows_its_owner() {
     let mut rig = Rig::new();
@@ -231,6 +243,7 @@ fn refresh_deletes_at_once_and_knows_its_owner() {
     assert_eq!((rig.registrar.ports_used(), rig.sockets.len()), (0, 0));
 }
 
+/// Rule: stun-after-integrity, abuse-17
 #[test]
 fn what_follows_message_integrity_is_ignored() {
     let mut rig = Rig::new();

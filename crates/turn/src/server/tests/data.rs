@@ -5,6 +5,7 @@ use crate::route::ToPeer;
 use crate::server::*;
 use crate::{Head, Transport};
 
+/// Rule: turn-send, turn-data, turn-no-permission
 #[test]
 fn send_and_data() {
     let mut rig = Rig::new();
@@ -30,6 +31,7 @@ fn send_and_data() {
     assert_eq!(rig.peer(id, PEER, 65_500, Way::Network), Err(Drop::TooLarge));
 }
 
+/// Rule: turn-channel-bind
 #[test]
 fn channels_are_a_bijection() {
     let mut rig = Rig::new();
@@ -51,6 +53,7 @@ fn channels_are_a_bijection() {
     assert_eq!(rig.bind(&user, 0x4002, "198.20.0.9:0"), 400);
 }
 
+/// Rule: turn-channel-data, abuse-38
 #[test]
 fn a_bound_peer_is_heard_on_its_channel_and_its_other_ports_are_not() {
     for (transport, padding) in [(Transport::Udp, 0), (Transport::Tcp, 3), (Transport::Tls, 3), (Transport::Dtls, 0)] {
@@ -79,6 +82,7 @@ fn a_bound_peer_is_heard_on_its_channel_and_its_other_ports_are_not() {
     }
 }
 
+/// Rule: turn-permission-all-or-nothing, turn-443-peer, abuse-8
 #[test]
 fn create_permission_takes_all_or_nothing() {
     let mut rig = Rig::new();

@@ -12,6 +12,7 @@ fn relays(rig: &mut Rig, user: &TestClient) -> (bool, bool) {
     (matches!(sent, Handled::Relay(_)), matches!(channel, Handled::Relay(_)))
 }
 
+/// Rule: turn-permission-300
 #[test]
 fn a_permission_lasts_exactly_300_seconds_and_data_does_not_refresh_it() {
     let mut rig = Rig::new();
@@ -31,6 +32,7 @@ fn a_permission_lasts_exactly_300_seconds_and_data_does_not_refresh_it() {
     assert!(relays(&mut rig, &user).0);
 }
 
+/// Rule: turn-channel-600
 #[test]
 fn a_channel_lasts_600_seconds_and_needs_its_permission_too() {
     let mut rig = Rig::new();

@@ -123,6 +123,7 @@ proptest! {
         prop_assert_eq!(rig.server.poll_timeout(), None);
     }
 
+    /// Rule: abuse-34
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), first in 0..=0x4Fu8) {
         let mut rig = Rig::new();

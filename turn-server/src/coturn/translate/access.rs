@@ -1,0 +1,121 @@
+//! Who may use the server, how much of it, and to reach whom.
+
+use super::is_on;
+use crate::config::{RelayConfig, RelayUser};
+use crate::coturn::draft::Draft;
+use crate::coturn::ranges::subtract;
+use crate::coturn::values::{Login, Set, User};
+use crate::coturn::{Fortune, Host, Notes};
+
+pub(super) fn credentials(draft: &Draft, relay: &mut RelayConfig, notes: &mut Notes) {
+    realm(draft, relay, notes);
+    if let Some(separator) = draft.separator.as_ref().filter(|separator| separator.value != ":") {
+        let text = "time-limited names are `time:id` here; with another separator they would all be refused";
+        notes.add(Some(separator.line), "rest-api-separator", Fortune::Refused, text);
+    }
+    let secrets = !draft.secrets.is_empty() || draft.use_secret.is_some();
+    if let Some(line) = is_on(draft.stun_only) {
+        if secrets || !draft.users.is_empty() {
+            let text = "no credentials are taken over, so that nobody can use the relay";
+            notes.add(Some(line), "stun-only", Fortune::Differs, text);
+        }
+        return;
+    }
+    if secrets {
+        for user in &draft.users {
+            let text =
+                "coturn has either users or secrets, and takes the secrets; here [relay] users may stand beside them";
+            notes.add(Some(user.line), "user", Fortune::Ignored, text);
+        }
+        if draft.secrets.is_empty() {
+            let line = draft.use_secret.map(|on| on.line);
+            let text = "there is no static-auth-secret, and secrets in a database are not read";
+            notes.add(line, "use-auth-secret", Fortune::Refused, text);
+        }
+        relay.secrets = draft.secrets.iter().map(|secret| secret.value.clone()).collect();
+    } else if draft.users.is_empty() {
+        nobody(draft, notes);
+    } else {
+        relay.users = draft.users.iter().map(ours).collect();
+    }
+}
+
+fn realm(draft: &Draft, relay: &mut RelayConfig, notes: &mut Notes) {
+    match &draft.realm {
+        Some(realm) if realm.value.len() > 127 => {
+            notes.add(Some(realm.line), "realm", Fortune::Refused, "must have at most 127 characters");
+        }
+        Some(realm) => relay.realm.clone_from(&realm.value),
+        None => {
+            let keyed = draft.users.iter().find(|user| matches!(user.value.login, Login::Key(_)));
+            if let Some(user) = keyed {
+                let text = "a key is of one realm; say which one it was made for by realm=";
+                notes.add(Some(user.line), "user", Fortune::Refused, text);
+            }
+        }
+    }
+}
+
+/// Neither users nor secrets.
+fn nobody(draft: &Draft, notes: &mut Notes) {
+    match is_on(draft.long_term) {
+        Some(line) => {
+            let text = "there is no user= line, and users in a database are not read";
+            notes.add(Some(line), "lt-cred-mech", Fortune::Refused, text);
+        }
+        None => {
+            let text = "without static-auth-secret and user, coturn is an open relay; that is not supported";
+            notes.add(None, "no-auth", Fortune::Refused, text);
+        }
+    }
+}
+
+fn ours(user: &Set<User>) -> RelayUser {
+    let name = user.value.name.clone();
+    match &user.value.login {
+        Login::Password(password) => RelayUser { name, password: password.clone(), key: None },
+        Login::Key(key) => RelayUser { name, password: String::new(), key: Some(key.clone()) },
+    }
+}
+
+pub(super) fn limits(draft: &Draft, relay: &mut RelayConfig, notes: &mut Notes) {
+    // coturn's 0, which is its default, means no limit.
+    relay.allocations_per_user = draft.per_user.map_or(0, |quota| quota.value);
+    if relay.allocations_per_user == 0 {
+        relay.allocations_per_user = u32::MAX;
+    }
+    let _ = (&draft.total, &draft.session_bytes, &draft.total_bytes);
+    match (draft.limit_replies.map(|on| on.value), draft.replies) {
+        (Some(true), rate) => {
+            relay.unproven_replies = rate.map_or(10, |rate| rate.value.max(1));
+            let line = draft.limit_replies.map(|on| on.line);
+            let text = "it counts by the source's /24 or /64, and each worker for itself";
+            notes.add(line, "unauthorized-ratelimit", Fortune::Differs, text);
+        }
+        (_, Some(rate)) => {
+            let text = "unauthorized-ratelimit is not on";
+            notes.add(Some(rate.line), "unauthorized-ratelimit-rps", Fortune::Ignored, text);
+        }
+        (_, None) => {}
+    }
+}
+
+/// In coturn an allowed address is allowed, however narrow a denied range around it is; here the narrowest range decides.
+/// What is allowed is cut out of what is denied, and both say the same.
+pub(super) fn peers(draft: &Draft, host: &Host, relay: &mut RelayConfig, notes: &mut Notes) {
+    let allowed: Vec<_> = draft.allowed.iter().map(|range| range.value).collect();
+    let denied = subtract(draft.denied.iter().map(|range| range.value), &allowed);
+    relay.allow_peers = allowed.iter().map(ToString::to_string).collect();
+    relay.deny_peers = denied.iter().map(ToString::to_string).collect();
+    let external = draft.external.iter().flat_map(|external| [Some(external.value.public), external.value.private]);
+    let said = draft.listening.iter().chain(&draft.relay).map(|ip| ip.value).chain(external.flatten());
+    let own: Vec<_> = host.addresses.iter().copied().chain(said).collect();
+    for range in &draft.allowed {
+        if let Some(ip) = own.iter().find(|ip| range.value.contains(**ip)) {
+            let text = format!(
+                "{ip} is an address of this host: there only live relayed ports are reached, and no other program"
+            );
+            notes.add(Some(range.line), "allowed-peer-ip", Fortune::Differs, text);
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod abuse;
 mod coturn;
 mod limits;
 mod media_port;
+mod mobility;
 mod network;
 mod outside;
 mod peers;

@@ -62,6 +62,8 @@ impl Rig {
         let rates = Rates { bytes: 2000, packets: 20 };
         let limits = Limits { allocation: rates, user: rates, total: rates, new_peers: 1 };
         let config = ServerConfig {
+            worker: 0,
+            mobility: true,
             realm: "tern".into(),
             nonces: Nonces::new(&[3; 32], now, Duration::from_secs(1800)),
             policy: Arc::new(policy),
@@ -131,6 +133,7 @@ impl Rig {
                     assert!(self.sockets.remove(&(allocation, local)), "what closes was open");
                     self.registrar.handle_release(&lease);
                 }
+                Output::Elsewhere { .. } | Output::Moved { .. } | Output::Released { .. } => {}
                 Output::RouteInstalled(_) | Output::RouteRemoved(..) | Output::Report(_) => {}
             }
         }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use stun_types::attribute::{
-    Attribute as _, AttributeStaticType as _, AttributeWrite, ErrorCode, Nonce, Realm, Username, XorMappedAddress,
+    Attribute as _, AttributeStaticType as _, AttributeType, AttributeWrite, ErrorCode, Nonce, RawAttribute, Realm,
+    Username, XorMappedAddress,
 };
 use stun_types::message::{
     BINDING, IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageClass, MessageIntegrityCredentials,
@@ -178,14 +179,7 @@ impl TurnClient {
 
     /// An Allocate request with more attributes: the relayed addresses, or the error code.
     pub fn allocate_with(&mut self, more: &[&dyn AttributeWrite]) -> Result<Vec<SocketAddr>, u16> {
-        let transport = RequestedTransport::new(RequestedTransport::UDP);
-        self.nonce.clear();
-        let challenge = self.request(TransactionId::generate(), ALLOCATE, &[&transport]);
-        let message = Message::from_bytes(&challenge).expect("a STUN message");
-        self.realm = message.attribute::<Realm>().expect("a realm").realm().into();
-        self.nonce = message.attribute::<Nonce>().expect("a nonce").nonce().into();
-        let attributes = [&[&transport as &dyn AttributeWrite], more].concat();
-        let answer = self.ask(ALLOCATE, &attributes);
+        let answer = self.ask_allocate(more);
         let message = Message::from_bytes(&answer).expect("a STUN message");
         let address = |raw| XorRelayedAddress::try_from(&raw).expect("an address").addr(message.transaction_id());
         let relayed = message.iter_attributes().filter(|(_, raw)| raw.get_type() == XorRelayedAddress::TYPE);
@@ -195,7 +189,37 @@ impl TurnClient {
         }
     }
 
-    /// Any request once there is a nonce, signed: the whole answer.
+    /// Gets realm and nonce.
+    pub fn greet(&mut self) {
+        self.nonce.clear();
+        let transport = RequestedTransport::new(RequestedTransport::UDP);
+        let challenge = self.ask(ALLOCATE, &[&transport]);
+        let message = Message::from_bytes(&challenge).expect("a STUN message");
+        self.realm = message.attribute::<Realm>().expect("a realm").realm().into();
+        self.set_nonce(message.attribute::<Nonce>().expect("a nonce").nonce());
+    }
+
+    /// Takes another nonce.
+    pub fn set_nonce(&mut self, nonce: &str) {
+        self.nonce = nonce.into();
+    }
+
+    fn ask_allocate(&mut self, more: &[&dyn AttributeWrite]) -> Vec<u8> {
+        self.greet();
+        let transport = RequestedTransport::new(RequestedTransport::UDP);
+        self.ask(ALLOCATE, &[&[&transport as &dyn AttributeWrite], more].concat())
+    }
+
+    /// An Allocate request that asks for a ticket (RFC 8016): the relayed address and the ticket.
+    pub fn allocate_mobile(&mut self) -> (SocketAddr, Vec<u8>) {
+        let kind = AttributeType::new(0x8030);
+        let answer = self.ask_allocate(&[&RawAttribute::new(kind, &[])]);
+        let message = Message::from_bytes(&answer).expect("a STUN message");
+        let relayed = message.attribute::<XorRelayedAddress>().expect("an address").addr(message.transaction_id());
+        (relayed, message.raw_attribute(kind).expect("a ticket").value.to_vec())
+    }
+
+    /// Any request, signed once there is a nonce: the whole answer.
     pub fn ask(&mut self, method: Method, attributes: &[&dyn AttributeWrite]) -> Vec<u8> {
         self.request(TransactionId::generate(), method, attributes)
     }

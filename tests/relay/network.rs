@@ -38,7 +38,7 @@ fn a_client_hears_what_became_of_its_packets() {
     for tcp in [false, true] {
         let mut client = if tcp { TurnClient::tcp } else { TurnClient::udp }(address, USER.0, USER.1);
         client.allocate_with(&[&DontFragment::new()]).expect("an allocation that keeps packets whole");
-        let nobody = SocketAddr::from((space.there, 9));
+        let nobody = SocketAddr::from((space.there, 40_009));
         assert_eq!((client.permit(nobody), client.bind(0x4001, nobody)), (0, 0));
         client.send(nobody, b"is anybody there?");
         assert_eq!(icmp(&mut client), (nobody, 3, 3, 0), "port unreachable");
@@ -71,7 +71,7 @@ fn errors_of_one_peer_cost_the_others_nothing() {
     });
     let mut client = TurnClient::udp(address, USER.0, USER.1);
     client.allocate().expect("an allocation");
-    let nobody = SocketAddr::from((space.there, 9));
+    let nobody = SocketAddr::from((space.there, 40_009));
     assert_eq!((client.bind(0x4001, nobody), client.bind(0x4002, echo.address)), (0, 0));
     let mut back = 0;
     for number in 0..200u32 {

@@ -10,6 +10,7 @@ mod encryption;
 mod listen;
 mod settings;
 mod shared;
+mod steering;
 mod worker;
 
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +31,7 @@ use listen::WorkerSockets;
 pub use settings::RelayError;
 use settings::Settings;
 use shared::Shared;
+use steering::Ways;
 
 /// How long a worker may take to answer a question of the API.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -98,8 +100,11 @@ impl Bound {
         let nonces = turn::Nonces::new(&rand::random(), Instant::now(), turn::Nonces::LIFE);
         let trunk = Arc::new(turn::Trunk::new(Instant::now(), rand::random()));
         let mut workers = Vec::new();
-        for (index, sockets) in sockets.into_iter().enumerate() {
+        let (ways, ends) = Ways::new(sockets.iter().map(|sockets| sockets.lane.clone()));
+        for (index, (sockets, steered)) in sockets.into_iter().zip(ends).enumerate() {
             let server = turn::Server::new(turn::ServerConfig {
+                worker: index as u8,
+                mobility: settings.mobility,
                 realm: settings.realm.clone(),
                 nonces: nonces.clone(),
                 policy: Arc::clone(&policy),
@@ -115,8 +120,9 @@ impl Bound {
             });
             let (commands, inbox) = crossbeam_channel::bounded(64);
             let lane = sockets.lane.clone();
-            let worker =
-                worker::Worker::new(index as u8, server, sockets, inbox, Arc::clone(&shared), handover.clone());
+            let steering = worker::Steering::new(ways.clone(), steered);
+            let shared = Arc::clone(&shared);
+            let worker = worker::Worker::new(index as u8, server, sockets, inbox, shared, steering, handover.clone());
             let thread = std::thread::Builder::new().name(format!("relay-{index}")).spawn(move || worker.run());
             let thread = thread.map_err(RelayError::System)?;
             workers.push(WorkerHandle { commands, lane, thread: Some(thread) });

@@ -11,6 +11,7 @@ use crate::address::{Family, FiveTuple};
 use crate::channel::Channels;
 use crate::key::Key;
 use crate::limit::Paces;
+use crate::mobility::Mobility;
 use crate::permission::Permissions;
 use crate::registrar::Lease;
 use crate::stats::Flow;
@@ -112,6 +113,8 @@ pub(crate) struct Allocation {
     pub(crate) until: Instant,
     pub(crate) permissions: Permissions,
     pub(crate) channels: Channels,
+    /// It has a ticket to follow its client.
+    pub(crate) mobility: Option<Box<Mobility>>,
     pub(crate) usage: Usage,
     pub(crate) unsent: u64,
     pub(crate) paces: Paces,

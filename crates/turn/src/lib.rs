@@ -19,6 +19,7 @@ pub mod framing;
 mod integrity;
 mod key;
 mod limit;
+mod mobility;
 mod nonce;
 mod permission;
 mod policy;

@@ -6,6 +6,7 @@ mod allocate;
 mod authenticate;
 mod binding;
 mod icmp;
+mod mobility;
 mod pending;
 mod permit;
 mod refresh;
@@ -49,6 +50,8 @@ const MAX_REQUEST: usize = 8192;
 /// What a server is made with.
 #[derive(Clone)]
 pub struct ServerConfig {
+    /// Which worker this is, of those that share the registrar.
+    pub worker: u8,
     /// Told to clients; keys are made for it.
     pub realm: String,
     /// Shared by all workers.
@@ -61,6 +64,8 @@ pub struct ServerConfig {
     pub families: Vec<Family>,
     /// Without REQUESTED-ADDRESS-FAMILY, relay in the family that the client reaches us with; else in IPv4.
     pub keep_family: bool,
+    /// Let allocations follow their clients (RFC 8016).
+    pub mobility: bool,
     /// Accept channel numbers above 0x4FFF, as RFC 5766 had them.
     pub rfc5766_channels: bool,
     /// Discover the behaviour of NATs (RFC 5780) between these two addresses.
@@ -135,6 +140,29 @@ pub enum Output {
         /// For the registrar.
         lease: Lease,
     },
+    /// This request is another worker's, which has the client's allocation: hand it over as it is.
+    Elsewhere {
+        /// Its index.
+        worker: u8,
+        /// Who sent it.
+        client: FiveTuple,
+        /// The request.
+        bytes: Vec<u8>,
+    },
+    /// A client is reached on another 5-tuple from now on.
+    Moved {
+        /// Its allocation.
+        allocation: AllocationId,
+        /// The old 5-tuple.
+        from: FiveTuple,
+        /// The new one.
+        to: FiveTuple,
+    },
+    /// A 5-tuple of a mobile client belongs to no allocation any more.
+    Released {
+        /// The 5-tuple.
+        client: FiveTuple,
+    },
     /// A channel was bound, or it or its permission was refreshed.
     RouteInstalled(Route),
     /// A channel is gone.
@@ -185,6 +213,7 @@ pub(crate) struct User {
 
 /// See the module.
 pub struct Server {
+    worker: u8,
     realm: String,
     nonces: Nonces,
     policy: Arc<Policy>,
@@ -192,6 +221,7 @@ pub struct Server {
     families: Vec<Family>,
     keep_family: bool,
     alternate: Option<Alternate>,
+    mobility: bool,
     rfc5766_channels: bool,
     table: Table,
     pending: Pending,
@@ -206,6 +236,8 @@ impl Server {
     /// No allocations.
     pub fn new(config: ServerConfig) -> Self {
         Self {
+            worker: config.worker,
+            mobility: config.mobility,
             realm: config.realm,
             nonces: config.nonces,
             policy: config.policy,
@@ -226,7 +258,11 @@ impl Server {
 
     /// Takes what a client sent: a datagram, or a frame of its stream.
     pub fn handle_client(&mut self, context: Context<'_>, client: FiveTuple, bytes: &[u8]) -> Handled {
-        match wire::classify(bytes) {
+        let content = wire::classify(bytes);
+        if self.mobility && content.as_ref().is_some_and(Content::is_data) {
+            self.hear(client);
+        }
+        match content {
             Some(Content::Channel { number, payload }) => self.relay_channel(context, client, number, payload),
             Some(Content::Stun { class: Class::Indication, method: wire::SEND }) => {
                 self.relay_send(context, client, bytes)
@@ -254,6 +290,9 @@ impl Server {
     /// Does what an authenticated request asks for.
     fn dispatch(&mut self, context: Context<'_>, client: FiveTuple, request: &Message<'_>, user: User) {
         let signature = user.signature;
+        if self.mobility && !request.has_attribute(mobility::MOBILITY_TICKET) {
+            self.hear(client);
+        }
         let unknown = unknown_attributes(request);
         let outcome = if !unknown.is_empty() {
             Err(Refusal::Unknown(unknown))
@@ -294,9 +333,16 @@ impl Server {
     /// A client's connection is gone: its allocation ends (RFC 8656 section 5).
     pub fn handle_disconnected(&mut self, client: FiveTuple) {
         self.pending.forget(client);
-        if let Some(id) = self.table.id_of(client) {
+        if let Some(id) = self.table.id_of(client)
+            && !self.survives(id, client)
+        {
             self.end(id);
         }
+    }
+
+    /// Whether a 5-tuple has an allocation, or an allocation is about to move there.
+    pub fn knows(&self, client: FiveTuple) -> bool {
+        self.table.id_of(client).is_some()
     }
 
     /// Ends an allocation at the operator's wish; `false`: there is none.

@@ -23,6 +23,13 @@ pub(crate) enum Content {
     Channel { number: u16, payload: Range<usize> },
 }
 
+impl Content {
+    /// ChannelData or a Send indication.
+    pub(crate) fn is_data(&self) -> bool {
+        matches!(self, Self::Channel { .. } | Self::Stun { class: Class::Indication, method: SEND })
+    }
+}
+
 /// Looks at the first bytes (RFC 7983). `None`: nothing that a TURN server takes.
 pub(crate) fn classify(bytes: &[u8]) -> Option<Content> {
     match bytes.first()? {

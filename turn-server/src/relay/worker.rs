@@ -1,6 +1,6 @@
 //! One relay thread: polls, and serves what is ready in a fixed order, a bounded amount of each in a turn.
 //!
-//! The order: orders from the process, packets handed over, datagrams from clients, datagrams from peers, streams of
+//! The order: orders from the process, packets handed over, what other workers heard, datagrams from clients, datagrams from peers, streams of
 //! clients, time, and last everything that is to be sent. What was not finished keeps the next poll from sleeping.
 
 mod carry;
@@ -10,6 +10,7 @@ mod effects;
 mod outbox;
 mod relays;
 mod reports;
+mod steering;
 mod tls_stream;
 
 use std::io;
@@ -29,6 +30,7 @@ use crate::handover::{Handover, LaneEnd};
 use connections::Connections;
 use relays::Relays;
 use reports::Reports;
+pub(super) use steering::Steering;
 
 /// The lane's token. The others carry a kind in their top bits and an index below.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -42,6 +44,7 @@ const RELAY: usize = 3;
 const LANE_BUDGET: usize = 1024;
 const CLIENT_BATCHES: usize = 8;
 const ERROR_BUDGET: usize = 16;
+const STEERING_BUDGET: usize = 1024;
 /// Payload that may wait before it is sent in the middle of a turn: it must stay in the processor's cache.
 const QUEUE_LIMIT: usize = 256 << 10;
 
@@ -78,6 +81,7 @@ pub(super) struct Worker {
     clients: Vec<Client>,
     connections: Connections,
     relays: Relays,
+    steering: Steering,
     queue: SendQueue<Socket>,
     /// Neighbours that got packets in this turn and sleep perhaps.
     to_wake: Vec<Neighbour>,
@@ -96,6 +100,7 @@ impl Worker {
         sockets: WorkerSockets,
         inbox: Receiver<Command>,
         shared: Arc<Shared>,
+        steering: Steering,
         handover: Handover,
     ) -> Self {
         let clients = sockets.listeners.into_iter();
@@ -110,6 +115,7 @@ impl Worker {
             clients: clients.map(|listener| Client { listener, udp_ready: true, tcp_ready: true }).collect(),
             connections: Connections::default(),
             relays: Relays::default(),
+            steering,
             queue: SendQueue::default(),
             to_wake: Vec::new(),
             reservations_at: None,
@@ -142,6 +148,7 @@ impl Worker {
                 return;
             }
             self.take_handed_over(now);
+            self.take_steered(now);
             self.read_clients(now, &mut batch);
             self.read_peers(now, &mut batch);
             self.accept(now);
@@ -165,7 +172,7 @@ impl Worker {
         let clients_ready = self.clients.iter().any(|client| client.udp_ready);
         let accept_ready = self.accept_at.is_none() && self.clients.iter().any(|client| client.tcp_ready);
         let unfinished = clients_ready || accept_ready || self.relays.any_ready() || self.connections.any_ready();
-        if unfinished || !self.lane_end.is_empty() {
+        if unfinished || !self.lane_end.is_empty() || !self.steering.is_empty() {
             return Some(std::time::Duration::ZERO);
         }
         let times =

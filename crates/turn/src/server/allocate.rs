@@ -1,6 +1,8 @@
 //! The Allocate request, in the order of RFC 8656 section 7.2, and the allocation that the shell's socket makes.
 
-use stun_types::attribute::{AttributeFromRaw, AttributeStaticType, AttributeWrite, ErrorCode, XorMappedAddress};
+use stun_types::attribute::{
+    AttributeFromRaw, AttributeStaticType, AttributeWrite, ErrorCode, RawAttribute, XorMappedAddress,
+};
 use stun_types::message::Message;
 use turn_types::AddressFamily;
 use turn_types::attribute::{
@@ -8,6 +10,7 @@ use turn_types::attribute::{
     ReservationToken, XorRelayedAddress,
 };
 
+use super::mobility::MOBILITY_TICKET;
 use super::pending::{Stage, Wanted};
 use super::{BoundRelay, BoundRelays, Context, Output, RequestId, Server, User};
 use crate::address::{Family, FiveTuple};
@@ -17,11 +20,6 @@ use crate::registrar::{PortWish, Unavailable};
 use crate::reply::{self, Refusal};
 use crate::stats::Limit;
 
-/// MOBILITY-TICKET (RFC 8016 section 3.1); the codec has no name for it.
-const MOBILITY_TICKET: u16 = 0x8030;
-/// 405 (RFC 8016 section 3.1).
-const MOBILITY_FORBIDDEN: u16 = 405;
-
 /// What an Allocate request asks for.
 struct Asked {
     family: Family,
@@ -30,6 +28,7 @@ struct Asked {
     missing: Option<Family>,
     wish: PortWish,
     life: u32,
+    mobile: bool,
 }
 
 impl Server {
@@ -45,7 +44,7 @@ impl Server {
             // RFC 8489 section 6.3.1: a retransmission gets the same answer.
             let again = allocation.made_by == request.transaction_id() && allocation.username == user.name;
             return if again {
-                Ok(Some(answer(request, allocation, &user.signature)))
+                Ok(Some(answer(request, allocation, self.ticket(allocation), &user.signature)))
             } else {
                 Err(ErrorCode::ALLOCATION_MISMATCH.into())
             };
@@ -54,7 +53,7 @@ impl Server {
         // A user without an allocation has just been looked up.
         let quota = user.quota.clone().ok_or(ErrorCode::SERVER_ERROR)?;
         let missing = asked.missing.map(|family| (family, ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED));
-        let wanted = Wanted { user, life: asked.life, missing };
+        let wanted = Wanted { user, life: asked.life, missing, mobile: asked.mobile };
         let stage = Stage::Relay(wanted);
         if let Some(id) = self.pending.add(context.now, client, request.as_bytes(), stage) {
             let Asked { family, additional, wish, .. } = asked;
@@ -71,9 +70,7 @@ impl Server {
             Some(_) => return Err(ErrorCode::UNSUPPORTED_TRANSPORT_PROTOCOL.into()),
             None => return Err(bad.into()),
         }
-        if request.has_attribute(MOBILITY_TICKET.into()) {
-            return Err(MOBILITY_FORBIDDEN.into());
-        }
+        let mobile = self.wants_ticket(request)?;
         let token = optional::<ReservationToken>(request)?.map(|token| token.token());
         let even = optional::<EvenPort>(request)?.map(|even| even.requested());
         let family = optional_family::<RequestedAddressFamily>(request, RequestedAddressFamily::family)?;
@@ -107,7 +104,7 @@ impl Server {
             (None, None) => PortWish::Any,
         };
         let life = allocation::life(optional::<Lifetime>(request)?.map(|lifetime| lifetime.seconds()));
-        Ok(Asked { family, additional, missing, wish, life })
+        Ok(Asked { family, additional, missing, wish, life, mobile })
     }
 
     /// The answer to [`Output::BindRelay`]. `None`: there is no allocation, and sockets and ports go back.
@@ -115,7 +112,7 @@ impl Server {
         let pending = self.pending.take(id)?;
         let Stage::Relay(wanted) = pending.stage else { return None };
         let request = Message::from_bytes(&pending.bytes).ok()?;
-        let Wanted { user, life, missing } = wanted;
+        let Wanted { user, life, missing, mobile } = wanted;
         let (bound, second, failed) = match (bound.first, bound.additional) {
             (Ok(first), None) => (first, None, None),
             (Ok(first), Some(Ok(second))) => (first, Some(second), None),
@@ -144,12 +141,14 @@ impl Server {
             until,
             permissions: Default::default(),
             channels: Default::default(),
+            mobility: mobile.then(|| self.new_mobility()),
             usage: Usage::default(),
             unsent: 0,
             paces: Default::default(),
             timer: until,
         };
-        self.transmit(pending.client, answer(&request, &allocation, &user.signature));
+        let answer = answer(&request, &allocation, self.ticket(&allocation), &user.signature);
+        self.transmit(pending.client, answer);
         self.table.insert(allocation);
         self.stats.allocations_made += 1;
         Some(id)
@@ -179,7 +178,7 @@ fn limit(why: Unavailable) -> Limit {
 }
 
 /// RFC 8656 section 7.2: the success response.
-fn answer(request: &Message<'_>, allocation: &Allocation, signature: &Signature) -> Vec<u8> {
+fn answer(request: &Message<'_>, allocation: &Allocation, ticket: Option<Vec<u8>>, signature: &Signature) -> Vec<u8> {
     let transaction = request.transaction_id();
     let relayed: Vec<_> =
         allocation.all_relayed().map(|relayed| XorRelayedAddress::new(relayed.public, transaction)).collect();
@@ -194,6 +193,8 @@ fn answer(request: &Message<'_>, allocation: &Allocation, signature: &Signature)
         relayed.iter().map(|relayed| relayed as &dyn AttributeWrite).collect();
     attributes.extend([&lifetime as &dyn AttributeWrite, &mapped]);
     attributes.extend(missing.as_ref().map(|missing| missing as &dyn AttributeWrite));
+    let ticket = ticket.as_ref().map(|ticket| RawAttribute::new(MOBILITY_TICKET, ticket));
+    attributes.extend(ticket.as_ref().map(|ticket| ticket as &dyn AttributeWrite));
     attributes.extend(token.as_ref().map(|token| token as &dyn AttributeWrite));
     reply::success(request, &attributes, signature)
 }

@@ -28,7 +28,14 @@ impl Server {
             self.refuse(client, request, &Refusal::Code(ErrorCode::BAD_REQUEST), None);
             return Handled::Control;
         };
-        let owner = self.table.of_client(client).map(|allocation| (allocation.username.clone(), allocation.key));
+        if let Some(worker) = self.elsewhere(client, request) {
+            let bytes = request.as_bytes().to_vec();
+            self.outputs.push_back(Output::Elsewhere { worker, client, bytes });
+            return Handled::Control;
+        }
+        let of_client = self.table.id_of(client).and_then(|id| self.table.get(id));
+        let owner = of_client.or_else(|| self.named_by_ticket(client, request));
+        let owner = owner.map(|allocation| (allocation.username.clone(), allocation.key));
         if let Some((username, key)) = owner.filter(|(username, _)| self.is_named(&asking.name, username)) {
             // The key was good when the allocation was made, and stays good for it.
             self.verify(context, client, request, asking.algorithm, username, &[key], None);

@@ -33,6 +33,8 @@ pub(super) struct Wanted {
     pub(super) life: u32,
     /// A family that this server does not have, and the code that says so.
     pub(super) missing: Option<(Family, u16)>,
+    /// A ticket is wanted.
+    pub(super) mobile: bool,
 }
 
 pub(super) struct Request {

@@ -136,7 +136,7 @@ fn check_peer(
 }
 
 /// A channel as somebody who mirrors the routes needs it.
-fn route(allocation: &Allocation, channel: &Channel) -> Route {
+pub(super) fn route(allocation: &Allocation, channel: &Channel) -> Route {
     Route {
         allocation: allocation.id,
         client: allocation.client,

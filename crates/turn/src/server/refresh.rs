@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use stun_types::attribute::ErrorCode;
+use stun_types::attribute::{AttributeWrite, ErrorCode, RawAttribute};
 use stun_types::message::Message;
 use turn_types::AddressFamily;
 use turn_types::attribute::{Lifetime, RequestedAddressFamily};
 
 use super::allocate::{optional, optional_family};
+use super::mobility::MOBILITY_TICKET;
 use super::{Context, Output, Server, User};
 use crate::address::{Family, FiveTuple, PeerAddress};
 use crate::allocation::{self, AllocationId, Relayed};
@@ -22,7 +23,7 @@ impl Server {
         request: &Message<'_>,
         user: &User,
     ) -> Result<Option<Vec<u8>>, Refusal> {
-        let id = self.owned(client, user)?;
+        let ticket = request.raw_attribute(MOBILITY_TICKET);
         let asked = optional::<Lifetime>(request)?.map(|lifetime| lifetime.seconds());
         let family = optional_family::<RequestedAddressFamily>(request, RequestedAddressFamily::family)
             .map_err(|refusal| match refusal.code() {
@@ -30,12 +31,21 @@ impl Server {
                 _ => refusal,
             })?
             .map(|family| if family == AddressFamily::IPV4 { Family::V4 } else { Family::V6 });
-        let allocation = self.table.get_mut(id).expect("owned() found it");
+        let id = match &ticket {
+            Some(ticket) => self.follow(client, &ticket.value, user)?,
+            None => self.owned(client, user)?,
+        };
+        let ticket = ticket.and_then(|_| self.ticket(self.table.get(id)?));
+        let allocation = self.table.get_mut(id).expect("looked up above");
         if family.is_some_and(|family| allocation.relayed(family).is_none()) {
             return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH.into());
         }
         let life = if asked == Some(0) { 0 } else { allocation::life(asked) };
-        let answer = reply::success(request, &[&Lifetime::new(life)], &user.signature);
+        let (lifetime, ticket) = (Lifetime::new(life), ticket.unwrap_or_default());
+        let ticket = RawAttribute::new(MOBILITY_TICKET, &ticket);
+        let attributes: [&dyn AttributeWrite; 2] = [&lifetime, &ticket];
+        let with_ticket = usize::from(!ticket.value.is_empty() && life > 0);
+        let answer = reply::success(request, &attributes[..1 + with_ticket], &user.signature);
         if life == 0 {
             match family.filter(|_| allocation.second.is_some()) {
                 Some(family) => self.end_family(id, family),
@@ -61,6 +71,11 @@ impl Server {
         let removed = allocation.channels.iter().map(|channel| Output::RouteRemoved(id, channel.number));
         self.outputs.extend(removed);
         let client = allocation.client;
+        if let Some(mobility) = &allocation.mobility {
+            let pending = mobility.pending.map(|pending| pending.to);
+            let released = pending.into_iter().chain([client]);
+            self.outputs.extend(released.map(|client| Output::Released { client }));
+        }
         let second = allocation.second.map(|second| close(id, client, *second, false));
         self.outputs.extend(second.into_iter().chain([close(id, client, allocation.first, true)]));
     }

@@ -48,10 +48,24 @@ impl Table {
         let allocation = slot.allocation.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.slot);
-        self.by_client.remove(&allocation.client);
+        self.unalias(allocation.client);
+        if let Some(to) = allocation.mobility.as_ref().and_then(|mobility| mobility.pending.map(|pending| pending.to)) {
+            self.unalias(to);
+        }
         self.timers.remove(&(allocation.timer, id));
         self.last = None;
         Some(allocation)
+    }
+
+    /// A 5-tuple leads to an allocation, beside the one that it has.
+    pub(super) fn alias(&mut self, client: FiveTuple, id: AllocationId) {
+        self.by_client.insert(client, id);
+    }
+
+    /// A 5-tuple leads nowhere any more.
+    pub(super) fn unalias(&mut self, client: FiveTuple) {
+        self.by_client.remove(&client);
+        self.last = None;
     }
 
     pub(super) fn id_of(&self, client: FiveTuple) -> Option<AllocationId> {
@@ -106,6 +120,12 @@ impl Table {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Allocation> {
         self.slots.iter().filter_map(|slot| slot.allocation.as_deref())
+    }
+
+    /// 5-tuples that lead to an allocation.
+    #[cfg(test)]
+    pub(super) fn tuples(&self) -> usize {
+        self.by_client.len()
     }
 
     /// Writes down how many allocations there are now, and what they hold.

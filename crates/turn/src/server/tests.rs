@@ -8,6 +8,7 @@ mod data;
 mod dual;
 mod expiry;
 mod limits;
+mod mobility;
 mod never;
 mod peers;
 mod rig;

@@ -13,8 +13,25 @@ use crate::handover::{Destination, Packet};
 impl Worker {
     /// A datagram or frame from a client.
     pub(super) fn serve_client(&mut self, now: Instant, client: FiveTuple, bytes: &[u8]) {
-        match self.server.handle_client(Context { now, open: &self.handover }, client, bytes) {
-            Handled::Relay(to_peer) => self.carry_to_peer(now, &to_peer, &bytes[to_peer.payload.clone()]),
+        if !self.steer(client, bytes) {
+            self.serve_here(now, client, bytes);
+        }
+    }
+
+    /// The same, of a client that this worker serves.
+    pub(super) fn serve_here(&mut self, now: Instant, client: FiveTuple, bytes: &[u8]) {
+        let handled = self.server.handle_client(Context { now, open: &self.handover }, client, bytes);
+        self.act(now, handled, bytes);
+    }
+
+    /// Does what the core says of a packet from a client.
+    pub(super) fn act(&mut self, now: Instant, handled: Handled, bytes: &[u8]) {
+        match handled {
+            Handled::Relay(to_peer) => {
+                self.carry_to_peer(now, &to_peer, &bytes[to_peer.payload.clone()]);
+                // A packet may have told that its client has moved.
+                self.execute(now);
+            }
             Handled::Control => self.execute(now),
             Handled::Dropped(_) => {}
         }
@@ -114,6 +131,11 @@ impl Worker {
                 let source = from_any.then(|| client.server.ip());
                 self.queue.push(Socket::Client(socket), client.client, source, &parts);
                 self.flush_if_full();
+            }
+            Reached::Guest { hearing } => {
+                if !self.steering.to_client(hearing, *client, &parts, true) {
+                    self.stats.handover_dropped += 1;
+                }
             }
             Reached::Tcp { connection } => {
                 let dropped = self.connections.push_media(connection, &parts, now);

@@ -329,7 +329,9 @@ impl Worker {
 
     fn close(&mut self, now: Instant, slot: usize) {
         if let Some(connection) = self.connections.remove(slot) {
-            self.server.handle_disconnected(connection.tuple);
+            if !self.disconnected_elsewhere(connection.tuple) {
+                self.server.handle_disconnected(connection.tuple);
+            }
             connection.farewell();
             self.execute(now);
         }

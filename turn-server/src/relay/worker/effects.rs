@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use mio::Interest;
-use turn::{BoundRelays, Context, Family, FiveTuple, Output, Unavailable};
+use turn::{AllocationId, BoundRelays, Context, Family, FiveTuple, Output, Transport, Unavailable};
 
 use super::relays::{Reached, place};
 use super::{RELAY, Socket, Worker, token};
@@ -11,6 +11,8 @@ use super::{RELAY, Socket, Worker, token};
 impl Worker {
     /// Executes all outputs.
     pub(super) fn execute(&mut self, now: Instant) {
+        // An answer that comes after must still find its way.
+        let mut released = Vec::new();
         while let Some(output) = self.server.poll_output() {
             match output {
                 Output::Transmit { client, bytes } => self.answer(client, &bytes),
@@ -33,11 +35,15 @@ impl Worker {
                     }
                     tracing::debug!(client = %client.client, port = lease.port, "relayed address closed");
                 }
+                Output::Elsewhere { worker, client, bytes } => self.hand_to(worker, client, bytes),
+                Output::Moved { allocation, from, to } => self.follow(now, allocation, from, to),
+                Output::Released { client } => released.push(client),
                 Output::Report(report) => self.reports.write(now, &report),
                 // No mirror of the routes runs beside us.
                 Output::RouteInstalled(_) | Output::RouteRemoved(..) => {}
             }
         }
+        released.into_iter().for_each(|client| self.release(client));
     }
 
     fn bind_relays(
@@ -89,7 +95,21 @@ impl Worker {
         self.connections.set_allocated(client, true, now);
     }
 
-    fn answer(&mut self, client: FiveTuple, bytes: &[u8]) {
+    /// A client is reached on another 5-tuple now.
+    fn follow(&mut self, now: Instant, allocation: AllocationId, from: FiveTuple, to: FiveTuple) {
+        if let Some(reached) = self.reached(to) {
+            self.relays.set_reached(allocation, reached);
+        }
+        self.connections.set_allocated(from, false, now);
+        self.connections.set_allocated(to, true, now);
+        tracing::debug!(from = %from.client, to = %to.client, "allocation moved");
+    }
+
+    pub(super) fn answer(&mut self, client: FiveTuple, bytes: &[u8]) {
+        if let Some(hearing) = self.steering.hearing(client) {
+            self.steering.to_client(hearing, client, &[bytes], false);
+            return;
+        }
         match self.reached(client) {
             Some(Reached::Udp { socket, from_any }) => {
                 let source = from_any.then(|| client.server.ip());
@@ -97,11 +117,15 @@ impl Worker {
                 self.flush_if_full();
             }
             Some(Reached::Tcp { connection }) => self.connections.push_control(connection, bytes),
-            None => {}
+            Some(Reached::Guest { .. }) | None => {}
         }
     }
 
     fn reached(&self, client: FiveTuple) -> Option<Reached> {
+        // A datagram can leave from any worker; a connection is one worker's.
+        if let Some(hearing) = self.steering.hearing(client).filter(|_| client.transport != Transport::Udp) {
+            return Some(Reached::Guest { hearing });
+        }
         if client.transport.is_stream() {
             return self.connections.of(client).map(|connection| Reached::Tcp { connection });
         }

@@ -13,6 +13,8 @@ pub(super) enum Reached {
     Udp { socket: usize, from_any: bool },
     /// Through a connection.
     Tcp { connection: usize },
+    /// Through the worker that hears it.
+    Guest { hearing: u8 },
 }
 
 /// The relayed socket of an allocation.
@@ -61,6 +63,16 @@ impl Relays {
         let relay = taken.take_if(|relay| relay.id == id)?;
         self.by_port.remove(&relay.port);
         Some(relay)
+    }
+
+    /// The client of an allocation is reached in another way now.
+    pub(super) fn set_reached(&mut self, id: AllocationId, reached: Reached) {
+        for family in [Family::V4, Family::V6] {
+            let relay = self.slots.get_mut(place(id, family) as usize).and_then(Option::as_mut);
+            if let Some(relay) = relay.filter(|relay| relay.id == id) {
+                relay.reached = reached;
+            }
+        }
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&RelaySocket> {

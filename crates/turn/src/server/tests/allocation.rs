@@ -118,7 +118,7 @@ fn allocate_checks_its_attributes_in_order() {
         (vec![&strange_transport], 442),
         (vec![&udp_transport, &fragment], 0),
         (vec![&udp_transport, &strange], 420),
-        (vec![&udp_transport, &ticket], 405),
+        (vec![&udp_transport, &ticket], 0),
         (vec![&udp_transport, &token], 508),
         (vec![&udp_transport, &token, &even], 400),
         (vec![&udp_transport, &token, &family4], 400),

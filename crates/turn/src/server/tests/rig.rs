@@ -62,6 +62,8 @@ impl Rig {
     pub(super) fn with_quotas(quotas: Quotas) -> Self {
         let start = crate::some_instant();
         let config = ServerConfig {
+            worker: 0,
+            mobility: true,
             realm: "tern".into(),
             nonces: Nonces::new(&[3; 32], start, Duration::from_secs(1800)),
             policy: Arc::new(policy(&[])),

@@ -5,4 +5,5 @@ mod aioice;
 mod browsers;
 mod coturn;
 mod libnice;
+mod nat;
 mod pion;

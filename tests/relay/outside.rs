@@ -7,3 +7,5 @@ mod coturn;
 mod libnice;
 mod nat;
 mod pion;
+mod turn_proto;
+mod webrtc_rs;

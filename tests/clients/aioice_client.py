@@ -14,7 +14,7 @@ import time
 from aioice import stun, turn
 
 COUNT = 20
-SIZES = [1, 2, 3, 4, 171, 1200]
+SIZES = [171, 1200, 1, 2, 3, 4]
 
 
 class Queue(asyncio.DatagramProtocol):

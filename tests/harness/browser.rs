@@ -5,7 +5,7 @@
 
 mod cdp;
 mod page;
-mod tree;
+pub(crate) mod tree;
 
 use std::io;
 use std::process::Stdio;
@@ -15,6 +15,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::netns::Host;
 use cdp::Cdp;
 pub use page::{Page, Size};
 
@@ -72,10 +73,23 @@ impl Browser {
     /// # Errors
     /// As [`Browser::launch`].
     pub async fn launch_with(more: &[&str]) -> io::Result<Self> {
+        Self::start(Command::new("/bin/sh"), more).await
+    }
+
+    /// Starts a browser on another host.
+    ///
+    /// # Errors
+    /// As [`Browser::launch`].
+    pub async fn launch_on(host: &Host) -> io::Result<Self> {
+        Self::start(host.command("/bin/sh").into(), &[]).await
+    }
+
+    /// `shell` is a shell's command line without arguments.
+    async fn start(mut shell: Command, more: &[&str]) -> io::Result<Self> {
         let profile = TempDir::with_prefix("tern-browser-")?;
         let log = std::fs::File::create(profile.path().join("stderr.log"))?;
         // The protocol's pipes are descriptors 3 and 4; a shell maps our stdin and stdout to them.
-        let mut child = Command::new("/bin/sh")
+        let mut child = shell
             .args(["-c", "exec chromium \"$@\" 3<&0 4>&1 0</dev/null 1>&2", "chromium"])
             .args(FLAGS)
             .arg(format!("--user-data-dir={}", profile.path().display()))

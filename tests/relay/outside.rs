@@ -2,6 +2,10 @@
 //! on both ways that data take: handed over inside the process, and through the kernel to a peer in another namespace.
 
 mod aioice;
+mod browsers;
 mod coturn;
 mod libnice;
+mod nat;
 mod pion;
+mod turn_proto;
+mod webrtc_rs;

@@ -1,10 +1,10 @@
-//! A process and its descendants, ended together: Chromium's children outlive it long enough to write into its profile.
+//! A process and its descendants, ended together: a browser's children outlive it long enough to write into its profile.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Ends `root` and everything it started, and waits until none of them runs.
-pub(super) fn end(root: u32) {
+pub(crate) fn end(root: u32) {
     let processes = processes();
     let mut tree = vec![root];
     let mut next = 0;

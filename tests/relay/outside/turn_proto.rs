@@ -1,0 +1,112 @@
+//! turn-client-proto, a TURN client without IO: the only one outside that speaks all of RFC 8489 and RFC 8656.
+
+mod driver;
+
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tests::relay::{USER, start};
+use tests::ways::{self, Target};
+use turn_client_proto::api::{TurnConfig, TurnEvent};
+use turn_client_proto::stun::auth::Feature;
+use turn_types::TurnCredentials;
+use turn_types::stun::attribute::ErrorCode;
+use turn_types::stun::message::{IntegrityAlgorithm, Message};
+
+use driver::{Driver, Kind};
+
+const KINDS: [Kind; 2] = [Kind::Udp, Kind::Tcp];
+
+fn config() -> TurnConfig {
+    TurnConfig::new(TurnCredentials::new(USER.0, USER.1))
+}
+
+fn allocated(target: &Target, kind: Kind, config: &TurnConfig) -> (Driver, SocketAddr) {
+    let mut driver = Driver::start(target.server, kind, config.clone());
+    match driver.event() {
+        TurnEvent::AllocationCreated(_, relayed) => (driver, relayed),
+        event => panic!("{kind:?}: {event:?}"),
+    }
+}
+
+/// What is sent. Over TCP in fours only: the client does not pad its ChannelData there (RFC 8656 section 12.5).
+fn payloads(kind: Kind) -> impl Iterator<Item = Vec<u8>> {
+    [0, 1, 3, 4, 1200]
+        .into_iter()
+        .filter(move |length| matches!(kind, Kind::Udp) || length % 4 == 0)
+        .map(|n| vec![7; n])
+}
+
+/// To an echo by Send indications, and then over a channel; from allocation to allocation over channels.
+fn talk(target: &Target, kind: Kind, config: &TurnConfig) {
+    let (mut one, here) = allocated(target, kind, config);
+    if let Some(peer) = target.echo {
+        one.permit(peer.ip());
+        for channel in [false, true] {
+            if channel {
+                one.bind(peer);
+            }
+            // coturn's echo does not answer a datagram that is empty.
+            for data in payloads(kind).filter(|data| !data.is_empty()) {
+                one.send(peer, &data);
+                assert_eq!(one.receive(), (peer, data));
+            }
+        }
+    } else {
+        let (mut other, there) = allocated(target, kind, config);
+        one.bind(there);
+        other.bind(here);
+        for data in payloads(kind) {
+            one.send(there, &data);
+            assert_eq!(other.receive(), (here, data.clone()));
+            other.send(here, &data);
+            assert_eq!(one.receive(), (there, data));
+        }
+        other.delete();
+    }
+    one.delete();
+}
+
+#[test]
+fn relays_both_ways() {
+    ways::both(|_| {}, |target| KINDS.into_iter().for_each(|kind| talk(target, kind, &config())));
+}
+
+/// MESSAGE-INTEGRITY-SHA256 with the key by SHA-256, and a name that is not in the clear (RFC 8489 section 9.2).
+#[test]
+fn relays_with_sha256_and_a_hashed_name() {
+    let mut config = config();
+    config.set_supported_integrity(IntegrityAlgorithm::Sha256);
+    config.set_anonymous_username(Feature::Required);
+    ways::both(|_| {}, |target| KINDS.into_iter().for_each(|kind| talk(target, kind, &config)));
+}
+
+/// Both algorithms on offer, a name in the clear, and a time-limited one.
+#[test]
+fn chooses_among_algorithms() {
+    let (relay, server) = start(|_| {});
+    let target = Target { server, echo: None, space: None };
+    let mut config = config();
+    config.add_supported_integrity(IntegrityAlgorithm::Sha256);
+    config.set_anonymous_username(Feature::Disabled);
+    KINDS.into_iter().for_each(|kind| talk(&target, kind, &config));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let minted = relay.credentials("alice", 600, now).expect("there are secrets");
+    let mut limited = TurnConfig::new(TurnCredentials::new(&minted.username, &minted.password));
+    limited.set_supported_integrity(IntegrityAlgorithm::Sha256);
+    KINDS.into_iter().for_each(|kind| talk(&target, kind, &limited));
+}
+
+#[test]
+fn a_wrong_password_is_refused() {
+    let (relay, server) = start(|_| {});
+    for algorithm in [IntegrityAlgorithm::Sha1, IntegrityAlgorithm::Sha256] {
+        let mut config = TurnConfig::new(TurnCredentials::new(USER.0, "wrong"));
+        config.set_supported_integrity(algorithm);
+        // It does not say so by an event, and goes on to ask.
+        let refusal = Driver::start(server, Kind::Udp, config).ignored();
+        let refusal = Message::from_bytes(&refusal).expect("a STUN message");
+        assert_eq!(refusal.attribute::<ErrorCode>().expect("an error").code(), 401);
+    }
+    assert_eq!(relay.stats().core.allocations_made, 0);
+}

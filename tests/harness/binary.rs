@@ -29,6 +29,8 @@ pub struct Program {
     log: Receiver<String>,
     /// The first address of its relay.
     pub relay: SocketAddr,
+    /// All of them: those of `listen`, then those of `tls_listen`.
+    pub addresses: Vec<SocketAddr>,
 }
 
 /// The release binary beside the tests.
@@ -61,12 +63,13 @@ impl Program {
         let stderr = BufReader::new(child.stderr.take().expect("piped above"));
         let (sender, log) = channel();
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut program = Self { child, log, relay: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        let mut program = Self { child, log, relay: SocketAddr::from(([0, 0, 0, 0], 0)), addresses: Vec::new() };
         let started = program.wait_for("relay started");
         let started: Value = serde_json::from_str(&started).expect("a line of JSON");
         let addresses = started["fields"]["addresses"].as_str().or(started["addresses"].as_str()).expect("addresses");
-        let first = addresses.trim_matches(['[', ']']).split(", ").next().expect("one at least");
-        program.relay = first.parse().expect("an address");
+        let listed = addresses.trim_matches(['[', ']']).split(", ");
+        program.addresses = listed.map(|address| address.parse().expect("an address")).collect();
+        program.relay = program.addresses[0];
         program
     }
 

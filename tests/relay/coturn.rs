@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use tests::binary::{Program, run};
+use tests::pki::Pki;
+use tests::turn_client::TurnClient;
 use tests::turn_tools::uclient;
 
 /// What a test changes of a deployment, by the environment that lies over every configuration: where it is.
@@ -17,38 +19,53 @@ fn sample(name: &str) -> String {
     path.to_str().expect("UTF-8").to_owned()
 }
 
-/// Runs a sample, and coturn's client against it with these credentials.
-fn serves(name: &str, login: &[&str], more: &[(&str, &str)]) {
-    let program = Program::start(&["--coturn", &sample(name)], &[&HERE[..], more].concat());
+/// Runs a sample, and coturn's client against it with these credentials. The name of the test is the sample's.
+fn serves(name: &str, login: &[&str], encrypted: bool) {
+    let pki = Pki::new();
+    let (cert, key) = (pki.cert(), pki.key());
+    let certificate = [
+        ("TERN__RELAY__TLS_LISTEN", "127.0.0.1:0"),
+        ("TERN__RELAY__TLS_CERT", cert.to_str().expect("UTF-8")),
+        ("TERN__RELAY__TLS_KEY", key.to_str().expect("UTF-8")),
+        ("TERN__API__LISTEN", "127.0.0.1:0"),
+    ];
+    let program = Program::start(&["--coturn", &sample(name)], &[&HERE[..], &certificate].concat());
     let talk = [&["-n", "20", "-m", "2", "-l", "170", "-y", "-c"], login].concat();
     uclient(program.relay, &talk).assert_nothing_lost();
     let wrong = uclient(program.relay, &["-n", "1", "-y", "-c", "-u", "nobody", "-w", "wrong"]);
     assert!(!wrong.success && wrong.received() == 0, "{}", wrong.output);
+    assert_eq!(program.addresses.len(), if encrypted { 2 } else { 1 }, "cert and pkey make a TLS listener");
+    if encrypted {
+        let mut client = TurnClient::tls(program.addresses[1], &pki, "", "");
+        assert_eq!(client.binding(), client.local_addr());
+    }
+    let plain = std::net::TcpStream::connect(program.relay);
+    assert_eq!(plain.is_ok(), name != "jitsi", "Jitsi's web server has the TCP port");
 }
 
 #[test]
 fn synapse() {
-    serves("synapse", &["-u", "@alice:example.org", "-W", "a0Vx2rQ9matrixhomeserversecret7Lw"], &[]);
+    serves("synapse", &["-u", "@alice:example.org", "-W", "a0Vx2rQ9matrixhomeserversecret7Lw"], true);
 }
 
 #[test]
 fn nextcloud_talk() {
-    serves("nextcloud-talk", &["-u", "turn-test", "-W", "5f1e0c7d9b3a48628d04ce1f77a2b6e3"], &[]);
+    serves("nextcloud-talk", &["-u", "turn-test", "-W", "5f1e0c7d9b3a48628d04ce1f77a2b6e3"], false);
 }
 
 #[test]
 fn jitsi() {
-    serves("jitsi", &["-u", "focus", "-W", "Wq7Jitsi1prosodyZx3knows9it"], &[]);
+    serves("jitsi", &["-u", "focus", "-W", "Wq7Jitsi1prosodyZx3knows9it"], true);
 }
 
 #[test]
 fn bigbluebutton() {
-    serves("bigbluebutton", &["-u", "w_abcdef", "-W", "qk4Zc8BigBlueButtonT2s="], &[]);
+    serves("bigbluebutton", &["-u", "w_abcdef", "-W", "qk4Zc8BigBlueButtonT2s="], true);
 }
 
 #[test]
 fn livekit() {
-    serves("livekit", &["-u", "livekit", "-w", "v9Relay4Rooms"], &[("TERN__API__LISTEN", "127.0.0.1:0")]);
+    serves("livekit", &["-u", "livekit", "-w", "v9Relay4Rooms"], true);
 }
 
 #[test]
@@ -83,7 +100,8 @@ fn a_file_that_cannot_be_taken_over_starts_nothing() {
 
 #[test]
 fn check_prints_each_difference_from_coturn() {
-    let printed = run(&["check", "--coturn", &sample("synapse")], &HERE);
+    let no_tls = [&HERE[..], &[("TERN__RELAY__TLS", "off")]].concat();
+    let printed = run(&["check", "--coturn", &sample("synapse")], &no_tls);
     assert_eq!(printed.code, 0, "{}", printed.err);
     assert!(printed.out.contains("coturn     line 34: allowed-peer-ip: differs: 10.0.0.1 is an address of this host"));
     assert!(printed.out.contains("coturn     line 7: syslog: ignored: "), "{}", printed.out);

@@ -155,6 +155,8 @@ pub struct RelayConfig {
     pub enabled: bool,
     /// UDP and TCP listeners.
     pub listen: Vec<SocketAddr>,
+    /// Whether `listen` takes TCP; off: UDP only there, where a web server has the TCP port.
+    pub listen_tcp: bool,
     /// TLS beside plain TCP, on every listener.
     pub tls: TlsMode,
     /// More listeners, unless `tls = "off"`.
@@ -234,6 +236,7 @@ impl Default for RelayConfig {
         Self {
             enabled: true,
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 3478))],
+            listen_tcp: true,
             tls: TlsMode::Off,
             tls_listen: vec![SocketAddr::from(([0, 0, 0, 0], 5349))],
             tls_cert: None,

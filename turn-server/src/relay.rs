@@ -27,7 +27,7 @@ use crate::handover::{Handover, Lane};
 use command::Command;
 pub use command::RelayStats;
 use encryption::Encryption;
-use listen::WorkerSockets;
+use listen::{Place, WorkerSockets};
 pub use settings::RelayError;
 use settings::Settings;
 use shared::Shared;
@@ -54,7 +54,9 @@ pub fn bind(config: &RelayConfig) -> Result<Bound, RelayError> {
     let settings = Settings::read(config)?;
     let encryption = Encryption::read(config)?;
     let more = if encryption.is_some() { &config.tls_listen[..] } else { &[] };
-    let (addresses, sockets) = listen::bind(&[&settings.listen, more].concat(), settings.workers)?;
+    let plain = settings.listen.iter().map(|address| Place { address: *address, tcp: config.listen_tcp });
+    let places: Vec<_> = plain.chain(more.iter().map(|address| Place { address: *address, tcp: true })).collect();
+    let (addresses, sockets) = listen::bind(&places, settings.workers)?;
     let plain = settings.listen.len();
     Ok(Bound { settings, encryption, sockets, addresses, plain })
 }

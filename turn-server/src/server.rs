@@ -160,7 +160,12 @@ fn hand_over(
 fn connect_relay(app: &App, relay: Option<relay::Bound>, handover: &Handover) -> Result<(), StartError> {
     let Some(bound) = relay else { return Ok(()) };
     let relay: Relay = bound.start(handover.clone()).map_err(|error| StartError::Bind(error.to_string()))?;
-    let urls = RelayUrls { advertised: app.config.relay.advertise_urls.clone(), listeners: relay.addresses().to_vec() };
+    let section = &app.config.relay;
+    let urls = RelayUrls {
+        advertised: section.advertise_urls.clone(),
+        listeners: relay.addresses().to_vec(),
+        tcp: section.listen_tcp,
+    };
     // Nobody else sets it.
     let _ = app.relay_urls.set(urls);
     app.relay.store(Some(Arc::new(relay)));

@@ -24,7 +24,8 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
     let relay = &config.relay;
     if relay.enabled {
         let listen: Vec<_> = relay.listen.iter().map(ToString::to_string).collect();
-        println!("relay      {} (udp and tcp), relayed ports {}-{}", listen.join(" "), relay.min_port, relay.max_port);
+        let over = if relay.listen_tcp { "udp and tcp" } else { "udp" };
+        println!("relay      {} ({over}), relayed ports {}-{}", listen.join(" "), relay.min_port, relay.max_port);
         if relay.tls != TlsMode::Off {
             let more: Vec<_> = relay.tls_listen.iter().map(ToString::to_string).collect();
             println!("           tls {:?} there and on {}", relay.tls, more.join(" "));

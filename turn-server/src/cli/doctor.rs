@@ -47,7 +47,9 @@ pub(super) async fn doctor(config: &Config, args: &Args) -> Result<(), Failure> 
         for listen in &config.relay.listen {
             let at = reach(*listen, args);
             rows.push(Row { what: format!("stun udp {at}"), result: stun_udp(at).await });
-            rows.push(Row { what: format!("stun tcp {at}"), result: stun_tcp(at).await });
+            if config.relay.listen_tcp {
+                rows.push(Row { what: format!("stun tcp {at}"), result: stun_tcp(at).await });
+            }
         }
     }
     if config.rooms.enabled {

@@ -1,7 +1,7 @@
 //! Whole files: what becomes of each option, and that nothing is weaker than it was written.
 
 use super::*;
-use crate::config::{Config, RelayUser};
+use crate::config::{Config, DefaultFamily, RelayUser, TlsMode};
 
 const HOST: &Host = &Host { addresses: Vec::new(), root: false };
 
@@ -76,6 +76,8 @@ fn what_would_weaken_the_server_is_refused_with_its_line() {
         "rest-api-separator=%",
         "no-udp-relay",
         "prometheus-tls",
+        "tcp-proxy-port=3480",
+        "allocation-default-address-family=ipv6",
     ] {
         let import = with(&format!("\n{line}\n"));
         let option = line.split('=').next().unwrap();
@@ -187,6 +189,41 @@ fn a_host_with_ipv6_listens_there_too() {
     );
     let listen: Vec<_> = import.config.relay.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["0.0.0.0:3478", "[::]:3478", "127.0.0.1:3480"]);
+}
+
+#[test]
+fn certificates_are_taken_over_with_their_ports() {
+    let import = with("cert=/c.pem\npkey=/k.pem\nlistening-ip=198.20.0.1\nno-tcp\nno-dtls\n");
+    let relay = &import.config.relay;
+    assert_eq!((relay.tls, relay.listen_tcp), (TlsMode::Files, false));
+    assert_eq!(
+        (relay.tls_cert.as_deref(), relay.tls_key.as_deref()),
+        (Some("/c.pem".as_ref()), Some("/k.pem".as_ref()))
+    );
+    assert_eq!(relay.tls_listen, ["198.20.0.1:5349".parse().unwrap()]);
+    assert_eq!(with("cert=/c.pem\npkey=/k.pem\nno-tls\n").config.relay.tls, TlsMode::Off);
+    assert_eq!(said(&with("cert=/c.pem\n"), "cert"), Some((Fortune::Ignored, 3)));
+}
+
+#[test]
+fn limits_are_coturns_and_none_where_it_has_none() {
+    let relay = with("user-quota=12\ntotal-quota=1200\nmax-bps=64000\nbps-capacity=1000000\n").config.relay;
+    assert_eq!((relay.allocations_per_user, relay.allocations_total), (12, 1200));
+    assert_eq!((relay.allocation_bytes_per_second, relay.total_bytes_per_second), (64_000, 1_000_000));
+    assert!(relay.new_peers_per_second > 0, "an id is a person");
+    let shared = import("user=everybody:pw\n", HOST).config.relay;
+    assert_eq!((shared.allocations_per_user, shared.user_bytes_per_second, shared.new_peers_per_second), (0, 0, 0));
+}
+
+#[test]
+fn a_second_address_serves_behaviour_discovery() {
+    let alternate = |lines: &str| with(lines).config.relay.stun_alternate;
+    let two = "listening-ip=198.20.0.1\nlistening-ip=198.20.0.2\n";
+    assert_eq!(alternate(&format!("{two}rfc5780\n")), Some("198.20.0.2:3479".parse().unwrap()));
+    assert_eq!(alternate(&format!("{two}rfc5780\nalt-listening-port=4000")), Some("198.20.0.2:4000".parse().unwrap()));
+    assert_eq!(alternate(two), None);
+    assert_eq!(said(&with("rfc5780"), "rfc5780"), Some((Fortune::Ignored, 3)));
+    assert_eq!(with("keep-address-family").config.relay.default_family, DefaultFamily::Keep);
 }
 
 #[test]

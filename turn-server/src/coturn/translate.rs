@@ -14,9 +14,10 @@ pub(super) fn translate(draft: &Draft, host: &Host, notes: &mut Notes) -> Config
     let mut relay = RelayConfig::default();
     network::listeners(draft, host, &mut relay, notes);
     network::relayed_addresses(draft, &mut relay, notes);
-    network::encryption(draft, &mut relay, notes);
+    network::encryption(draft, host, &mut relay, notes);
     access::credentials(draft, &mut relay, notes);
     access::limits(draft, &mut relay, notes);
+    network::behaviour_discovery(draft, &mut relay, notes);
     access::peers(draft, host, &mut relay, notes);
     protocol(draft, &mut relay, notes);
     differences::note(draft, notes);

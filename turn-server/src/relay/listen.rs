@@ -25,15 +25,23 @@ pub(super) struct WorkerSockets {
     pub(super) listeners: Vec<Listener>,
 }
 
+/// An address to take, and whether for TCP as well.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) address: SocketAddr,
+    pub(super) tcp: bool,
+}
+
 /// One address, one worker.
 pub(super) struct Listener {
     /// IP as configured, with the port that was taken.
     pub(super) address: SocketAddr,
     pub(super) udp: UdpSocket,
-    pub(super) tcp: TcpListener,
+    /// None where only UDP is taken.
+    pub(super) tcp: Option<TcpListener>,
 }
 
-pub(super) fn bind(listen: &[SocketAddr], workers: usize) -> Result<(Vec<SocketAddr>, Vec<WorkerSockets>), RelayError> {
+pub(super) fn bind(places: &[Place], workers: usize) -> Result<(Vec<SocketAddr>, Vec<WorkerSockets>), RelayError> {
     let mut sockets = Vec::new();
     for _ in 0..workers {
         let poll = mio::Poll::new().map_err(RelayError::System)?;
@@ -42,8 +50,8 @@ pub(super) fn bind(listen: &[SocketAddr], workers: usize) -> Result<(Vec<SocketA
         sockets.push(WorkerSockets { poll, lane, lane_end, listeners: Vec::new() });
     }
     let mut addresses = Vec::new();
-    for address in listen {
-        let group = bind_group(*address, workers)?;
+    for place in places {
+        let group = bind_group(*place, workers)?;
         addresses.extend(group.first().map(|listener| listener.address));
         for (listener, worker) in group.into_iter().zip(&mut sockets) {
             worker.listeners.push(listener);
@@ -53,32 +61,32 @@ pub(super) fn bind(listen: &[SocketAddr], workers: usize) -> Result<(Vec<SocketA
 }
 
 /// The sockets of all workers on one address.
-fn bind_group(address: SocketAddr, workers: usize) -> Result<Vec<Listener>, RelayError> {
+fn bind_group(place: Place, workers: usize) -> Result<Vec<Listener>, RelayError> {
     let mut tries = 0;
     loop {
         tries += 1;
-        match try_bind_group(address, workers) {
+        match try_bind_group(place, workers) {
             // Another program has the TCP port of the UDP port that we were given: take another pair.
-            Err((_, error)) if address.port() == 0 && tries < ANY_PORT_TRIES && is_taken(&error) => {}
-            outcome => return outcome.map_err(|(protocol, error)| sentence(protocol, address, &error)),
+            Err((_, error)) if place.address.port() == 0 && tries < ANY_PORT_TRIES && is_taken(&error) => {}
+            outcome => return outcome.map_err(|(protocol, error)| sentence(protocol, place.address, &error)),
         }
     }
 }
 
-fn try_bind_group(address: SocketAddr, workers: usize) -> Result<Vec<Listener>, (&'static str, io::Error)> {
+fn try_bind_group(place: Place, workers: usize) -> Result<Vec<Listener>, (&'static str, io::Error)> {
     let udp_failed = |error| ("UDP", error);
     let tcp_failed = |error| ("TCP", error);
     // Two programs of one user may share a port with SO_REUSEPORT, and each would get half of the clients. A socket
     // without it finds out whether anybody has the port.
-    let probe = UdpSocket::bind(address, false).map_err(udp_failed)?;
+    let probe = UdpSocket::bind(place.address, false).map_err(udp_failed)?;
     let address = probe.local_addr();
     drop(probe);
-    drop(listen_tcp(address, false).map_err(tcp_failed)?);
+    let tcp = |share_port| place.tcp.then(|| listen_tcp(address, share_port)).transpose().map_err(tcp_failed);
+    drop(tcp(false)?);
     let mut group = Vec::new();
     for _ in 0..workers {
         let udp = UdpSocket::bind(address, true).map_err(udp_failed)?;
-        let tcp = listen_tcp(address, true).map_err(tcp_failed)?;
-        group.push(Listener { address, udp, tcp });
+        group.push(Listener { address, udp, tcp: tcp(true)? });
     }
     Ok(group)
 }
@@ -115,25 +123,32 @@ fn sentence(protocol: &'static str, address: SocketAddr, error: &io::Error) -> R
 mod tests {
     use super::*;
 
+    fn both(address: SocketAddr) -> Place {
+        Place { address, tcp: true }
+    }
+
     #[test]
     fn a_taken_port_is_one_sentence() {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (addresses, first) = bind(&[loopback], 2).unwrap();
+        let (addresses, first) = bind(&[both(loopback)], 2).unwrap();
         assert_eq!(first.len(), 2);
-        let taken = bind(&addresses, 1).err().unwrap().to_string();
+        let taken = bind(&[both(addresses[0])], 1).err().unwrap().to_string();
         let wanted = "another program (perhaps another turn-server) has this port";
         assert_eq!(taken, format!("cannot listen on UDP {}: {wanted}", addresses[0]));
 
         let tcp_only = std::net::TcpListener::bind(loopback).unwrap();
         let address = tcp_only.local_addr().unwrap();
-        let taken = bind(&[address], 1).err().unwrap().to_string();
+        let taken = bind(&[both(address)], 1).err().unwrap().to_string();
         assert_eq!(taken, format!("cannot listen on TCP {address}: {wanted}"));
+        // A web server may keep it.
+        let (_, udp_only) = bind(&[Place { address, tcp: false }], 1).unwrap();
+        assert!(udp_only[0].listeners[0].tcp.is_none());
     }
 
     #[test]
     fn an_address_that_is_not_ours_is_one_sentence() {
         let address = SocketAddr::from(([192, 0, 2, 1], 3478));
-        let error = bind(&[address], 1).err().unwrap().to_string();
+        let error = bind(&[both(address)], 1).err().unwrap().to_string();
         assert_eq!(error, "cannot listen on UDP 192.0.2.1:3478: no interface of this host has this address");
     }
 }

@@ -112,7 +112,9 @@ impl Worker {
             poll: sockets.poll,
             lane_end: sockets.lane_end,
             inbox,
-            clients: clients.map(|listener| Client { listener, udp_ready: true, tcp_ready: true }).collect(),
+            clients: clients
+                .map(|listener| Client { udp_ready: true, tcp_ready: listener.tcp.is_some(), listener })
+                .collect(),
             connections: Connections::default(),
             relays: Relays::default(),
             steering,
@@ -162,7 +164,9 @@ impl Worker {
         for (index, client) in self.clients.iter_mut().enumerate() {
             let registry = self.poll.registry();
             registry.register(&mut client.listener.udp, token(UDP, index), Interest::READABLE)?;
-            registry.register(&mut client.listener.tcp, token(TCP, index), Interest::READABLE)?;
+            if let Some(tcp) = &mut client.listener.tcp {
+                registry.register(tcp, token(TCP, index), Interest::READABLE)?;
+            }
         }
         Ok(())
     }

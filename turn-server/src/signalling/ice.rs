@@ -31,6 +31,8 @@ pub(crate) struct RelayUrls {
     pub(crate) advertised: Vec<String>,
     /// What the relay listens on.
     pub(crate) listeners: Vec<SocketAddr>,
+    /// Whether over TCP as well.
+    pub(crate) tcp: bool,
 }
 
 impl RelayUrls {
@@ -43,7 +45,8 @@ impl RelayUrls {
         let by = |transport: &str| {
             places.iter().map(move |place| format!("turn:{place}?transport={transport}")).collect::<Vec<_>>()
         };
-        [by("udp"), by("tcp")].concat()
+        let tcp = if self.tcp { by("tcp") } else { Vec::new() };
+        [by("udp"), tcp].concat()
     }
 
     /// The STUN URLs likewise.
@@ -121,11 +124,13 @@ mod tests {
     #[test]
     fn urls_follow_the_way_the_client_came() {
         let listeners = vec!["0.0.0.0:3478".parse().expect("an address"), "[::]:3478".parse().expect("an address")];
-        let urls = RelayUrls { advertised: Vec::new(), listeners };
+        let urls = RelayUrls { advertised: Vec::new(), listeners, tcp: true };
         assert_eq!(urls.turn("a.example"), ["turn:a.example:3478?transport=udp", "turn:a.example:3478?transport=tcp"]);
         assert_eq!(urls.stun("[::1]"), ["stun:[::1]:3478"]);
         assert_eq!(urls.stun("localhost"), ["stun:127.0.0.1:3478", "stun:[::1]:3478"]);
-        let one = RelayUrls { advertised: Vec::new(), listeners: vec!["127.0.0.1:9".parse().expect("an address")] };
+        let listeners = vec!["127.0.0.1:9".parse().expect("an address")];
+        let one = RelayUrls { advertised: Vec::new(), listeners, tcp: false };
+        assert_eq!(one.turn("localhost"), ["turn:127.0.0.1:9?transport=udp"]);
         assert_eq!(one.stun("localhost"), ["stun:127.0.0.1:9"]);
         assert_eq!((host_of("a:80"), host_of("[::1]:80"), host_of("a")), ("a", "[::1]", "a"));
     }

@@ -79,12 +79,15 @@ fn ours(user: &Set<User>) -> RelayUser {
 }
 
 pub(super) fn limits(draft: &Draft, relay: &mut RelayConfig, notes: &mut Notes) {
-    // coturn's 0, which is its default, means no limit.
+    // In coturn, which has no other limits than these, 0 means none; here, too.
     relay.allocations_per_user = draft.per_user.map_or(0, |quota| quota.value);
-    if relay.allocations_per_user == 0 {
-        relay.allocations_per_user = u32::MAX;
+    relay.allocations_total = draft.total.map_or(0, |quota| quota.value);
+    relay.allocation_bytes_per_second = draft.session_bytes.map_or(0, |bytes| bytes.value);
+    relay.total_bytes_per_second = draft.total_bytes.map_or(0, |bytes| bytes.value);
+    if relay.secrets.is_empty() {
+        // The users of a file are not people: often one name serves everybody, and would share one limit.
+        (relay.user_bytes_per_second, relay.user_packets_per_second, relay.new_peers_per_second) = (0, 0, 0);
     }
-    let _ = (&draft.total, &draft.session_bytes, &draft.total_bytes);
     match (draft.limit_replies.map(|on| on.value), draft.replies) {
         (Some(true), rate) => {
             relay.unproven_replies = rate.map_or(10, |rate| rate.value.max(1));

@@ -2,11 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use turn::Family;
-
 use super::is_on;
-use crate::config::RelayConfig;
-use crate::coturn::draft::Draft;
+use crate::config::{DefaultFamily, RelayConfig, TlsMode};
+use crate::coturn::draft::{DefaultFamily as Family, Draft};
 use crate::coturn::values::Set;
 use crate::coturn::{Fortune, Host, Notes};
 
@@ -19,15 +17,25 @@ const MAX_PORT: u16 = 65535;
 pub(super) fn listeners(draft: &Draft, host: &Host, relay: &mut RelayConfig, notes: &mut Notes) {
     relay.listen = listening_ips(draft, host).map(|ip| SocketAddr::new(ip, of(draft.port, PORT))).collect();
     relay.listen.extend(draft.more_listeners.iter().map(|listener| listener.value));
-    for (option, line) in [("no-udp", is_on(draft.no_udp)), ("no-tcp", is_on(draft.no_tcp))] {
-        if line.is_some() {
-            notes.add(
-                line,
-                option,
-                Fortune::Ignored,
-                "each listener takes UDP and TCP; close one of them in a firewall",
-            );
-        }
+    relay.listen_tcp = is_on(draft.no_tcp).is_none();
+    if let Some(line) = is_on(draft.no_udp) {
+        notes.add(Some(line), "no-udp", Fortune::Ignored, "every listener takes UDP; close it in a firewall");
+    }
+    if let Some(family) = draft.default_family {
+        relay.default_family = match family.value {
+            Family::V4 => DefaultFamily::Ipv4,
+            Family::Keep => DefaultFamily::Keep,
+            Family::V6 => {
+                let text = "clients that name no family get IPv4 (RFC 8656 section 7.2) or, by `keep`, their own";
+                notes.add(Some(family.line), "allocation-default-address-family", Fortune::Refused, text);
+                relay.default_family
+            }
+        };
+    }
+    if let Some(proxy) = draft.proxy_port {
+        let text = "whoever reaches that port could say to come from any address; name your proxies by \
+                    [relay] proxy_protocol_from, and every listener believes them";
+        notes.add(Some(proxy.line), "tcp-proxy-port", Fortune::Refused, text);
     }
 }
 
@@ -44,7 +52,7 @@ pub(super) fn relayed_addresses(draft: &Draft, relay: &mut RelayConfig, notes: &
         if draft.relay.is_empty() { ("listening-ip", &draft.listening) } else { ("relay-ip", &draft.relay) };
     let mut named: Vec<IpAddr> = Vec::new();
     for ip in said.iter().filter(|ip| !ip.value.is_unspecified()) {
-        if named.iter().any(|other| Family::of(*other) == Family::of(ip.value)) {
+        if named.iter().any(|other| other.is_ipv4() == ip.value.is_ipv4()) {
             let text = "it is not relayed from: there is one relayed address of each family, and the first one counts";
             notes.add(Some(ip.line), option, Fortune::Differs, text);
         } else {
@@ -59,7 +67,7 @@ pub(super) fn relayed_addresses(draft: &Draft, relay: &mut RelayConfig, notes: &
         };
         // A private address that nothing else names is the one to relay from.
         if let Some(private) = value.private
-            && !named.iter().any(|other| Family::of(*other) == Family::of(private))
+            && !named.iter().any(|other| other.is_ipv4() == private.is_ipv4())
         {
             named.push(private);
         }
@@ -79,13 +87,35 @@ pub(super) fn relayed_addresses(draft: &Draft, relay: &mut RelayConfig, notes: &
     }
 }
 
-pub(super) fn encryption(draft: &Draft, relay: &mut RelayConfig, notes: &mut Notes) {
-    let _ = (relay, TLS_PORT, &draft.tls_port, &draft.dtls, &draft.no_dtls, &draft.no_tls);
-    if let (Some(one), None, option) | (None, Some(one), option) =
-        (&draft.cert, &draft.key, if draft.cert.is_some() { "cert" } else { "pkey" })
-    {
-        let text = "it takes cert and pkey to speak TLS; neither coturn nor this server does with one of them";
-        notes.add(Some(one.line), option, Fortune::Ignored, text);
+pub(super) fn encryption(draft: &Draft, host: &Host, relay: &mut RelayConfig, notes: &mut Notes) {
+    let line = draft.cert.as_ref().or(draft.key.as_ref()).map(|file| file.line);
+    match (&draft.cert, &draft.key) {
+        (Some(cert), Some(key)) if is_on(draft.no_tls).is_none() => {
+            relay.tls = TlsMode::Files;
+            relay.tls_cert = Some(cert.value.clone().into());
+            relay.tls_key = Some(key.value.clone().into());
+            relay.tls_listen =
+                listening_ips(draft, host).map(|ip| SocketAddr::new(ip, of(draft.tls_port, TLS_PORT))).collect();
+        }
+        (Some(_), None) | (None, Some(_)) => {
+            let text = "it takes cert and pkey to speak TLS; neither coturn nor this server does with one of them";
+            notes.add(line, if draft.cert.is_some() { "cert" } else { "pkey" }, Fortune::Ignored, text);
+        }
+        _ => {}
+    }
+}
+
+/// RFC 5780 needs a second address; coturn takes the next listening-ip, and the next port.
+pub(super) fn behaviour_discovery(draft: &Draft, relay: &mut RelayConfig, notes: &mut Notes) {
+    let Some(line) = is_on(draft.behaviour) else { return };
+    let first = draft.listening.first().map(|ip| ip.value);
+    let second = draft.listening.iter().skip(1).map(|ip| ip.value);
+    let second = first.and_then(|first| second.clone().find(|ip| ip.is_ipv4() == first.is_ipv4() && *ip != first));
+    let port = of(draft.port, PORT);
+    let next = draft.alt_port.map(|port| port.value).filter(|port| *port != 0).unwrap_or(port.saturating_add(1));
+    relay.stun_alternate = second.map(|ip| SocketAddr::new(ip, next));
+    if relay.stun_alternate.is_none() {
+        notes.add(Some(line), "rfc5780", Fortune::Ignored, "it takes two listening-ip of one family");
     }
 }
 

@@ -220,10 +220,9 @@ impl Worker {
         self.accept_at = None;
         for index in 0..self.clients.len() {
             for _ in 0..ACCEPT_BUDGET {
-                if !self.clients[index].tcp_ready {
-                    break;
-                }
-                match self.clients[index].listener.tcp.accept() {
+                let client = &self.clients[index];
+                let Some(tcp) = client.listener.tcp.as_ref().filter(|_| client.tcp_ready) else { break };
+                match tcp.accept() {
                     Ok((stream, client)) => self.welcome(now, stream, client),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.clients[index].tcp_ready = false,
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -15,7 +15,8 @@ use stun_types::message::{
 };
 use turn::{
     AllocationId, BoundRelay, BoundRelays, Context, Credentials, Family, FiveTuple, Handled, Key, Limits, Nonces,
-    OpenPorts, Output, Policy, Quotas, Rates, Registrar, RegistrarConfig, Server, ServerConfig, Transport, Trunk, Way,
+    OpenPorts, Output, Policy, Quotas, Rates, Registrar, RegistrarConfig, Secret, Server, ServerConfig, Transport,
+    Trunk, Way,
 };
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CONNECT, CREATE_PERMISSION, REFRESH};
 
@@ -73,6 +74,8 @@ impl Rig {
             alternate: None,
             rfc5766_channels: true,
             unproven_replies: 100,
+            strict_expiry: true,
+            ask_only_our_own_sources: false,
             limits,
             trunk: Arc::new(Trunk::new(now, 6)),
             seed: [4; 32],
@@ -82,7 +85,11 @@ impl Rig {
         Self {
             server: Server::new(config),
             registrar: Registrar::new(&ports),
-            credentials: Credentials::new("tern", [("alice", Key::of_password("alice", "tern", "pw"))], ["secret"]),
+            credentials: Credentials::new(
+                "tern",
+                [("alice", Key::of_password("alice", "tern", "pw"))],
+                [Secret::new("first", "secret")],
+            ),
             now,
             sockets: BTreeSet::new(),
             nonce: None,
@@ -112,8 +119,8 @@ impl Rig {
                     }
                 }
                 Output::NeedKey { request, username, client } => {
-                    let keys = self.credentials.candidates(&username, 1_700_000_000, client);
-                    self.server.handle_key(context, request, &keys);
+                    let keys = self.credentials.candidates(&username, 1_700_000_000, client.client.ip());
+                    self.server.handle_key(context, request, keys);
                 }
                 Output::BindRelay { request, client, user, family, additional, wish } => {
                     let mut bind = |family| {

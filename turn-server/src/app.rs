@@ -88,7 +88,7 @@ impl App {
     pub(crate) fn credentials(&self, user: &str) -> Option<(ice::Credentials, u64)> {
         let ttl = self.config.relay.credential_ttl_s;
         let secrets = self.secrets.load();
-        Some((ice::mint(secrets.relay.first()?, user, clock::unix_s() + ttl), ttl))
+        Some((ice::mint(secrets.relay.first()?, user, clock::unix_s() + ttl)?, ttl))
     }
 
     /// The bearer with which a participant reaches the REST API.

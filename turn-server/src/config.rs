@@ -102,6 +102,17 @@ pub enum DefaultFamily {
     Keep,
 }
 
+/// How time-limited (REST) user names are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestNames {
+    /// `expiry` and `expiry:id`.
+    #[default]
+    StampFirst,
+    /// `id:expiry` too.
+    Either,
+}
+
 /// Whom the relay reaches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -181,12 +192,23 @@ pub struct RelayConfig {
     pub max_port: u16,
     /// Long-term users.
     pub users: Vec<RelayUser>,
-    /// Shared secrets of time-limited (REST) credentials; the first one signs ours, all are accepted.
+    /// Shared secrets of time-limited (REST) credentials, as `id:secret` or `secret`; the first one signs ours, all are
+    /// accepted.
     pub secrets: Vec<String>,
     /// A file with one secret a line, added to `secrets`.
     pub secrets_file: Option<PathBuf>,
     /// Life of the credentials that we hand out, seconds.
     pub credential_ttl_s: u64,
+    /// How time-limited names are written.
+    pub rest_names: RestNames,
+    /// Whether expired credentials, and those of secrets and users that a reload removed, end more than new allocations.
+    pub strict_expiry: bool,
+    /// Asked by POST for the keys of users that neither `users` nor `secrets` know; empty: nobody is asked.
+    pub auth_hook_url: String,
+    /// How long an answer of it is remembered, seconds; refusals for 10 s at most.
+    pub auth_hook_cache_s: u64,
+    /// How long it may take, milliseconds.
+    pub auth_hook_timeout_ms: u64,
     /// Who may be reached at all.
     pub peers: Peers,
     /// Ports (`443`, `1024-65535`) that peers outside may have; open ports of this server are always allowed.
@@ -252,6 +274,11 @@ impl Default for RelayConfig {
             secrets: Vec::new(),
             secrets_file: None,
             credential_ttl_s: 12 * 3600,
+            rest_names: RestNames::StampFirst,
+            strict_expiry: false,
+            auth_hook_url: String::new(),
+            auth_hook_cache_s: 60,
+            auth_hook_timeout_ms: 2000,
             peers: Peers::Any,
             peer_ports: vec!["443".into(), "1024-65535".into()],
             allow_peers: Vec::new(),

@@ -1,5 +1,7 @@
-//! One plain HTTP request and its answer: for garage's admin API, and to ask a running server whether it is ready.
+//! One HTTP request and its answer: for garage's admin API, to ask a running server whether it is ready, and to ask the
+//! operator's service for a user's key.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,7 +9,11 @@ use http::{Method, Request, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// How long connect and exchange may take together.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,8 +24,8 @@ const MAX_BODY: usize = 1 << 20;
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The URL is not `http://host[:port]/path`.
-    #[error("{url}: must be http://host[:port][/path]")]
+    /// The URL is not `http://host[:port]/path`, or `https`.
+    #[error("{url}: must be http://host[:port][/path], or https")]
     Url {
         /// As given.
         url: String,
@@ -44,10 +50,51 @@ pub async fn request(
     token: Option<&str>,
     json: Option<String>,
 ) -> Result<(u16, String), HttpError> {
+    request_within(PATIENCE, method, url, token, json).await
+}
+
+/// Like [`request`], with a time for it of its own.
+///
+/// # Errors
+/// [`HttpError`]; an answer with an error status is no error.
+pub async fn request_within(
+    patience: Duration,
+    method: Method,
+    url: &str,
+    token: Option<&str>,
+    json: Option<String>,
+) -> Result<(u16, String), HttpError> {
     let broken = |why: String| HttpError::Exchange { url: url.to_owned(), why };
-    tokio::time::timeout(PATIENCE, exchange(method, url, token, json))
+    tokio::time::timeout(patience, exchange(method, url, token, json))
         .await
-        .map_err(|_| broken(format!("no answer in {} s", PATIENCE.as_secs())))?
+        .map_err(|_| broken(format!("no answer in {} ms", patience.as_millis())))?
+}
+
+/// Whether [`request`] can ask this URL.
+pub(crate) fn is_url(url: &str) -> bool {
+    let uri = url.parse::<Uri>().ok();
+    uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some())
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+async fn connect(host: &str, port: u16, encrypted: bool) -> std::io::Result<Box<dyn Stream>> {
+    /// With the certificates that this machine trusts.
+    static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.expect("the provider has the default versions");
+        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    });
+    let stream = TcpStream::connect((host, port)).await?;
+    if !encrypted {
+        return Ok(Box::new(stream));
+    }
+    let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+    Ok(Box::new(TlsConnector::from(TLS.clone()).connect(name, stream).await?))
 }
 
 async fn exchange(
@@ -59,10 +106,12 @@ async fn exchange(
     let broken = |why: &dyn std::fmt::Display| HttpError::Exchange { url: url.to_owned(), why: why.to_string() };
     let bad_url = || HttpError::Url { url: url.to_owned() };
     let uri: Uri = url.parse().map_err(|_| bad_url())?;
-    let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(bad_url)?;
+    let authority = uri.authority().filter(|_| is_url(url)).ok_or_else(bad_url)?;
+    let encrypted = uri.scheme_str() == Some("https");
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
 
-    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await.map_err(|e| broken(&e))?;
+    let port = authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
+    let stream = connect(host, port, encrypted).await.map_err(|e| broken(&e))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
     let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let mut request = Request::builder().method(method).uri(path).header(header::HOST, authority.as_str());

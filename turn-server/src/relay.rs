@@ -7,6 +7,7 @@
 mod command;
 mod credentials;
 mod encryption;
+mod hook;
 mod listen;
 mod settings;
 mod shared;
@@ -19,19 +20,23 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use turn::{AllocationId, Minted, PeerAddress, Policy, Snapshot};
 
 use crate::config::RelayConfig;
 use crate::handover::{Handover, Lane};
-use command::Command;
 pub use command::RelayStats;
+use command::{Command, Rules};
 use encryption::Encryption;
+use hook::{Answers, Hook, HookSettings};
 use listen::{Place, WorkerSockets};
 pub use settings::RelayError;
 use settings::Settings;
 use shared::Shared;
 use steering::Ways;
+
+/// Orders and answers that may wait for a worker.
+const INBOX: usize = 1024;
 
 /// How long a worker may take to answer a question of the API.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -101,9 +106,13 @@ impl Bound {
         let shared = Arc::new(Shared::new(&settings, encryption, Arc::clone(&handover.live))?);
         let nonces = turn::Nonces::new(&rand::random(), Instant::now(), turn::Nonces::LIFE);
         let trunk = Arc::new(turn::Trunk::new(Instant::now(), rand::random()));
+        let inboxes: Vec<_> = sockets.iter().map(|_| crossbeam_channel::bounded(INBOX)).collect();
+        let answers =
+            inboxes.iter().zip(&sockets).map(|((commands, _), sockets)| (commands.clone(), sockets.lane.clone()));
+        shared.hook.store(start_hook(settings.hook.clone(), answers.collect())?);
         let mut workers = Vec::new();
         let (ways, ends) = Ways::new(sockets.iter().map(|sockets| sockets.lane.clone()));
-        for (index, (sockets, steered)) in sockets.into_iter().zip(ends).enumerate() {
+        for (index, ((sockets, steered), (commands, inbox))) in sockets.into_iter().zip(ends).zip(inboxes).enumerate() {
             let server = turn::Server::new(turn::ServerConfig {
                 worker: index as u8,
                 mobility: settings.mobility,
@@ -116,11 +125,12 @@ impl Bound {
                 alternate: settings.alternate,
                 rfc5766_channels: settings.rfc5766_channels,
                 unproven_replies: settings.unproven_replies,
+                strict_expiry: settings.strict_expiry,
+                ask_only_our_own_sources: settings.hook.is_some(),
                 limits: settings.limits,
                 trunk: Arc::clone(&trunk),
                 seed: rand::random(),
             });
-            let (commands, inbox) = crossbeam_channel::bounded(64);
             let lane = sockets.lane.clone();
             let steering = worker::Steering::new(ways.clone(), steered);
             let shared = Arc::clone(&shared);
@@ -227,11 +237,40 @@ impl Relay {
             return Err(settings::wrong("tls", "turning it on or off needs a restart"));
         }
         self.shared.reload(&settings, encryption);
-        let anonymity = self.shared.credentials.load().names_are_known();
-        self.ask(|reply| Command::Anonymity(anonymity, reply));
+        let same_hook = self.shared.hook.load().as_ref().map(|hook| &hook.settings) == settings.hook.as_ref();
+        if !same_hook {
+            let answers = self.workers.iter().map(|worker| (worker.commands.clone(), worker.lane.clone())).collect();
+            self.shared.hook.store(start_hook(settings.hook.clone(), answers)?);
+        }
         self.policy.store(Arc::clone(&policy));
-        self.ask(|reply| Command::Rules(Arc::clone(&policy), settings.limits, reply));
+        let rules = Rules {
+            policy,
+            limits: settings.limits,
+            strict_expiry: settings.strict_expiry,
+            asks_elsewhere: settings.hook.is_some(),
+            credentials: self.shared.credentials.load_full(),
+        };
+        self.ask(|reply| Command::Rules(rules.clone(), reply));
         Ok(())
+    }
+
+    /// Takes back the time-limited credentials that were made for `user` (a quota key) until now with a life of at most
+    /// `ttl` seconds, and ends its allocations on all workers. `now` is Unix time in seconds. Does not wait for the
+    /// workers; gives what [`Revoking::ended`] waits for.
+    ///
+    /// Passwords of long-term users are not taken back: remove those by a reload.
+    pub fn revoke(&self, user: &str, ttl: u64, now: u64) -> Revoking {
+        // The list comes first: whoever is let in before it is ended after it.
+        self.shared.revocations().revoke(user, ttl, now);
+        if let Some(hook) = &*self.shared.hook.load() {
+            hook.forget(user);
+        }
+        let end = |worker: &WorkerHandle| {
+            let (reply, answer) = crossbeam_channel::bounded(1);
+            worker.tell(Command::EndUser(user.to_owned(), reply));
+            answer
+        };
+        Revoking(self.workers.iter().map(end).collect())
     }
 
     /// Ends all allocations and threads.
@@ -259,6 +298,21 @@ impl Relay {
         let answers: Vec<_> = self.workers.iter().map(ask).collect();
         answers.into_iter().filter_map(|answer| answer.recv_timeout(PATIENCE).ok()).collect()
     }
+}
+
+/// A revocation on its way to the workers.
+pub struct Revoking(Vec<Receiver<usize>>);
+
+impl Revoking {
+    /// Waits for the workers; says how many allocations have ended. Not for async tasks.
+    pub fn ended(self) -> usize {
+        self.0.into_iter().filter_map(|answer| answer.recv_timeout(PATIENCE).ok()).sum()
+    }
+}
+
+fn start_hook(settings: Option<HookSettings>, answers: Answers) -> Result<Option<Arc<Hook>>, RelayError> {
+    let hook = settings.map(|settings| Hook::start(settings, answers)).transpose();
+    hook.map(|hook| hook.map(Arc::new)).map_err(RelayError::System)
 }
 
 impl Drop for Relay {

@@ -48,6 +48,9 @@ impl Secrets {
             // Tokens for recorders and for the API are signed by us and for us, so a key of this process is enough.
             keys.push(Key::new("process", random()));
         }
+        if let Some(error) = relay.iter().find_map(|secret| turn::Secret::parse(secret).err()) {
+            return Err(origin.meaning("relay.secrets", error.to_string()));
+        }
         if relay.is_empty() && config.api.enabled {
             // The API hands out credentials, and nobody else must know their secret.
             relay.push(random());

@@ -8,6 +8,7 @@ use stun_types::message::TransactionId;
 
 use crate::account::Account;
 use crate::address::{Family, FiveTuple};
+use crate::auth::Origin;
 use crate::channel::Channels;
 use crate::key::Key;
 use crate::limit::Paces;
@@ -63,6 +64,8 @@ pub struct Snapshot {
     pub username: String,
     /// Who pays for it.
     pub quota_key: String,
+    /// Where its key came from.
+    pub origin: Origin,
     /// The client's side.
     pub client: FiveTuple,
     /// The relayed address, or both of them.
@@ -100,6 +103,9 @@ pub(crate) struct Allocation {
     pub(crate) client: FiveTuple,
     pub(crate) username: String,
     pub(crate) key: Key,
+    pub(crate) origin: Origin,
+    /// When the credentials end that it was made with.
+    pub(crate) expires: Option<Instant>,
     /// The request that made it, to answer its retransmissions alike (RFC 8489 section 6.3.1).
     pub(crate) made_by: TransactionId,
     /// What the answer to it said.
@@ -155,6 +161,7 @@ impl Allocation {
             id: self.id,
             username: self.username.clone(),
             quota_key: self.first.lease.user.as_str().into(),
+            origin: self.origin.clone(),
             client: self.client,
             relayed: self.all_relayed().map(|relayed| relayed.public).collect(),
             remaining: self.until.saturating_duration_since(now),

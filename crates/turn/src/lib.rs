@@ -29,7 +29,9 @@ mod quota;
 mod registrar;
 mod reply;
 mod report;
+mod revocation;
 mod route;
+mod secret;
 mod server;
 mod source_budget;
 mod stats;
@@ -40,7 +42,7 @@ mod wire;
 pub use account::Account;
 pub use address::{Family, FiveTuple, PeerAddress, Transport};
 pub use allocation::{AllocationId, Snapshot, Usage};
-pub use auth::{Candidates, Credentials, Minted, UserName};
+pub use auth::{AuthFailure, Candidates, Credentials, Minted, Origin, RestNames, UserName};
 pub use key::Key;
 pub use limit::{Limits, Rates, Trunk};
 pub use nonce::Nonces;
@@ -48,7 +50,9 @@ pub use policy::{OpenPorts, Policy, PolicyError, Verdict};
 pub use quota::{QuotaKey, Quotas};
 pub use registrar::{Grant, Lease, PortWish, Registrar, RegistrarConfig, Reserved, Unavailable};
 pub use report::Report;
+pub use revocation::Revocations;
 pub use route::{Handled, Head, Route, ToClient, ToPeer};
+pub use secret::{Secret, SecretError};
 pub use server::{
     Alternate, BoundRelay, BoundRelays, Context, IcmpError, Output, RequestId, Server, ServerConfig, Way,
 };

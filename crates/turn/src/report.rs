@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::address::FiveTuple;
+use crate::auth::AuthFailure;
 
 /// Something for the log. Names are the sender's own bytes: write them escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,5 +18,14 @@ pub enum Report {
         peer: SocketAddr,
         /// The rule that decided, as in [`crate::Verdict::rule`].
         rule: String,
+    },
+    /// 401 for a request that was signed.
+    AuthenticationFailed {
+        /// Who asked.
+        client: FiveTuple,
+        /// As whom; empty: a hash that nobody has.
+        username: String,
+        /// Why, which the client is not told.
+        reason: AuthFailure,
     },
 }

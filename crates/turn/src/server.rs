@@ -14,7 +14,7 @@ mod relay;
 mod table;
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,8 +25,8 @@ use stun_types::message::{BINDING, Message};
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH};
 
 use crate::address::{Family, FiveTuple};
-use crate::allocation::{AllocationId, Snapshot};
-use crate::auth::UserName;
+use crate::allocation::{Allocation, AllocationId, Snapshot};
+use crate::auth::{Credentials, Origin, UserName};
 use crate::integrity::Signature;
 use crate::limit::{Gate, Limits, Trunk};
 use crate::nonce::Nonces;
@@ -72,6 +72,10 @@ pub struct ServerConfig {
     pub alternate: Option<Alternate>,
     /// Answers a second to a /24 or /64 of datagram sources that have not shown a password; 0: no limit.
     pub unproven_replies: u32,
+    /// Whether expired credentials end more than the making of allocations: refreshing them, permissions, channels.
+    pub strict_expiry: bool,
+    /// Whether keys are asked for only where the nonce is good, because asking is dear: 438 then comes before 401.
+    pub ask_only_our_own_sources: bool,
     /// How much may be carried.
     pub limits: Limits,
     /// What all workers carry: they share one.
@@ -110,7 +114,7 @@ pub enum Output {
         /// The name.
         username: UserName,
         /// Who asks.
-        client: IpAddr,
+        client: FiveTuple,
     },
     /// Get a port from the registrar and bind it; answer with [`Server::handle_bound`].
     BindRelay {
@@ -209,6 +213,9 @@ pub(crate) struct User {
     pub(crate) signature: Signature,
     /// Known where the keys were asked for; an allocation's own user needs none.
     pub(crate) quota: Option<QuotaKey>,
+    pub(crate) origin: Origin,
+    /// When the credentials end.
+    pub(crate) expires: Option<Instant>,
 }
 
 /// See the module.
@@ -226,6 +233,8 @@ pub struct Server {
     table: Table,
     pending: Pending,
     budget: SourceBudget,
+    strict_expiry: bool,
+    ask_only_our_own_sources: bool,
     gate: Gate,
     outputs: VecDeque<Output>,
     stats: Stats,
@@ -249,6 +258,8 @@ impl Server {
             table: Table::default(),
             pending: Pending::default(),
             budget: SourceBudget::new(config.unproven_replies),
+            strict_expiry: config.strict_expiry,
+            ask_only_our_own_sources: config.ask_only_our_own_sources,
             gate: Gate { limits: config.limits, trunk: config.trunk },
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -362,6 +373,34 @@ impl Server {
     pub fn handle_policy(&mut self, context: Context<'_>, policy: Arc<Policy>) {
         self.policy = policy;
         self.apply_policy(context);
+    }
+
+    /// Changes whether expired credentials end more than the making of allocations.
+    pub fn handle_strict_expiry(&mut self, strict: bool) {
+        self.strict_expiry = strict;
+    }
+
+    /// Changes whether keys are asked for only where the nonce is good.
+    pub fn handle_asking(&mut self, only_our_own_sources: bool) {
+        self.ask_only_our_own_sources = only_our_own_sources;
+    }
+
+    /// Users and secrets have changed: where expiry is strict, ends the allocations of credentials that are no longer good.
+    pub fn handle_credentials(&mut self, credentials: &Credentials) {
+        if self.strict_expiry {
+            self.end_where(|allocation| !credentials.covers(&allocation.username, &allocation.key, &allocation.origin));
+        }
+    }
+
+    /// Ends all allocations of a user (a quota key); says how many.
+    pub fn handle_end_user(&mut self, user: &str) -> usize {
+        self.end_where(|allocation| allocation.first.lease.user.as_str() == user)
+    }
+
+    fn end_where(&mut self, is_over: impl Fn(&Allocation) -> bool) -> usize {
+        let ids: Vec<_> = self.table.iter().filter(|allocation| is_over(allocation)).map(|found| found.id).collect();
+        ids.iter().for_each(|id| self.end(*id));
+        ids.len()
     }
 
     /// Changes how much may be carried, from now on.

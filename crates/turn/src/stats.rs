@@ -2,6 +2,8 @@
 
 use crate::address::Transport;
 
+use crate::auth::AuthFailure;
+
 /// Why a packet was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Drop {
@@ -100,7 +102,7 @@ impl Limit {
 }
 
 /// The error codes that this server sends.
-const CODES: [u16; 13] = [400, 401, 403, 405, 420, 437, 438, 440, 441, 442, 443, 486, 508];
+const CODES: [u16; 14] = [400, 401, 403, 405, 420, 437, 438, 440, 441, 442, 443, 486, 500, 508];
 
 /// Counters of one worker; add them up with `+=`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -127,6 +129,8 @@ pub struct Stats {
     pub errors: [u64; CODES.len()],
     /// Dropped packets, by [`Drop::ALL`].
     pub dropped: [u64; Drop::ALL.len()],
+    /// Signed requests that were answered with 401, by [`AuthFailure::ALL`].
+    pub auth_failures: [u64; AuthFailure::ALL.len()],
     /// Requests refused by a limit, by [`Limit::ALL`].
     pub limited: [u64; Limit::ALL.len()],
 }
@@ -178,6 +182,11 @@ impl Stats {
         self.dropped[reason as usize]
     }
 
+    /// Signed requests that were refused for this reason.
+    pub fn auth_failures_by(&self, reason: AuthFailure) -> u64 {
+        self.auth_failures[reason as usize]
+    }
+
     /// Requests refused by this limit.
     pub fn limited_by(&self, limit: Limit) -> u64 {
         self.limited[limit as usize]
@@ -202,6 +211,7 @@ impl std::ops::AddAssign<&Stats> for Stats {
         self.to_clients += other.to_clients;
         self.errors.iter_mut().zip(other.errors).for_each(|(sum, count)| *sum += count);
         self.dropped.iter_mut().zip(other.dropped).for_each(|(sum, count)| *sum += count);
+        self.auth_failures.iter_mut().zip(other.auth_failures).for_each(|(sum, count)| *sum += count);
         self.limited.iter_mut().zip(other.limited).for_each(|(sum, count)| *sum += count);
     }
 }

@@ -69,9 +69,9 @@ fn the_long_term_sample_is_verified_by_our_credentials() {
     let credentials =
         crate::Credentials::new("example.org", [(name, crate::Key::of_password(name, "example.org", "TheMatrIX"))], []);
     let candidates = credentials.candidates(&crate::UserName::Plain(name.into()), 0, "192.0.2.9".parse().unwrap());
-    assert!(!candidates.refused);
+    assert_eq!(candidates.refused, None);
     let signed = crate::integrity::Signed::find(&message).unwrap();
-    let key = candidates.keys[0].bytes(crate::key::PasswordAlgorithm::Md5).unwrap();
+    let key = candidates.signers[0].key.bytes(crate::key::PasswordAlgorithm::Md5).unwrap();
     assert!(signed.is_by(key) && !signed.is_by(&key[1..]));
     let other = LongTermKeyCredentials::new(name.into(), "TheMatrix".into(), "example.org".into());
     assert!(message.validate_integrity(&other.into()).is_err());

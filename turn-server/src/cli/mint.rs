@@ -83,7 +83,7 @@ pub(super) fn credentials(loaded: &Loaded<Config>, args: &CredentialsArgs) -> Re
     }
     let secrets = Secrets::collect(&loaded.config, &loaded.origin)?;
     let secret = secrets.relay.first().ok_or_else(|| loaded.origin.meaning("relay.secrets_file", "is empty"))?;
-    let minted = ice::mint(secret, &args.user, clock::unix_s() + args.ttl);
+    let minted = ice::mint(secret, &args.user, clock::unix_s() + args.ttl).expect("the secrets were checked");
     println!("{}", json!({ "username": minted.username, "password": minted.password, "ttl": args.ttl }));
     Ok(())
 }

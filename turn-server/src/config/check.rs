@@ -83,6 +83,12 @@ impl Config {
         for (key, list) in [("relay.allow_peers", &relay.allow_peers), ("relay.deny_peers", &relay.deny_peers)] {
             Policy::new([], list, &[]).map_err(|error| origin.meaning(key, error.to_string()))?;
         }
+        if !relay.auth_hook_url.is_empty() && !crate::plain_http::is_url(&relay.auth_hook_url) {
+            return Err(origin.meaning("relay.auth_hook_url", "must be http://host[:port][/path], or https"));
+        }
+        if !(1..=5000).contains(&relay.auth_hook_timeout_ms) {
+            return Err(origin.meaning("relay.auth_hook_timeout_ms", "must be 1 to 5000: clients do not wait longer"));
+        }
         let ports = Policy::default().with_ports(&relay.peer_ports);
         ports.map(drop).map_err(|error| origin.meaning("relay.peer_ports", error.to_string()))
     }
@@ -196,6 +202,9 @@ mod tests {
             ("relay.advertise_urls", refused(|config| config.relay.advertise_urls = vec!["http://x".into()])),
             ("relay.allow_peers", refused(|config| config.relay.allow_peers = vec!["10.0.0.0/33".into()])),
             ("relay.proxy_protocol_from", refused(|config| config.relay.proxy_protocol_from = vec!["lb".into()])),
+            ("relay.auth_hook_url", refused(|config| config.relay.auth_hook_url = "ftp://x/".into())),
+            ("relay.auth_hook_timeout_ms", refused(|config| config.relay.auth_hook_timeout_ms = 0)),
+            ("relay.secrets", refused(|config| config.relay.secrets = vec!["two words:secret".into()])),
             ("relay.peer_ports", refused(|config| config.relay.peer_ports = vec!["0-80".into()])),
             ("rooms.advertise", refused(|config| config.rooms.advertise = vec!["a:b".into()])),
             ("rooms.max_participants", refused(|config| config.rooms.max_participants = 0)),

@@ -55,6 +55,8 @@ fn encode_relay(encoder: &mut DescriptorEncoder<'_>, stats: &RelayStats) -> fmt:
     family(encoder, "relay_bytes", "Relayed payload bytes", "way", ways.map(|(way, flow)| (way, flow.bytes)))?;
     let dropped = turn::Drop::ALL.map(|reason| (reason.label(), core.dropped_for(reason)));
     family(encoder, "relay_dropped", "Packets dropped by rule", "reason", dropped)?;
+    let failures = turn::AuthFailure::ALL.map(|reason| (reason.label(), core.auth_failures_by(reason)));
+    family(encoder, "relay_auth_failures", "Signed requests that got 401, by reason", "reason", failures)?;
     let limited = turn::Limit::ALL.map(|limit| (limit.label(), core.limited_by(limit)));
     family(encoder, "relay_limited", "Allocations and permissions refused by a limit", "limit", limited)?;
     let errors = turn::Stats::CODES.map(|code| (code.to_string(), core.errors_with(code)));

@@ -3,17 +3,30 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use turn::{AllocationId, Limits, Policy, Snapshot, Stats};
+use turn::{AllocationId, Candidates, Credentials, Limits, Policy, RequestId, Snapshot, Stats};
 
 /// A question or an order for a worker.
 pub(super) enum Command {
     Stats(Sender<RelayStats>),
     Snapshots(Sender<Vec<Snapshot>>),
     End(AllocationId, Sender<bool>),
-    Anonymity(bool, Sender<()>),
+    /// Ends all allocations of who pays for them; the answer is how many.
+    EndUser(String, Sender<usize>),
     /// New rules, applied to what is installed before the answer.
-    Rules(Arc<Policy>, Limits, Sender<()>),
+    Rules(Rules, Sender<()>),
+    /// What the external check said; `None`: nothing.
+    Key(RequestId, Option<Box<Candidates>>),
     Stop,
+}
+
+/// What a reload changes in a core.
+#[derive(Clone)]
+pub(super) struct Rules {
+    pub(super) policy: Arc<Policy>,
+    pub(super) limits: Limits,
+    pub(super) strict_expiry: bool,
+    pub(super) asks_elsewhere: bool,
+    pub(super) credentials: Arc<Credentials>,
 }
 
 /// Counters of the relay.

@@ -8,7 +8,7 @@ use crate::config::RelayConfig;
 /// Users and secrets of the settings, as the core wants them.
 pub(super) fn of(settings: &Settings) -> Credentials {
     let users = settings.users.iter().map(|(name, key)| (name.as_str(), *key));
-    Credentials::new(&settings.realm, users, settings.secrets.iter().map(String::as_str))
+    Credentials::new(&settings.realm, users, settings.secrets.clone()).with_rest_names(settings.rest_names)
 }
 
 /// Time-limited credentials for `user` as this configuration signs them; `None`: it has no secret.

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use turn::proxy::Proxies;
-use turn::{Alternate, Family, Key, Limits, Policy, Quotas, Rates};
+use turn::{Alternate, Family, Key, Limits, Policy, Quotas, Rates, RestNames, Secret};
 
-use crate::config::{DefaultFamily, Peers, RelayConfig, RelayUser};
+use super::hook::HookSettings;
+use crate::config::{self, DefaultFamily, Peers, RelayConfig, RelayUser};
 
 /// Why the relay cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +55,10 @@ pub(super) struct Settings {
     pub(super) min_port: u16,
     pub(super) max_port: u16,
     pub(super) users: Vec<(String, Key)>,
-    pub(super) secrets: Vec<String>,
+    pub(super) secrets: Vec<Secret>,
+    pub(super) rest_names: RestNames,
+    pub(super) strict_expiry: bool,
+    pub(super) hook: Option<HookSettings>,
     pub(super) keep_family: bool,
     pub(super) alternate: Option<Alternate>,
     pub(super) mobility: bool,
@@ -84,6 +89,8 @@ impl Settings {
         let keyed = |user: &RelayUser| Ok((user.name.clone(), user.signing_key(&config.realm)?));
         let users =
             config.users.iter().map(keyed).collect::<Result<_, String>>().map_err(|why| wrong("users", &why))?;
+        let secrets = config.secrets.iter().map(|text| Secret::parse(text)).collect::<Result<_, _>>();
+        let secrets = secrets.map_err(|error| wrong("secrets", &error.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = if config.workers == 0 { cores.min(64) } else { usize::from(config.workers) };
         let alternate = alternate(config)?;
@@ -101,7 +108,13 @@ impl Settings {
             min_port: config.min_port,
             max_port: config.max_port,
             users,
-            secrets: config.secrets.clone(),
+            secrets,
+            rest_names: match config.rest_names {
+                config::RestNames::StampFirst => RestNames::StampFirst,
+                config::RestNames::Either => RestNames::Either,
+            },
+            strict_expiry: config.strict_expiry,
+            hook: hook(config),
             keep_family: config.default_family == DefaultFamily::Keep,
             alternate,
             mobility: config.mobility,
@@ -146,6 +159,15 @@ impl Settings {
             Peers::MediaOnly => policy.media_only(),
         })
     }
+}
+
+fn hook(config: &RelayConfig) -> Option<HookSettings> {
+    (!config.auth_hook_url.is_empty()).then(|| HookSettings {
+        url: config.auth_hook_url.clone(),
+        timeout: Duration::from_millis(config.auth_hook_timeout_ms),
+        cache: Duration::from_secs(config.auth_hook_cache_s),
+        realm: config.realm.clone(),
+    })
 }
 
 fn quotas(config: &RelayConfig) -> Quotas {

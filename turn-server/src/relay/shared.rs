@@ -4,18 +4,20 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use service::udp::{Offload, UdpSocket};
 use turn::proxy::Proxies;
 use turn::{
-    BoundRelay, Credentials, Family, Grant, Lease, PortWish, QuotaKey, Registrar, RegistrarConfig, Unavailable,
+    BoundRelay, Credentials, Family, Grant, Lease, PortWish, QuotaKey, Registrar, RegistrarConfig, Revocations,
+    Unavailable,
 };
 
 use super::credentials;
 use super::encryption::Encryption;
+use super::hook::Hook;
 use super::settings::{RelayError, Settings};
 use crate::handover::LivePorts;
 
@@ -29,6 +31,9 @@ pub(super) struct Shared {
     pub(super) encryption: ArcSwapOption<Encryption>,
     /// Whose connections begin with a PROXY header.
     pub(super) proxies: ArcSwap<Proxies>,
+    /// Asked for users that nobody here knows; `None`: nobody else is asked.
+    pub(super) hook: ArcSwapOption<Hook>,
+    revocations: Mutex<Revocations>,
     settings: Settings,
     offload: Offload,
     live: Arc<LivePorts>,
@@ -57,6 +62,8 @@ impl Shared {
             credentials: ArcSwap::from_pointee(credentials::of(settings)),
             encryption: ArcSwapOption::from_pointee(encryption),
             proxies: ArcSwap::from_pointee(settings.proxies.clone()),
+            hook: ArcSwapOption::empty(),
+            revocations: Mutex::default(),
             settings: settings.clone(),
             offload: Offload::probe().map_err(RelayError::System)?,
             live,
@@ -71,7 +78,13 @@ impl Shared {
         self.held().registrar.handle_quotas(settings.quotas);
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+    /// Ids whose credentials were taken back.
+    pub(super) fn revocations(&self) -> MutexGuard<'_, Revocations> {
+        // Sound at every step.
+        self.revocations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
         // The tables are sound at every await-free step; a panicked worker does not spoil them.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

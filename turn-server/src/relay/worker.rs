@@ -23,7 +23,7 @@ use mio::{Events, Interest, Token};
 use service::udp::{RecvBatch, SendQueue};
 use turn::{Context, FiveTuple, Server, Transport};
 
-use super::command::{Command, RelayStats};
+use super::command::{Command, RelayStats, Rules};
 use super::listen::{Listener, WorkerSockets};
 use super::shared::Shared;
 use crate::handover::{Handover, LaneEnd};
@@ -205,15 +205,15 @@ impl Worker {
                 Command::Stats(reply) => drop(reply.try_send(self.report())),
                 Command::Snapshots(reply) => drop(reply.try_send(self.server.snapshots(now))),
                 Command::End(id, reply) => drop(reply.try_send(self.server.handle_end(id))),
-                Command::Rules(policy, limits, reply) => {
-                    self.server.handle_limits(limits);
-                    self.server.handle_policy(Context { now, open: &self.handover }, policy);
+                Command::EndUser(user, reply) => drop(reply.try_send(self.server.handle_end_user(&user))),
+                Command::Rules(rules, reply) => {
+                    self.change_rules(now, rules);
                     let _ = reply.try_send(());
                 }
-                Command::Anonymity(anonymity, reply) => {
-                    self.server.handle_anonymity(anonymity);
-                    let _ = reply.try_send(());
+                Command::Key(request, Some(keys)) => {
+                    self.server.handle_key(Context { now, open: &self.handover }, request, *keys);
                 }
+                Command::Key(request, None) => self.server.handle_no_key(request),
                 Command::Stop => {
                     self.send();
                     return false;
@@ -222,6 +222,15 @@ impl Worker {
             self.execute(now);
         }
         true
+    }
+
+    fn change_rules(&mut self, now: Instant, rules: Rules) {
+        self.server.handle_limits(rules.limits);
+        self.server.handle_anonymity(rules.credentials.names_are_known());
+        self.server.handle_asking(rules.asks_elsewhere);
+        self.server.handle_strict_expiry(rules.strict_expiry);
+        self.server.handle_credentials(&rules.credentials);
+        self.server.handle_policy(Context { now, open: &self.handover }, rules.policy);
     }
 
     fn report(&self) -> RelayStats {

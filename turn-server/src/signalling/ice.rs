@@ -3,10 +3,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
 use signalling::message::IceServer;
 
 /// A user name with its expiry, and the password that belongs to it.
@@ -16,12 +12,10 @@ pub(crate) struct Credentials {
     pub(crate) password: String,
 }
 
-/// Mints credentials that are good until `expires`, seconds since 1970.
-pub(crate) fn mint(secret: &str, user: &str, expires: u64) -> Credentials {
+/// Mints credentials that are good until `expires`, seconds since 1970; `secret` is an entry of `[relay] secrets`.
+pub(crate) fn mint(secret: &str, user: &str, expires: u64) -> Option<Credentials> {
     let username = format!("{expires}:{user}");
-    let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
-    mac.update(username.as_bytes());
-    Credentials { password: STANDARD.encode(mac.finalize().into_bytes()), username }
+    Some(Credentials { password: turn::Secret::parse(secret).ok()?.password(&username), username })
 }
 
 /// Where the relay is reached.
@@ -116,7 +110,7 @@ mod tests {
     #[test]
     fn credentials_are_those_that_coturn_computes() {
         // printf 1700000000:alice | openssl dgst -sha1 -hmac secret -binary | base64
-        let credentials = mint("secret", "alice", 1_700_000_000);
+        let credentials = mint("2026:secret", "alice", 1_700_000_000).expect("a secret");
         assert_eq!(credentials.username, "1700000000:alice");
         assert_eq!(credentials.password, "d8soP47RbdIKLDUOpnJPVQyq5Ts=");
     }

@@ -132,6 +132,8 @@ impl Server {
             client: pending.client,
             username: user.name,
             key: user.signature.key,
+            origin: user.origin,
+            expires: user.expires,
             made_by: request.transaction_id(),
             granted: life,
             token: bound.token,

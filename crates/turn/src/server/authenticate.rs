@@ -1,6 +1,8 @@
 //! Who sent a request: the long-term credential mechanism, in the order of RFC 8489 section 9.2.4.
 //! Where keys come from is `auth`'s; what the request wants is `dispatch`'s.
 
+use std::time::{Duration, Instant};
+
 use stun_types::attribute::{AttributeStaticType as _, ErrorCode, Nonce, PasswordAlgorithm as Choice, Realm};
 use stun_types::attribute::{Userhash, Username};
 use stun_types::message::Message;
@@ -8,12 +10,26 @@ use stun_types::message::Message;
 use super::pending::{Asking, Stage};
 use super::{Context, Output, RequestId, Server, User};
 use crate::address::FiveTuple;
-use crate::auth::{Candidates, UserName};
+use crate::auth::{AuthFailure, Candidates, Signer, UserName};
 use crate::integrity::{Mac, Signature, Signed};
-use crate::key::{Key, PasswordAlgorithm, user_hash};
+use crate::key::{PasswordAlgorithm, user_hash};
+use crate::quota::QuotaKey;
 use crate::reply::{self, PASSWORD_ALGORITHMS, Refusal};
+use crate::report::Report;
 use crate::route::Handled;
 use crate::stats::Drop;
+
+/// Life of credentials that is as good as no end, seconds.
+const LONGEST: u64 = 100 * 365 * 86_400;
+
+/// As whom a request comes, and what proves it.
+struct Claim {
+    username: String,
+    signers: Vec<Signer>,
+    refused: Option<AuthFailure>,
+    quota: Option<QuotaKey>,
+    expires: Option<Instant>,
+}
 
 impl Server {
     pub(super) fn authenticate(&mut self, context: Context<'_>, client: FiveTuple, request: &Message<'_>) -> Handled {
@@ -33,19 +49,30 @@ impl Server {
             self.outputs.push_back(Output::Elsewhere { worker, client, bytes });
             return Handled::Control;
         }
+        if self.ask_only_our_own_sources && !self.has_fresh_nonce(context, client, request) {
+            self.challenge(context, client, request, ErrorCode::STALE_NONCE);
+            return Handled::Control;
+        }
         let of_client = self.table.id_of(client).and_then(|id| self.table.get(id));
         let owner = of_client.or_else(|| self.named_by_ticket(client, request));
-        let owner = owner.map(|allocation| (allocation.username.clone(), allocation.key));
-        if let Some((username, key)) = owner.filter(|(username, _)| self.is_named(&asking.name, username)) {
-            // The key was good when the allocation was made, and stays good for it.
-            self.verify(context, client, request, asking.algorithm, username, &[key], None);
+        if let Some(allocation) = owner.filter(|allocation| self.is_named(&asking.name, &allocation.username)) {
+            // The key was good when the allocation was made, and stays good for it, unless its time counts.
+            let over = self.strict_expiry && allocation.expires.is_some_and(|end| end <= context.now);
+            let claim = Claim {
+                username: allocation.username.clone(),
+                signers: vec![Signer { key: allocation.key, origin: allocation.origin.clone() }],
+                refused: over.then_some(AuthFailure::Expired),
+                quota: None,
+                expires: allocation.expires,
+            };
+            self.verify(context, client, request, asking.algorithm, claim);
             return Handled::Control;
         }
         let name = asking.name.clone();
         let Some(id) = self.pending.add(context.now, client, request.as_bytes(), Stage::Key(asking)) else {
             return self.dropped(Drop::Busy);
         };
-        self.outputs.push_back(Output::NeedKey { request: id, username: name, client: client.client.ip() });
+        self.outputs.push_back(Output::NeedKey { request: id, username: name, client });
         Handled::Control
     }
 
@@ -57,42 +84,63 @@ impl Server {
     }
 
     /// The answer to [`Output::NeedKey`].
-    pub fn handle_key(&mut self, context: Context<'_>, id: RequestId, candidates: &Candidates) {
+    pub fn handle_key(&mut self, context: Context<'_>, id: RequestId, candidates: Candidates) {
         let Some(pending) = self.pending.take(id) else { return };
         let Stage::Key(asking) = pending.stage else { return };
         // It was parsed before it was kept.
         let Ok(request) = Message::from_bytes(&pending.bytes) else { return };
-        let username = candidates.username.clone();
-        self.verify(context, pending.client, &request, asking.algorithm, username, &candidates.keys, Some(candidates));
+        let claim = Claim {
+            username: candidates.username,
+            signers: candidates.signers,
+            refused: candidates.refused,
+            quota: Some(candidates.quota),
+            expires: candidates.remaining.map(|seconds| context.now + Duration::from_secs(seconds.min(LONGEST))),
+        };
+        self.verify(context, pending.client, &request, asking.algorithm, claim);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is a different thing about one request")]
+    /// The other answer to [`Output::NeedKey`]: whoever knows the keys cannot be asked now. The client may try again.
+    pub fn handle_no_key(&mut self, id: RequestId) {
+        let Some(pending) = self.pending.take(id) else { return };
+        if let Ok(request) = Message::from_bytes(&pending.bytes) {
+            self.refuse(pending.client, &request, &Refusal::Code(ErrorCode::SERVER_ERROR), None);
+        }
+    }
+
     fn verify(
         &mut self,
         context: Context<'_>,
         client: FiveTuple,
         request: &Message<'_>,
         algorithm: PasswordAlgorithm,
-        name: String,
-        keys: &[Key],
-        asked: Option<&Candidates>,
+        claim: Claim,
     ) {
         let Some(signed) = Signed::find(request) else { return };
-        let is_signer = |key: &&Key| key.bytes(algorithm).is_some_and(|key| signed.is_by(key));
-        let key = keys.iter().find(is_signer);
-        let refused = asked.is_some_and(|candidates| candidates.refused);
+        let Claim { username: name, signers, refused, quota, expires } = claim;
+        let is_signer = |signer: &Signer| signer.key.bytes(algorithm).is_some_and(|key| signed.is_by(key));
+        let signer = signers.into_iter().find(is_signer);
         // An unknown name, an expired one and a wrong password look the same, so that names cannot be guessed.
-        let Some(key) = key.filter(|_| !refused) else {
-            return self.challenge(context, client, request, ErrorCode::UNAUTHORIZED);
+        let signer = match (signer, refused) {
+            (Some(signer), None) => signer,
+            (signer, refused) => {
+                let reason = failure(signer.is_some(), refused);
+                self.stats.auth_failures[reason as usize] += 1;
+                self.outputs.push_back(Output::Report(Report::AuthenticationFailed { client, username: name, reason }));
+                return self.challenge(context, client, request, ErrorCode::UNAUTHORIZED);
+            }
         };
         // Only after the MAC: 438 tells nobody anything who has not shown the password.
-        let nonce = request.attribute::<Nonce>();
-        if !nonce.is_ok_and(|nonce| self.nonces.is_fresh(nonce.nonce(), context.now, client.client)) {
+        if !self.has_fresh_nonce(context, client, request) {
             return self.challenge(context, client, request, ErrorCode::STALE_NONCE);
         }
-        let quota = asked.map(|candidates| candidates.quota.clone());
-        let signature = Signature { key: *key, algorithm, mac: answering(request, signed.mac()) };
-        self.dispatch(context, client, request, User { name, signature, quota });
+        let Signer { key, origin } = signer;
+        let signature = Signature { key, algorithm, mac: answering(request, signed.mac()) };
+        self.dispatch(context, client, request, User { name, signature, quota, origin, expires });
+    }
+
+    fn has_fresh_nonce(&self, context: Context<'_>, client: FiveTuple, request: &Message<'_>) -> bool {
+        let nonce = request.attribute::<Nonce>();
+        nonce.is_ok_and(|nonce| self.nonces.is_fresh(nonce.nonce(), context.now, client.client))
     }
 
     fn challenge(&mut self, context: Context<'_>, client: FiveTuple, request: &Message<'_>, code: u16) {
@@ -104,6 +152,17 @@ impl Server {
         let nonce = self.nonces.issue(context.now, client.client, self.anonymity);
         let bytes = reply::challenge(request, code, &self.realm, &nonce);
         self.transmit(client, bytes);
+    }
+}
+
+/// What the reason of a refusal is, for the operator.
+fn failure(signed: bool, refused: Option<AuthFailure>) -> AuthFailure {
+    match refused {
+        // Nobody can sign for them.
+        Some(reason @ (AuthFailure::UnknownUser | AuthFailure::Denied)) => reason,
+        // Only who has shown the password is told apart from one who guesses.
+        Some(reason) if signed => reason,
+        _ => AuthFailure::WrongPassword,
     }
 }
 

@@ -4,6 +4,7 @@
 mod abuse;
 mod allocation;
 mod binding;
+mod credentials;
 mod data;
 mod dual;
 mod expiry;

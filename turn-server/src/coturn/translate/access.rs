@@ -32,7 +32,12 @@ pub(super) fn credentials(draft: &Draft, relay: &mut RelayConfig, notes: &mut No
             let text = "there is no static-auth-secret, and secrets in a database are not read";
             notes.add(line, "use-auth-secret", Fortune::Refused, text);
         }
-        relay.secrets = draft.secrets.iter().map(|secret| secret.value.clone()).collect();
+        let secret = |(number, secret): (usize, &Set<String>)| match secret.value.contains(':') {
+            // What stands before a colon would be an id.
+            true => format!("coturn-{}:{}", number + 1, secret.value),
+            false => secret.value.clone(),
+        };
+        relay.secrets = draft.secrets.iter().enumerate().map(secret).collect();
     } else if draft.users.is_empty() {
         nobody(draft, notes);
     } else {

@@ -3,8 +3,11 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use mio::Interest;
-use turn::{AllocationId, BoundRelays, Context, Family, FiveTuple, Output, Transport, Unavailable};
+use turn::{
+    AllocationId, BoundRelays, Context, Family, FiveTuple, Output, RequestId, Transport, Unavailable, UserName,
+};
 
+use super::super::hook::Question;
 use super::relays::{Reached, place};
 use super::{RELAY, Socket, Worker, token};
 
@@ -16,11 +19,7 @@ impl Worker {
         while let Some(output) = self.server.poll_output() {
             match output {
                 Output::Transmit { client, bytes } => self.answer(client, &bytes),
-                Output::NeedKey { request, username, client } => {
-                    let candidates = self.shared.credentials.load().candidates(&username, unix_now(), client);
-                    let context = Context { now, open: &self.handover };
-                    self.server.handle_key(context, request, &candidates);
-                }
+                Output::NeedKey { request, username, client } => self.find_key(now, request, username, client),
                 Output::BindRelay { request, client, user, family, additional, wish } => {
                     let families = (family, additional);
                     self.bind_relays(now, request, client, &user, families, wish);
@@ -44,6 +43,21 @@ impl Worker {
             }
         }
         released.into_iter().for_each(|client| self.release(client));
+    }
+
+    fn find_key(&mut self, now: Instant, request: RequestId, username: UserName, client: FiveTuple) {
+        let credentials = self.shared.credentials.load();
+        let decides = credentials.decides(&username);
+        if let (UserName::Plain(username), false, Some(hook)) = (&username, decides, &*self.shared.hook.load()) {
+            let question = Question { worker: self.index, request, username: username.clone(), client };
+            if !hook.ask(question) {
+                self.server.handle_no_key(request);
+            }
+            return;
+        }
+        let mut candidates = credentials.candidates(&username, unix_now(), client.client.ip());
+        self.shared.revocations().apply(&mut candidates);
+        self.server.handle_key(Context { now, open: &self.handover }, request, candidates);
     }
 
     fn bind_relays(

@@ -9,23 +9,30 @@ const LINES: u32 = 5;
 
 /// See the module.
 pub(super) struct Reports {
-    budget: SourceBudget,
+    peers: SourceBudget,
+    failures: SourceBudget,
 }
 
 impl Default for Reports {
     fn default() -> Self {
-        Self { budget: SourceBudget::new(LINES) }
+        Self { peers: SourceBudget::new(LINES), failures: SourceBudget::new(LINES) }
     }
 }
 
 impl Reports {
     pub(super) fn write(&mut self, now: Instant, report: &Report) {
+        // A name as `str` is written escaped, whatever bytes somebody put into it.
         match report {
             Report::PeerDenied { client, username, peer, rule } => {
-                if self.budget.take(now, client.client.ip()) {
-                    // A name as `str` is written escaped, whatever bytes somebody put into it.
+                if self.peers.take(now, client.client.ip()) {
                     let (user, rule) = (username.as_str(), rule.as_str());
                     tracing::info!(client = %client.client, user, peer = %peer, rule, "peer denied");
+                }
+            }
+            Report::AuthenticationFailed { client, username, reason } => {
+                if self.failures.take(now, client.client.ip()) {
+                    let (user, reason) = (username.as_str(), reason.label());
+                    tracing::info!(client = %client.client, user, reason, "authentication failed");
                 }
             }
         }

@@ -46,7 +46,7 @@ fn a_refusal_is_reported_with_the_rule() {
         .reports
         .iter()
         .map(|report| {
-            let Report::PeerDenied { client, username, peer, rule } = report;
+            let Report::PeerDenied { client, username, peer, rule } = report else { panic!("{report:?}") };
             assert_eq!((*client, username.as_str()), (user.tuple, "alice"));
             (peer.to_string(), rule.as_str())
         })

@@ -1,7 +1,7 @@
 //! A server with its registrar and credentials, and clients that build requests.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use stun_types::attribute::{AttributeWrite, ErrorCode, Nonce, Realm, Username};
@@ -13,7 +13,7 @@ use turn_types::attribute::{RequestedTransport, XorPeerAddress, XorRelayedAddres
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION};
 
 use crate::server::*;
-use crate::{Credentials, Key, Quotas, Registrar, RegistrarConfig, Transport};
+use crate::{Credentials, Key, Quotas, Registrar, RegistrarConfig, Revocations, Transport};
 
 pub(super) const UNIX: u64 = 1_741_600_000;
 pub(super) const CLIENT: &str = "198.20.0.1:4000";
@@ -37,6 +37,7 @@ pub(super) struct Rig {
     pub(super) server: Server,
     pub(super) registrar: Registrar,
     pub(super) credentials: Credentials,
+    pub(super) revoked: Revocations,
     pub(super) now: Instant,
     pub(super) start: Instant,
     pub(super) open: Open,
@@ -73,6 +74,8 @@ impl Rig {
             alternate: None,
             rfc5766_channels: false,
             unproven_replies: 100,
+            strict_expiry: false,
+            ask_only_our_own_sources: false,
             limits: Limits::default(),
             trunk: Arc::new(Trunk::new(start, 6)),
             seed: [4; 32],
@@ -82,6 +85,7 @@ impl Rig {
             server: Server::new(config),
             registrar: Registrar::new(&ports),
             credentials: credentials(),
+            revoked: Revocations::default(),
             now: start,
             start,
             open: Open(vec![8189]),
@@ -134,8 +138,9 @@ impl Rig {
             match output {
                 Output::Transmit { client, bytes } => self.sent.push((client, bytes)),
                 Output::NeedKey { request, username, client } => {
-                    let keys = self.credentials.candidates(&username, UNIX, client);
-                    self.server.handle_key(context, request, &keys);
+                    let mut keys = self.credentials.candidates(&username, UNIX, client.client.ip());
+                    self.revoked.apply(&mut keys);
+                    self.server.handle_key(context, request, keys);
                 }
                 Output::BindRelay { request, client, user, family, additional, wish } => {
                     let mut bind = |family| {
@@ -207,7 +212,7 @@ impl Rig {
 fn credentials() -> Credentials {
     let keys =
         [("alice", "pw"), ("bob", "pw2")].map(|(name, password)| (name, Key::of_password(name, "tern", password)));
-    Credentials::new("tern", keys, ["secret"])
+    Credentials::new("tern", keys, [crate::Secret::new("first", "secret")])
 }
 
 pub(super) fn policy(deny: &[&str]) -> Policy {

@@ -10,4 +10,5 @@ mod network;
 mod outside;
 mod peers;
 mod proxy;
+mod tcp_relay;
 mod transports;

@@ -65,6 +65,7 @@ impl Rig {
         let config = ServerConfig {
             worker: 0,
             mobility: true,
+            tcp_relay: true,
             realm: "tern".into(),
             nonces: Nonces::new(&[3; 32], now, Duration::from_secs(1800)),
             policy: Arc::new(policy),
@@ -122,7 +123,7 @@ impl Rig {
                     let keys = self.credentials.candidates(&username, 1_700_000_000, client.client.ip());
                     self.server.handle_key(context, request, keys);
                 }
-                Output::BindRelay { request, client, user, family, additional, wish } => {
+                Output::BindRelay { request, client, user, family, additional, wish, .. } => {
                     let mut bind = |family| {
                         let grant = self.registrar.handle_wish(self.now, &user, client.client.ip(), family, wish)?;
                         let address = SocketAddr::new(own_ip(grant.lease.family), grant.lease.port);
@@ -140,6 +141,10 @@ impl Rig {
                     assert!(self.sockets.remove(&(allocation, local)), "what closes was open");
                     self.registrar.handle_release(&lease);
                 }
+                Output::Connect { connection, .. } => {
+                    self.server.handle_connected(self.now, connection, connection.to_bits() % 2 == 0);
+                }
+                Output::Join { .. } | Output::CloseStream { .. } => {}
                 Output::Elsewhere { .. } | Output::Moved { .. } | Output::Released { .. } => {}
                 Output::RouteInstalled(_) | Output::RouteRemoved(..) | Output::Report(_) => {}
             }

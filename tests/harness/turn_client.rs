@@ -224,6 +224,24 @@ impl TurnClient {
         self.request(TransactionId::generate(), method, attributes)
     }
 
+    /// The same with a transaction id that attributes were made for.
+    pub fn ask_as(
+        &mut self,
+        transaction: TransactionId,
+        method: Method,
+        attributes: &[&dyn AttributeWrite],
+    ) -> Vec<u8> {
+        self.request(transaction, method, attributes)
+    }
+
+    /// Its stream, for bytes that are no messages.
+    pub fn into_stream(self) -> TcpStream {
+        match self.way {
+            Way::Tcp(stream) => stream,
+            _ => unreachable!("a client over TCP"),
+        }
+    }
+
     /// A CreatePermission request: its error code, 0 for success.
     pub fn permit(&mut self, peer: SocketAddr) -> u16 {
         let transaction = TransactionId::generate();

@@ -242,6 +242,8 @@ pub struct RelayConfig {
     /// A second address, with another IP and another port than the first of `listen`, for RFC 5780; none: it is off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stun_alternate: Option<SocketAddr>,
+    /// Relay TCP connections to peers as well (RFC 6062): browsers never ask for it, and whoever abuses a relay does.
+    pub tcp_relay: bool,
     /// Let an allocation follow its client to another address or transport (RFC 8016).
     pub mobility: bool,
     /// Accept channel numbers up to 0x7FFE, as clients older than RFC 8656 choose them (coturn's tools up to 4.6 do).
@@ -295,6 +297,7 @@ impl Default for RelayConfig {
             new_peers_per_second: 20,
             default_family: DefaultFamily::Ipv4,
             stun_alternate: None,
+            tcp_relay: false,
             mobility: false,
             rfc5766_channels: true,
             unproven_replies: 500,

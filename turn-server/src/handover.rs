@@ -80,12 +80,15 @@ impl LaneEnd {
 pub struct LivePorts {
     v4: Box<[AtomicU8]>,
     v6: Box<[AtomicU8]>,
+    /// Ports that listen for connections, one bit each, IPv4 and IPv6.
+    listening: [Box<[AtomicU64]>; 2],
 }
 
 impl Default for LivePorts {
     fn default() -> Self {
         let ports = || (0..=u16::MAX).map(|_| AtomicU8::new(0)).collect();
-        Self { v4: ports(), v6: ports() }
+        let bits = || (0..1 << 10).map(|_| AtomicU64::new(0)).collect();
+        Self { v4: ports(), v6: ports(), listening: [bits(), bits()] }
     }
 }
 
@@ -98,6 +101,27 @@ impl LivePorts {
     /// Notes that `worker` owns this relayed address from now on.
     pub fn set(&self, address: SocketAddr, worker: u8) {
         self.cell(address).store(worker + 1, Ordering::Release);
+    }
+
+    /// Notes whether a relayed address listens for connections (RFC 6062).
+    pub fn set_listening(&self, address: SocketAddr, listening: bool) {
+        let (word, bit) = self.word(address);
+        if listening {
+            word.fetch_or(bit, Ordering::Release)
+        } else {
+            word.fetch_and(!bit, Ordering::Release)
+        };
+    }
+
+    /// Whether a relayed port listens for connections; whether the IP is ours is for the caller to know.
+    pub fn is_listening(&self, address: SocketAddr) -> bool {
+        let (word, bit) = self.word(address);
+        word.load(Ordering::Acquire) & bit != 0
+    }
+
+    fn word(&self, address: SocketAddr) -> (&AtomicU64, u64) {
+        let table = &self.listening[usize::from(address.is_ipv6())];
+        (&table[usize::from(address.port() >> 6)], 1 << (address.port() & 63))
     }
 
     /// Notes that the relayed address is gone.
@@ -157,6 +181,10 @@ pub enum Destination<'a> {
 impl turn::OpenPorts for Handover {
     fn is_open(&self, address: SocketAddr) -> bool {
         self.destination(address).is_some()
+    }
+
+    fn is_listening(&self, address: SocketAddr) -> bool {
+        self.live.is_listening(address)
     }
 
     fn is_media(&self, address: SocketAddr) -> bool {

@@ -116,6 +116,7 @@ impl Bound {
             let server = turn::Server::new(turn::ServerConfig {
                 worker: index as u8,
                 mobility: settings.mobility,
+                tcp_relay: settings.tcp_relay,
                 realm: settings.realm.clone(),
                 nonces: nonces.clone(),
                 policy: Arc::clone(&policy),

@@ -16,6 +16,7 @@ use crate::mobility::Mobility;
 use crate::permission::Permissions;
 use crate::registrar::Lease;
 use crate::stats::Flow;
+use crate::stream::Streams;
 
 /// RFC 8656 section 7.2: life without a wish, which is also the shortest.
 pub(crate) const DEFAULT_LIFE: u32 = 600;
@@ -119,6 +120,8 @@ pub(crate) struct Allocation {
     pub(crate) until: Instant,
     pub(crate) permissions: Permissions,
     pub(crate) channels: Channels,
+    /// It relays TCP, by these connections.
+    pub(crate) streams: Option<Box<Streams>>,
     /// It has a ticket to follow its client.
     pub(crate) mobility: Option<Box<Mobility>>,
     pub(crate) usage: Usage,
@@ -152,7 +155,8 @@ impl Allocation {
 
     /// The next moment at which something of it ends.
     pub(crate) fn next_end(&self) -> Instant {
-        let parts = [self.permissions.next_end(), self.channels.next_end()];
+        let streams = self.streams.as_ref().and_then(|streams| streams.next_end());
+        let parts = [self.permissions.next_end(), self.channels.next_end(), streams];
         parts.into_iter().flatten().fold(self.until, Instant::min)
     }
 

@@ -35,6 +35,7 @@ mod secret;
 mod server;
 mod source_budget;
 mod stats;
+mod stream;
 #[cfg(test)]
 mod vectors;
 mod wire;
@@ -54,10 +55,11 @@ pub use revocation::Revocations;
 pub use route::{Handled, Head, Route, ToClient, ToPeer};
 pub use secret::{Secret, SecretError};
 pub use server::{
-    Alternate, BoundRelay, BoundRelays, Context, IcmpError, Output, RequestId, Server, ServerConfig, Way,
+    Alternate, BoundRelay, BoundRelays, Context, IcmpError, Output, Relaying, RequestId, Server, ServerConfig, Way,
 };
 pub use source_budget::SourceBudget;
 pub use stats::{Drop, Flow, Limit, Stats};
+pub use stream::ConnectionId;
 
 /// Some moment: tests count from it, and never wait.
 #[cfg(test)]

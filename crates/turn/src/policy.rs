@@ -34,6 +34,24 @@ pub trait OpenPorts {
 
     /// Whether `address`, one of our own, is a media port.
     fn is_media(&self, address: SocketAddr) -> bool;
+
+    /// Whether `address`, one of our own, is the relayed address of a TCP allocation that lives.
+    fn is_listening(&self, _: SocketAddr) -> bool {
+        false
+    }
+}
+
+/// The ports that are open for connections, where the others are for datagrams.
+pub(crate) struct Listening<'a>(pub(crate) &'a dyn OpenPorts);
+
+impl OpenPorts for Listening<'_> {
+    fn is_open(&self, address: SocketAddr) -> bool {
+        self.0.is_listening(address)
+    }
+
+    fn is_media(&self, _: SocketAddr) -> bool {
+        false
+    }
 }
 
 /// No port of ours is open.

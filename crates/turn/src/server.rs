@@ -5,6 +5,7 @@
 mod allocate;
 mod authenticate;
 mod binding;
+mod connect;
 mod icmp;
 mod mobility;
 mod pending;
@@ -13,7 +14,7 @@ mod refresh;
 mod relay;
 mod table;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,7 +23,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use stun_types::attribute::Attribute as _;
 use stun_types::message::{BINDING, Message};
-use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH};
+use turn_types::message::{ALLOCATE, CHANNEL_BIND, CONNECT, CONNECTION_BIND, CREATE_PERMISSION, REFRESH};
 
 use crate::address::{Family, FiveTuple};
 use crate::allocation::{Allocation, AllocationId, Snapshot};
@@ -38,6 +39,7 @@ use crate::report::Report;
 use crate::route::{Handled, Route};
 use crate::source_budget::SourceBudget;
 use crate::stats::{Drop, Stats};
+use crate::stream::ConnectionId;
 use crate::wire::{self, Class, Content};
 pub use binding::Alternate;
 pub use icmp::IcmpError;
@@ -66,6 +68,8 @@ pub struct ServerConfig {
     pub keep_family: bool,
     /// Let allocations follow their clients (RFC 8016).
     pub mobility: bool,
+    /// Relay TCP (RFC 6062).
+    pub tcp_relay: bool,
     /// Accept channel numbers above 0x4FFF, as RFC 5766 had them.
     pub rfc5766_channels: bool,
     /// Discover the behaviour of NATs (RFC 5780) between these two addresses.
@@ -126,6 +130,8 @@ pub enum Output {
         user: QuotaKey,
         /// Of the relayed address.
         family: Family,
+        /// What is relayed there.
+        protocol: Relaying,
         /// A second relayed address of this family, if one can be had.
         additional: Option<Family>,
         /// Which port.
@@ -167,12 +173,48 @@ pub enum Output {
         /// The 5-tuple.
         client: FiveTuple,
     },
+    /// Connect to a peer from a relayed address; answer with [`Server::handle_connected`].
+    Connect {
+        /// Whose.
+        allocation: AllocationId,
+        /// The connection's name.
+        connection: ConnectionId,
+        /// Where from: the address that the allocation's listener is bound to.
+        local: SocketAddr,
+        /// Where to.
+        peer: SocketAddr,
+    },
+    /// From now on everything that this client sends goes to the peer of a connection, and back.
+    Join {
+        /// The peer's connection.
+        connection: ConnectionId,
+        /// The client's.
+        client: FiveTuple,
+        /// What the client is told first.
+        answer: Vec<u8>,
+    },
+    /// Close the connection of a peer, and the client's that it is joined with.
+    CloseStream {
+        /// The peer's.
+        connection: ConnectionId,
+        /// The client's.
+        client: Option<FiveTuple>,
+    },
     /// A channel was bound, or it or its permission was refreshed.
     RouteInstalled(Route),
     /// A channel is gone.
     RouteRemoved(AllocationId, u16),
     /// For the log.
     Report(Report),
+}
+
+/// What an allocation relays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relaying {
+    /// Datagrams.
+    Udp,
+    /// Connections (RFC 6062): the relayed socket listens.
+    Tcp,
 }
 
 /// What became of [`Output::BindRelay`].
@@ -229,8 +271,12 @@ pub struct Server {
     keep_family: bool,
     alternate: Option<Alternate>,
     mobility: bool,
+    tcp_relay: bool,
     rfc5766_channels: bool,
     table: Table,
+    /// Peer connections (RFC 6062), each with its allocation.
+    connections: HashMap<ConnectionId, AllocationId>,
+    next_connection: u32,
     pending: Pending,
     budget: SourceBudget,
     strict_expiry: bool,
@@ -247,6 +293,7 @@ impl Server {
         Self {
             worker: config.worker,
             mobility: config.mobility,
+            tcp_relay: config.tcp_relay,
             realm: config.realm,
             nonces: config.nonces,
             policy: config.policy,
@@ -256,6 +303,8 @@ impl Server {
             alternate: config.alternate,
             rfc5766_channels: config.rfc5766_channels,
             table: Table::default(),
+            connections: HashMap::new(),
+            next_connection: 0,
             pending: Pending::default(),
             budget: SourceBudget::new(config.unproven_replies),
             strict_expiry: config.strict_expiry,
@@ -293,6 +342,7 @@ impl Server {
         match request.method() {
             BINDING => self.binding(context, client, &request),
             ALLOCATE | REFRESH | CREATE_PERMISSION | CHANNEL_BIND => self.authenticate(context, client, &request),
+            CONNECT | CONNECTION_BIND if self.tcp_relay => self.authenticate(context, client, &request),
             // RFC 8489 section 6.3: a method that is not known is not answered.
             _ => self.dropped(Drop::NotARequest),
         }
@@ -312,6 +362,8 @@ impl Server {
                 ALLOCATE => self.allocate(context, client, request, user),
                 REFRESH => self.refresh(context, client, request, &user),
                 CREATE_PERMISSION => self.create_permission(context, client, request, &user),
+                CONNECT => self.connect(context, client, request, &user),
+                CONNECTION_BIND => self.connection_bind(client, request, &user),
                 _ => self.channel_bind(context, client, request, &user),
             }
         };
@@ -442,11 +494,10 @@ impl Server {
 
 /// The comprehension-required attributes that this server does not understand (RFC 8489 section 6.3.1).
 fn unknown_attributes(request: &Message<'_>) -> Vec<stun_types::attribute::AttributeType> {
-    /// MAPPED-ADDRESS to XOR-MAPPED-ADDRESS as RFC 8489 and RFC 8656 name them. Not among them, and so refused:
-    /// the connections of RFC 6062.
-    const KNOWN: [u16; 20] = [
+    /// MAPPED-ADDRESS to XOR-MAPPED-ADDRESS as RFC 8489 and RFC 8656 name them, and CONNECTION-ID of RFC 6062.
+    const KNOWN: [u16; 21] = [
         0x0001, 0x0006, 0x0008, 0x0009, 0x000A, 0x000C, 0x000D, 0x0012, 0x0013, 0x0014, 0x0015, 0x0016, 0x0017, 0x0018,
-        0x0019, 0x001A, 0x001C, 0x001D, 0x001E, 0x0022,
+        0x0019, 0x001A, 0x001C, 0x001D, 0x001E, 0x0022, 0x002A,
     ];
     const MAPPED: u16 = 0x0020;
     let kinds = request.iter_attributes().map(|(_, attribute)| attribute.get_type());

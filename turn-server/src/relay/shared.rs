@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use mio::net::TcpListener;
 use service::udp::{Offload, UdpSocket};
 use turn::proxy::Proxies;
 use turn::{
@@ -19,6 +20,7 @@ use super::credentials;
 use super::encryption::Encryption;
 use super::hook::Hook;
 use super::settings::{RelayError, Settings};
+use super::worker::listen;
 use crate::handover::LivePorts;
 
 /// Ports that other programs may have in our range, before we give up.
@@ -78,6 +80,18 @@ impl Shared {
         self.held().registrar.handle_quotas(settings.quotas);
     }
 
+    /// Where a peer is reached that may have been named by an external address of ours.
+    pub(super) fn reachable(&self, peer: SocketAddr) -> SocketAddr {
+        let own = self.settings.relay_addresses.iter().find(|address| address.public == peer.ip());
+        SocketAddr::new(own.map_or(peer.ip(), |address| address.bind), peer.port())
+    }
+
+    /// How a peer is known that may be a relayed address of ours.
+    pub(super) fn known_as(&self, peer: SocketAddr) -> SocketAddr {
+        let own = self.settings.relay_addresses.iter().find(|address| address.bind == peer.ip());
+        SocketAddr::new(own.map_or(peer.ip(), |address| address.public), peer.port())
+    }
+
     /// Ids whose credentials were taken back.
     pub(super) fn revocations(&self) -> MutexGuard<'_, Revocations> {
         // Sound at every step.
@@ -122,6 +136,36 @@ impl Shared {
         Err(Unavailable::Capacity)
     }
 
+    /// Leases a port and listens there for peers (RFC 6062). Nobody else's packets are handed over to such a port.
+    pub(super) fn bind_listener(
+        &self,
+        user: &QuotaKey,
+        client: IpAddr,
+        family: Family,
+    ) -> Result<(TcpListener, BoundRelay), Unavailable> {
+        let address = self.settings.relay_address(family).ok_or(Unavailable::Capacity)?;
+        let mut held = self.held();
+        for _ in 0..BIND_TRIES {
+            let lease = held.registrar.handle_wish(Instant::now(), user, client, family, PortWish::Any)?.lease;
+            let local = SocketAddr::new(address.bind, lease.port);
+            match listen(local) {
+                Ok(listener) => {
+                    let relayed = SocketAddr::new(address.public, lease.port);
+                    self.live.set_listening(relayed, true);
+                    return Ok((listener, BoundRelay { relayed, local, lease, token: None }));
+                }
+                Err(error) => {
+                    held.registrar.handle_release(&lease);
+                    if error.kind() != io::ErrorKind::AddrInUse {
+                        tracing::warn!(%error, "no relayed listener");
+                        return Err(Unavailable::Capacity);
+                    }
+                }
+            }
+        }
+        Err(Unavailable::Capacity)
+    }
+
     fn bind_grant(&self, held: &mut Held, grant: &Grant) -> io::Result<(UdpSocket, BoundRelay)> {
         let family = grant.lease.family;
         let address = self.settings.relay_address(family).ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -144,7 +188,9 @@ impl Shared {
     /// Gives a port back; its socket is closed already.
     pub(super) fn release(&self, lease: &Lease) {
         if let Some(address) = self.settings.relay_address(lease.family) {
-            self.live.clear(SocketAddr::new(address.public, lease.port));
+            let relayed = SocketAddr::new(address.public, lease.port);
+            self.live.clear(relayed);
+            self.live.set_listening(relayed, false);
         }
         self.held().registrar.handle_release(lease);
     }

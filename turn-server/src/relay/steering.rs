@@ -2,7 +2,8 @@
 //! made, while the kernel gives its client's new 5-tuple to any worker.
 
 use crossbeam_channel::{Receiver, Sender};
-use turn::FiveTuple;
+use mio::net::TcpStream;
+use turn::{ConnectionId, FiveTuple, Usage};
 
 use crate::handover::Lane;
 
@@ -21,6 +22,14 @@ pub(super) enum Steered {
     Release { client: FiveTuple },
     /// For the serving worker: the client's connection is gone.
     Gone { client: FiveTuple },
+    /// For the worker that has a client's connection: join it with this one of a peer, and say `answer` first.
+    Join { client: FiveTuple, id: ConnectionId, stream: TcpStream, home: u8, answer: Vec<u8> },
+    /// For the worker that has a connection of our allocation: close it.
+    CloseStream { id: ConnectionId },
+    /// For the worker whose allocation it is: a connection is over.
+    StreamClosed { id: ConnectionId },
+    /// For the worker whose allocation it is: what a connection carried since the last time.
+    StreamUsage { id: ConnectionId, usage: Usage },
 }
 
 impl Steered {

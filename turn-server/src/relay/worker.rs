@@ -8,9 +8,11 @@ mod connection;
 mod connections;
 mod effects;
 mod outbox;
+mod pump;
 mod relays;
 mod reports;
 mod steering;
+mod streams;
 mod tls_stream;
 
 use std::io;
@@ -31,6 +33,8 @@ use connections::Connections;
 use relays::Relays;
 use reports::Reports;
 pub(super) use steering::Steering;
+use streams::Streams;
+pub(super) use streams::listen;
 
 /// The lane's token. The others carry a kind in their top bits and an index below.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -39,6 +43,8 @@ const UDP: usize = 0;
 const TCP: usize = 1;
 const CONNECTION: usize = 2;
 const RELAY: usize = 3;
+const STREAM: usize = 4;
+const LISTENER: usize = 5;
 
 /// Shares of a turn: enough to amortise a poll, few enough that nobody waits long for the others.
 const LANE_BUDGET: usize = 1024;
@@ -81,6 +87,7 @@ pub(super) struct Worker {
     clients: Vec<Client>,
     connections: Connections,
     relays: Relays,
+    streams: Streams,
     steering: Steering,
     queue: SendQueue<Socket>,
     /// Neighbours that got packets in this turn and sleep perhaps.
@@ -117,6 +124,7 @@ impl Worker {
                 .collect(),
             connections: Connections::default(),
             relays: Relays::default(),
+            streams: Streams::default(),
             steering,
             queue: SendQueue::default(),
             to_wake: Vec::new(),
@@ -155,6 +163,8 @@ impl Worker {
             self.read_peers(now, &mut batch);
             self.accept(now);
             self.read_streams(now, &mut scratch);
+            self.accept_peers(now);
+            self.pump_streams(now, &mut scratch);
             self.keep_time(now);
             self.send();
         }
@@ -175,7 +185,11 @@ impl Worker {
     fn wait(&self) -> Option<std::time::Duration> {
         let clients_ready = self.clients.iter().any(|client| client.udp_ready);
         let accept_ready = self.accept_at.is_none() && self.clients.iter().any(|client| client.tcp_ready);
-        let unfinished = clients_ready || accept_ready || self.relays.any_ready() || self.connections.any_ready();
+        let unfinished = clients_ready
+            || accept_ready
+            || self.relays.any_ready()
+            || self.streams.any_ready()
+            || self.connections.any_ready();
         if unfinished || !self.lane_end.is_empty() || !self.steering.is_empty() {
             return Some(std::time::Duration::ZERO);
         }
@@ -192,6 +206,8 @@ impl Worker {
             UDP => self.clients[index].udp_ready = true,
             TCP => self.clients[index].tcp_ready = true,
             CONNECTION => self.connections.mark(index, event),
+            STREAM => self.streams.mark_event(index, event),
+            LISTENER => self.streams.mark_listener(index),
             _ if event.is_error() => self.relays.mark_failed(index),
             _ => self.relays.mark(index),
         }

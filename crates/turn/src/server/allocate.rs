@@ -6,13 +6,13 @@ use stun_types::attribute::{
 use stun_types::message::Message;
 use turn_types::AddressFamily;
 use turn_types::attribute::{
-    AdditionalAddressFamily, AddressErrorCode, EvenPort, Lifetime, RequestedAddressFamily, RequestedTransport,
-    ReservationToken, XorRelayedAddress,
+    AdditionalAddressFamily, AddressErrorCode, DontFragment, EvenPort, Lifetime, RequestedAddressFamily,
+    RequestedTransport, ReservationToken, XorRelayedAddress,
 };
 
 use super::mobility::MOBILITY_TICKET;
 use super::pending::{Stage, Wanted};
-use super::{BoundRelay, BoundRelays, Context, Output, RequestId, Server, User};
+use super::{BoundRelay, BoundRelays, Context, Output, Relaying, RequestId, Server, User};
 use crate::address::{Family, FiveTuple};
 use crate::allocation::{self, Allocation, AllocationId, Relayed, Usage};
 use crate::integrity::Signature;
@@ -29,7 +29,11 @@ struct Asked {
     wish: PortWish,
     life: u32,
     mobile: bool,
+    protocol: Relaying,
 }
+
+/// REQUESTED-TRANSPORT of RFC 6062 section 5.1: the protocol number of TCP.
+const TCP: u8 = 6;
 
 impl Server {
     pub(super) fn allocate(
@@ -53,11 +57,12 @@ impl Server {
         // A user without an allocation has just been looked up.
         let quota = user.quota.clone().ok_or(ErrorCode::SERVER_ERROR)?;
         let missing = asked.missing.map(|family| (family, ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED));
-        let wanted = Wanted { user, life: asked.life, missing, mobile: asked.mobile };
+        let wanted = Wanted { user, life: asked.life, missing, mobile: asked.mobile, protocol: asked.protocol };
         let stage = Stage::Relay(wanted);
         if let Some(id) = self.pending.add(context.now, client, request.as_bytes(), stage) {
-            let Asked { family, additional, wish, .. } = asked;
-            self.outputs.push_back(Output::BindRelay { request: id, client, user: quota, family, additional, wish });
+            let Asked { family, additional, protocol, wish, .. } = asked;
+            let bind = Output::BindRelay { request: id, client, user: quota, family, protocol, additional, wish };
+            self.outputs.push_back(bind);
         }
         Ok(None)
     }
@@ -67,6 +72,7 @@ impl Server {
         let bad = ErrorCode::BAD_REQUEST;
         match optional::<RequestedTransport>(request)?.map(|transport| transport.protocol()) {
             Some(RequestedTransport::UDP) => {}
+            Some(TCP) if self.tcp_relay => return read_tcp(client, request, &self.families),
             Some(_) => return Err(ErrorCode::UNSUPPORTED_TRANSPORT_PROTOCOL.into()),
             None => return Err(bad.into()),
         }
@@ -104,7 +110,7 @@ impl Server {
             (None, None) => PortWish::Any,
         };
         let life = allocation::life(optional::<Lifetime>(request)?.map(|lifetime| lifetime.seconds()));
-        Ok(Asked { family, additional, missing, wish, life, mobile })
+        Ok(Asked { family, additional, missing, wish, life, mobile, protocol: Relaying::Udp })
     }
 
     /// The answer to [`Output::BindRelay`]. `None`: there is no allocation, and sockets and ports go back.
@@ -112,7 +118,7 @@ impl Server {
         let pending = self.pending.take(id)?;
         let Stage::Relay(wanted) = pending.stage else { return None };
         let request = Message::from_bytes(&pending.bytes).ok()?;
-        let Wanted { user, life, missing, mobile } = wanted;
+        let Wanted { user, life, missing, mobile, protocol } = wanted;
         let (bound, second, failed) = match (bound.first, bound.additional) {
             (Ok(first), None) => (first, None, None),
             (Ok(first), Some(Ok(second))) => (first, Some(second), None),
@@ -143,6 +149,7 @@ impl Server {
             until,
             permissions: Default::default(),
             channels: Default::default(),
+            streams: (protocol == Relaying::Tcp).then(Default::default),
             mobility: mobile.then(|| self.new_mobility()),
             usage: Usage::default(),
             unsent: 0,
@@ -155,6 +162,25 @@ impl Server {
         self.stats.allocations_made += 1;
         Some(id)
     }
+}
+
+/// RFC 6062 section 5.1: only over a stream, and without what is for datagrams.
+fn read_tcp(client: FiveTuple, request: &Message<'_>, families: &[Family]) -> Result<Asked, Refusal> {
+    let datagrams =
+        [EvenPort::TYPE, ReservationToken::TYPE, DontFragment::TYPE, AdditionalAddressFamily::TYPE, MOBILITY_TICKET];
+    if !client.transport.is_stream() || datagrams.into_iter().any(|kind| request.has_attribute(kind)) {
+        return Err(ErrorCode::BAD_REQUEST.into());
+    }
+    let family = match optional_family::<RequestedAddressFamily>(request, RequestedAddressFamily::family)? {
+        None | Some(AddressFamily::IPV4) => Family::V4,
+        Some(AddressFamily::IPV6) => Family::V6,
+    };
+    if !families.contains(&family) {
+        return Err(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED.into());
+    }
+    let life = allocation::life(optional::<Lifetime>(request)?.map(|lifetime| lifetime.seconds()));
+    let (wish, protocol) = (PortWish::Any, Relaying::Tcp);
+    Ok(Asked { family, additional: None, missing: None, wish, life, mobile: false, protocol })
 }
 
 impl From<BoundRelay> for Relayed {

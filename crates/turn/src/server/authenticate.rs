@@ -44,7 +44,7 @@ impl Server {
             self.refuse(client, request, &Refusal::Code(ErrorCode::BAD_REQUEST), None);
             return Handled::Control;
         };
-        if let Some(worker) = self.elsewhere(client, request) {
+        if let Some(worker) = self.elsewhere(client, request).or_else(|| self.connected_elsewhere(request)) {
             let bytes = request.as_bytes().to_vec();
             self.outputs.push_back(Output::Elsewhere { worker, client, bytes });
             return Handled::Control;
@@ -54,7 +54,8 @@ impl Server {
             return Handled::Control;
         }
         let of_client = self.table.id_of(client).and_then(|id| self.table.get(id));
-        let owner = of_client.or_else(|| self.named_by_ticket(client, request));
+        let owner =
+            of_client.or_else(|| self.named_by_ticket(client, request)).or_else(|| self.named_by_connection(request));
         if let Some(allocation) = owner.filter(|allocation| self.is_named(&asking.name, &allocation.username)) {
             // The key was good when the allocation was made, and stays good for it, unless its time counts.
             let over = self.strict_expiry && allocation.expires.is_some_and(|end| end <= context.now);

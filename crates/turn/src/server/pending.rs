@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::address::{Family, FiveTuple};
 use crate::auth::UserName;
 use crate::key::PasswordAlgorithm;
-use crate::server::{RequestId, User};
+use crate::server::{Relaying, RequestId, User};
 
 /// Requests at once.
 const MAX: usize = 1024;
@@ -35,6 +35,7 @@ pub(super) struct Wanted {
     pub(super) missing: Option<(Family, u16)>,
     /// A ticket is wanted.
     pub(super) mobile: bool,
+    pub(super) protocol: Relaying,
 }
 
 pub(super) struct Request {

@@ -12,7 +12,7 @@ use super::{Context, Output, Server, User};
 use crate::address::{Family, FiveTuple, PeerAddress};
 use crate::allocation::{Allocation, AllocationId};
 use crate::channel::{self, Channel};
-use crate::policy::Verdict;
+use crate::policy::{Listening, OpenPorts, Verdict};
 use crate::reply::{self, Refusal};
 use crate::report::Report;
 use crate::route::Route;
@@ -34,7 +34,9 @@ impl Server {
         for (_, raw) in named {
             let peer = XorPeerAddress::try_from(&raw).map_err(|_| ErrorCode::BAD_REQUEST)?;
             let peer = PeerAddress::new(peer.addr(request.transaction_id()));
-            let verdict = self.policy.explain_ip(&peer, context.open);
+            let listening = Listening(context.open);
+            let open: &dyn OpenPorts = if allocation.streams.is_some() { &listening } else { context.open };
+            let verdict = self.policy.explain_ip(&peer, open);
             let own = check_peer(verdict, allocation, &peer, &mut self.outputs)?;
             granted.push((peer.ip(), own));
         }
@@ -73,6 +75,10 @@ impl Server {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
         let allocation = self.table.get(id).expect("owned() found it");
+        // Channels are for datagrams.
+        if allocation.streams.is_some() {
+            return Err(ErrorCode::FORBIDDEN.into());
+        }
         if !allocation.channels.is_bijective(number, peer.socket()) {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
@@ -98,7 +104,7 @@ impl Server {
     }
 
     /// 508 for a user that permits new peers too fast, as one who scans does. Our own addresses are no news.
-    fn check_new_peers(
+    pub(super) fn check_new_peers(
         &mut self,
         context: Context<'_>,
         id: AllocationId,
@@ -118,7 +124,7 @@ impl Server {
 }
 
 /// The one check of a peer: 403 by policy, 443 by family. Says whether the peer is an address of ours.
-fn check_peer(
+pub(super) fn check_peer(
     verdict: Verdict<'_>,
     allocation: &Allocation,
     peer: &PeerAddress,

@@ -12,6 +12,7 @@ use super::mobility::MOBILITY_TICKET;
 use super::{Context, Output, Server, User};
 use crate::address::{Family, FiveTuple, PeerAddress};
 use crate::allocation::{self, AllocationId, Relayed};
+use crate::policy::Listening;
 use crate::reply::{self, Refusal};
 
 impl Server {
@@ -67,6 +68,7 @@ impl Server {
 
     /// Ends an allocation and everything of it.
     pub(super) fn end(&mut self, id: AllocationId) {
+        self.end_streams(id, |_| true);
         let Some(allocation) = self.table.remove(id) else { return };
         let removed = allocation.channels.iter().map(|channel| Output::RouteRemoved(id, channel.number));
         self.outputs.extend(removed);
@@ -102,6 +104,10 @@ impl Server {
         if allocation.until <= now {
             return self.end(id);
         }
+        if allocation.streams.is_some() {
+            self.end_streams(id, |stream| !stream.is_bound() && stream.until <= now);
+        }
+        let Some(allocation) = self.table.get_mut(id) else { return };
         allocation.permissions.retain(|_, permission| permission.until > now);
         allocation.channels.retain(|channel| {
             let alive = channel.until > now;
@@ -134,6 +140,8 @@ impl Server {
                 }
                 keep
             });
+            let open = Listening(context.open);
+            self.end_streams(id, |stream| !policy.explain(&PeerAddress::new(stream.peer), &open).allowed);
             self.table.reschedule(id);
         }
     }

@@ -50,6 +50,7 @@ impl Server {
         let peer = PeerAddress::new(peer);
         let permission = allocation.permissions.get(context.now, peer.ip());
         let relayed = allocation.relayed(Family::of(peer.ip())).filter(|_| allocation.until > context.now);
+        let relayed = relayed.filter(|_| allocation.streams.is_none());
         let Some((permission, relayed)) = permission.zip(relayed) else { return self.dropped(Drop::NoPermission) };
         // The permission is for an IP: what is written now is checked now.
         let verdict = self.policy.explain(&peer, context.open);

@@ -4,6 +4,7 @@
 mod abuse;
 mod allocation;
 mod binding;
+mod connect;
 mod credentials;
 mod data;
 mod dual;

@@ -44,6 +44,8 @@ pub(super) struct Connection {
     pub(super) serial: u64,
     /// Its client has an allocation.
     pub(super) allocated: bool,
+    /// The peer's connection that it is joined with: what comes is for that one, and no message any more.
+    pub(super) joined: Option<usize>,
     /// When it was opened, last heard with a whole frame, or lost its allocation.
     pub(super) last_heard: Instant,
     pub(super) readable: bool,
@@ -78,6 +80,7 @@ impl Connection {
             outbox: Outbox::default(),
             serial,
             allocated: false,
+            joined: None,
             last_heard: now,
             readable: true,
             dirty: false,
@@ -191,6 +194,16 @@ impl Connection {
     /// Whether something waits to be written.
     pub(super) fn has_output(&self) -> bool {
         !self.outbox.is_empty() || matches!(&self.layer, Layer::Tls(tls) if tls.wants_write())
+    }
+
+    /// Says that nothing more will be written, and goes on reading.
+    pub(super) fn end_writing(&mut self) {
+        if let Layer::Tls(tls) = &mut self.layer {
+            tls.send_close_notify();
+            let _ = tls.write_tls(&mut self.stream);
+        }
+        // A stream that is broken says so when it is read.
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
     }
 
     /// Says that the end is meant (RFC 8446 section 6.1), as far as the kernel takes it at once.

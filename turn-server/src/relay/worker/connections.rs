@@ -95,7 +95,7 @@ impl Connections {
         }
     }
 
-    fn mark_readable(&mut self, slot: usize) {
+    pub(super) fn mark_readable(&mut self, slot: usize) {
         if let Some(Some(connection)) = self.slots.get_mut(slot)
             && !connection.readable
         {
@@ -127,6 +127,25 @@ impl Connections {
             connection.outbox.push_answer(bytes);
         }
         self.mark_dirty(slot);
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn waiting(&mut self, slot: usize) -> usize {
+        self.get_mut(slot).map_or(0, |connection| connection.outbox.len())
+    }
+
+    /// From now on a connection carries bytes to a peer.
+    pub(super) fn join(&mut self, slot: usize, peer: usize) {
+        if let Some(connection) = self.get_mut(slot) {
+            connection.joined = Some(peer);
+        }
+    }
+
+    /// Nothing more will be written to a client.
+    pub(super) fn end_writing(&mut self, slot: usize) {
+        if let Some(connection) = self.get_mut(slot) {
+            connection.end_writing();
+        }
     }
 
     /// The client got an allocation, or lost it.
@@ -274,11 +293,23 @@ impl Worker {
         for _ in 0..READ_BUDGET {
             let Some(connection) = self.connections.get_mut(slot) else { return };
             let opening = connection.is_opening();
+            let joined = connection.joined;
+            if joined.is_some_and(|peer| !self.peer_has_room(peer)) {
+                // Read again when the peer has taken what waits.
+                return;
+            }
+            let Some(connection) = self.connections.get_mut(slot) else { return };
             let outcome = connection.read(scratch, tls);
             // A handshake is answered although no message has come.
             self.connections.mark_dirty(slot);
             let good = match outcome {
-                ReadOutcome::Filled(length) => self.take_frames(now, slot, &scratch[..length]),
+                ReadOutcome::Filled(length) => match joined {
+                    Some(peer) => {
+                        self.carry_stream(peer, &scratch[..length]);
+                        true
+                    }
+                    None => self.take_frames(now, slot, &scratch[..length]),
+                },
                 ReadOutcome::Renamed(tuple) => {
                     // Nobody has two connections from one address to one: an older one is a proxy's that has gone.
                     if let Some(older) = self.connections.of(tuple) {
@@ -288,6 +319,7 @@ impl Worker {
                 }
                 ReadOutcome::Later => true,
                 ReadOutcome::Nothing => return,
+                ReadOutcome::Closed if let Some(peer) = joined => return self.client_ended(peer),
                 ReadOutcome::Closed => {
                     self.stats.connections_refused += u64::from(opening);
                     return self.close(now, slot);
@@ -307,6 +339,10 @@ impl Worker {
         let mut at = 0;
         loop {
             let Some(connection) = self.connections.get_mut(slot) else { return true };
+            if let Some(peer) = connection.joined {
+                self.carry_stream(peer, &bytes[at..]);
+                return true;
+            }
             match connection.first_frame(&bytes[at..]) {
                 Ok(Some(frame)) => {
                     connection.last_heard = now;
@@ -326,7 +362,7 @@ impl Worker {
         }
     }
 
-    fn close(&mut self, now: Instant, slot: usize) {
+    pub(super) fn close(&mut self, now: Instant, slot: usize) {
         if let Some(connection) = self.connections.remove(slot) {
             if !self.disconnected_elsewhere(connection.tuple) {
                 self.server.handle_disconnected(connection.tuple);
@@ -342,8 +378,13 @@ impl Worker {
             if let Some(connection) = self.connections.get_mut(*slot) {
                 connection.dirty = false;
                 // A broken stream shows itself at the next read.
-                if connection.write().is_err() {
+                let (broken, joined) = (connection.write().is_err(), connection.joined);
+                if broken {
                     self.connections.mark_readable(*slot);
+                }
+                // There may be room for more of the peer.
+                if let Some(peer) = joined {
+                    self.streams.mark(peer);
                 }
             }
         }

@@ -4,7 +4,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use mio::Interest;
 use turn::{
-    AllocationId, BoundRelays, Context, Family, FiveTuple, Output, RequestId, Transport, Unavailable, UserName,
+    AllocationId, BoundRelays, Context, Family, FiveTuple, Output, Relaying, RequestId, Transport, Unavailable,
+    UserName,
 };
 
 use super::super::hook::Question;
@@ -20,7 +21,10 @@ impl Worker {
             match output {
                 Output::Transmit { client, bytes } => self.answer(client, &bytes),
                 Output::NeedKey { request, username, client } => self.find_key(now, request, username, client),
-                Output::BindRelay { request, client, user, family, additional, wish } => {
+                Output::BindRelay { request, client, user, family, protocol: Relaying::Tcp, .. } => {
+                    self.bind_listener(now, request, client, &user, family);
+                }
+                Output::BindRelay { request, client, user, family, additional, wish, .. } => {
                     let families = (family, additional);
                     self.bind_relays(now, request, client, &user, families, wish);
                 }
@@ -28,6 +32,7 @@ impl Worker {
                     // What waits in the queue must leave from its own address, not from its successor's.
                     self.flush();
                     drop(self.relays.remove(allocation, lease.family));
+                    self.close_listener(allocation);
                     self.shared.release(&lease);
                     if last {
                         self.connections.set_allocated(client, false, now);
@@ -37,6 +42,9 @@ impl Worker {
                 Output::Elsewhere { worker, client, bytes } => self.hand_to(worker, client, bytes),
                 Output::Moved { allocation, from, to } => self.follow(now, allocation, from, to),
                 Output::Released { client } => released.push(client),
+                Output::Connect { connection, local, peer, .. } => self.open_stream(now, connection, local, peer),
+                Output::Join { connection, client, answer } => self.join(now, connection, client, answer),
+                Output::CloseStream { connection, .. } => self.close_stream(now, connection),
                 Output::Report(report) => self.reports.write(now, &report),
                 // No mirror of the routes runs beside us.
                 Output::RouteInstalled(_) | Output::RouteRemoved(..) => {}
@@ -107,6 +115,35 @@ impl Worker {
             self.relays.insert(id, socket, reached);
         }
         self.connections.set_allocated(client, true, now);
+    }
+
+    fn bind_listener(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        client: FiveTuple,
+        user: &turn::QuotaKey,
+        family: Family,
+    ) {
+        let outcome = self.shared.bind_listener(user, client.client.ip(), family);
+        let context = Context { now, open: &self.handover };
+        let (listener, first) = match outcome {
+            Ok((listener, bound)) => (Some((listener, bound.lease.clone())), Ok(bound)),
+            Err(why) => (None, Err(why)),
+        };
+        let id = self.server.handle_bound(context, request, BoundRelays { first, additional: None });
+        match (listener, id) {
+            (Some((listener, _)), Some(id)) => {
+                self.open_listener(id, listener);
+                self.connections.set_allocated(client, true, now);
+                tracing::debug!(client = %client.client, user = user.as_str(), "TCP allocation made");
+            }
+            (Some((listener, lease)), None) => {
+                drop(listener);
+                self.shared.release(&lease);
+            }
+            (None, _) => {}
+        }
     }
 
     /// A client is reached on another 5-tuple now.

@@ -35,6 +35,11 @@ impl Outbox {
         self.bytes.is_empty()
     }
 
+    /// Bytes that wait.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Queues an answer.
     pub(super) fn push_answer(&mut self, bytes: &[u8]) {
         self.append(&[bytes], None);

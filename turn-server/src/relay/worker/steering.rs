@@ -61,6 +61,16 @@ impl Worker {
         }
     }
 
+    /// Tells a worker something that must not be lost.
+    pub(super) fn tell(&self, worker: u8, message: Steered) {
+        self.steering.ways.tell(worker, message);
+    }
+
+    /// The worker that hears a client which is served here.
+    pub(super) fn steering_of(&self, client: FiveTuple) -> Option<u8> {
+        self.steering.hearing(client)
+    }
+
     /// A client's connection is gone; `true`: that is the business of the worker that serves it.
     pub(super) fn disconnected_elsewhere(&mut self, client: FiveTuple) -> bool {
         let serving = self.steering.away.remove(&client);
@@ -93,6 +103,19 @@ impl Worker {
                     self.steering.away.remove(&client);
                     self.connections.set_allocated(client, false, now);
                 }
+                Steered::Join { client, id, stream, home, answer } => {
+                    self.join_lent(now, (id, stream, home), client, &answer);
+                }
+                Steered::CloseStream { id } => {
+                    if let Some(slot) = self.streams.slot_of(id) {
+                        self.part(now, slot);
+                    }
+                }
+                Steered::StreamClosed { id } => {
+                    self.streams.lent.remove(&id);
+                    self.server.handle_stream_closed(id);
+                }
+                Steered::StreamUsage { id, usage } => self.server.handle_stream_usage(id, usage),
                 Steered::Gone { client } => {
                     self.steering.guests.remove(&client);
                     self.server.handle_disconnected(client);

@@ -28,6 +28,10 @@ impl OpenPorts for Open {
         self.0.contains(&address.port())
     }
 
+    fn is_listening(&self, address: SocketAddr) -> bool {
+        address.port() == 50_777
+    }
+
     fn is_media(&self, address: SocketAddr) -> bool {
         address.port() == 8189
     }
@@ -65,6 +69,7 @@ impl Rig {
         let config = ServerConfig {
             worker: 0,
             mobility: true,
+            tcp_relay: false,
             realm: "tern".into(),
             nonces: Nonces::new(&[3; 32], start, Duration::from_secs(1800)),
             policy: Arc::new(policy(&[])),
@@ -142,7 +147,7 @@ impl Rig {
                     self.revoked.apply(&mut keys);
                     self.server.handle_key(context, request, keys);
                 }
-                Output::BindRelay { request, client, user, family, additional, wish } => {
+                Output::BindRelay { request, client, user, family, additional, wish, .. } => {
                     let mut bind = |family| {
                         let grant = self.registrar.handle_wish(self.now, &user, client.client.ip(), family, wish)?;
                         Ok(BoundRelay {
@@ -168,6 +173,10 @@ impl Rig {
                     self.registrar.handle_release(&lease);
                 }
                 Output::Report(report) => self.reports.push(report),
+                Output::Join { connection, client, answer } => {
+                    self.sent.push((client, answer.clone()));
+                    self.routes.push(Output::Join { connection, client, answer });
+                }
                 route => self.routes.push(route),
             }
         }

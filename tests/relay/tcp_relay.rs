@@ -1,0 +1,165 @@
+//! TCP relaying (RFC 6062): to a peer in another network, between two allocations, and across workers.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use stun_types::attribute::AttributeWrite;
+use stun_types::message::{Message, TransactionId};
+use tests::netns::Namespace;
+use tests::relay::{USER, start};
+use tests::turn_client::TurnClient;
+use turn_types::attribute::{ConnectionId, RequestedTransport, XorPeerAddress};
+use turn_types::message::{ALLOCATE, CONNECT, CONNECTION_ATTEMPT, CONNECTION_BIND};
+
+/// Sends back what comes, and ends when its peer does; prints its port first.
+const ECHO: &str = "
+import socket, threading
+listener = socket.create_server(('0.0.0.0', 0))
+print(listener.getsockname()[1], flush=True)
+def echo(peer):
+    while data := peer.recv(65536):
+        peer.sendall(data)
+    peer.close()
+while True:
+    threading.Thread(target=echo, args=(listener.accept()[0],), daemon=True).start()
+";
+
+struct Echo(Child, SocketAddr);
+
+impl Echo {
+    fn start(space: &Namespace) -> Self {
+        let mut child = space.command("python3").args(["-c", ECHO]).stdout(Stdio::piped()).spawn().expect("python3");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+        let port: u16 = line.trim().parse().expect("a port");
+        Self(child, SocketAddr::from((space.there, port)))
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn code(answer: &[u8]) -> u16 {
+    let message = Message::from_bytes(answer).expect("a STUN message");
+    message.attribute::<stun_types::attribute::ErrorCode>().map_or(0, |error| error.code())
+}
+
+/// A client whose allocation relays TCP, and the relayed address.
+fn allocated(server: SocketAddr) -> (TurnClient, SocketAddr) {
+    let mut client = TurnClient::tcp(server, USER.0, USER.1);
+    client.greet();
+    let answer = client.ask(ALLOCATE, &[&RequestedTransport::new(6)]);
+    let message = Message::from_bytes(&answer).expect("a STUN message");
+    assert_eq!(code(&answer), 0);
+    let relayed = message.attribute::<turn_types::attribute::XorRelayedAddress>().expect("an address");
+    let relayed = relayed.addr(message.transaction_id());
+    (client, relayed)
+}
+
+fn connect(client: &mut TurnClient, peer: SocketAddr) -> Result<u32, u16> {
+    let transaction = TransactionId::generate();
+    let attribute = XorPeerAddress::new(peer, transaction);
+    let attributes: [&dyn AttributeWrite; 1] = [&attribute];
+    let answer = client.ask_as(transaction, CONNECT, &attributes);
+    let message = Message::from_bytes(&answer).expect("a STUN message");
+    match code(&answer) {
+        0 => Ok(message.attribute::<ConnectionId>().expect("a connection").id()),
+        code => Err(code),
+    }
+}
+
+/// The client's second connection, which carries bytes from now on.
+fn bind(server: SocketAddr, connection: u32) -> TcpStream {
+    let mut client = TurnClient::tcp(server, USER.0, USER.1);
+    client.greet();
+    let answer = client.ask(CONNECTION_BIND, &[&ConnectionId::new(connection)]);
+    assert_eq!(code(&answer), 0, "bound");
+    client.into_stream()
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|index| (index * 31 + index / 253) as u8).collect()
+}
+
+#[test]
+fn bytes_reach_a_peer_and_come_back_whole() {
+    let space = Namespace::new();
+    let echo = Echo::start(&space);
+    let (relay, server) = start(|config| {
+        config.tcp_relay = true;
+        config.relay_addresses = vec![space.here.into()];
+        config.allow_peers = vec![format!("{}/32", space.there)];
+    });
+    // Ports land on either worker: in 12 rounds both ways come up.
+    for round in 0..12 {
+        let (mut control, _) = allocated(server);
+        let connection = connect(&mut control, echo.1).expect("a connection");
+        assert_eq!(connect(&mut control, echo.1), Err(446));
+        let mut data = bind(server, connection);
+        let sent = pattern(if round == 0 { 4 << 20 } else { 100_000 });
+        let mut writer = data.try_clone().expect("another handle");
+        let to_send = sent.clone();
+        let writing = std::thread::spawn(move || {
+            writer.write_all(&to_send).expect("sent");
+            writer.shutdown(Shutdown::Write).expect("ended");
+        });
+        let mut got = Vec::new();
+        data.read_to_end(&mut got).expect("the peer's end is the client's");
+        writing.join().expect("written");
+        assert!(got == sent, "{} of {} bytes came back as they were", got.len(), sent.len());
+        assert_eq!(control.refresh(0), 0);
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while relay.stats().ports_used > 0 || relay.stats().connections > 0 {
+        assert!(Instant::now() < deadline, "{:?}", relay.stats());
+        std::thread::yield_now();
+    }
+    assert!(relay.stats().core.to_peers.bytes >= (4 << 20) + 11 * 100_000);
+    assert!(relay.stats().core.to_clients.bytes >= (4 << 20) + 11 * 100_000);
+}
+
+#[test]
+fn two_allocations_reach_each_other_and_nothing_else_of_the_host() {
+    let (_relay, server) = start(|config| config.tcp_relay = true);
+    for _ in 0..8 {
+        let (mut caller, _) = allocated(server);
+        let (mut callee, there) = allocated(server);
+        assert_eq!(connect(&mut caller, SocketAddr::new(there.ip(), server.port())), Err(403), "our own port");
+        // The permission is for the IP, so any relayed address of it.
+        assert_eq!(callee.permit(there), 0);
+        let connection = connect(&mut caller, there).expect("a connection");
+        let attempt = callee.receive().expect("an indication");
+        let message = Message::from_bytes(&attempt).expect("a STUN message");
+        assert_eq!(message.method(), CONNECTION_ATTEMPT);
+        let incoming = message.attribute::<ConnectionId>().expect("a connection").id();
+        let (mut near, mut far) = (bind(server, connection), bind(server, incoming));
+        for size in [1, 1000, 70_000] {
+            let sent = pattern(size);
+            near.write_all(&sent).expect("sent");
+            let mut got = vec![0; size];
+            far.read_exact(&mut got).expect("received");
+            assert!(got == sent);
+            far.write_all(&got).expect("sent");
+            near.read_exact(&mut got).expect("received");
+            assert!(got == sent);
+        }
+        // The allocation's end closes everything.
+        assert_eq!(caller.refresh(0), 0);
+        assert_eq!(near.read(&mut [0; 10]).unwrap_or(0), 0);
+        assert_eq!(far.read(&mut [0; 10]).unwrap_or(0), 0);
+    }
+}
+
+#[test]
+fn it_is_off_unless_wanted() {
+    let (_relay, server) = start(|_| {});
+    let mut client = TurnClient::tcp(server, USER.0, USER.1);
+    client.greet();
+    assert_eq!(code(&client.ask(ALLOCATE, &[&RequestedTransport::new(6)])), 442);
+}

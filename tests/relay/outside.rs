@@ -4,6 +4,7 @@
 mod aioice;
 mod browsers;
 mod coturn;
+mod dissected;
 mod libnice;
 mod nat;
 mod pion;

@@ -1,6 +1,8 @@
 //! Tickets with which an allocation follows its client to another 5-tuple (RFC 8016). What a move does, `server::mobility`
 //! says.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 
 use crate::address::FiveTuple;
@@ -10,6 +12,9 @@ use crate::allocation::AllocationId;
 const SECRET: usize = 12;
 /// Worker, allocation, secret.
 const LENGTH: usize = 1 + 8 + SECRET;
+/// The same as text. To a client a ticket is any bytes, but coturn's keeps it as a string that ends at a zero.
+const TEXT: usize = LENGTH / 3 * 4;
+const _: () = assert!(LENGTH.is_multiple_of(3), "no padding");
 
 /// A ticket's secret part.
 pub(crate) type Secret = [u8; SECRET];
@@ -25,17 +30,18 @@ pub(crate) struct Ticket {
 impl Ticket {
     /// `None`: not one of ours.
     pub(crate) fn read(value: &[u8]) -> Option<Self> {
-        let value: &[u8; LENGTH] = value.try_into().ok()?;
+        let value: &[u8; TEXT] = value.try_into().ok()?;
+        let value: [u8; LENGTH] = URL_SAFE_NO_PAD.decode(value).ok()?.try_into().ok()?;
         let (id, secret) = (value[1..9].try_into().ok()?, value[9..].try_into().ok()?);
         Some(Self { worker: value[0], allocation: AllocationId::from_bits(u64::from_be_bytes(id)), secret })
     }
 
-    pub(crate) fn bytes(&self) -> [u8; LENGTH] {
+    pub(crate) fn text(&self) -> String {
         let mut bytes = [0; LENGTH];
         bytes[0] = self.worker;
         bytes[1..9].copy_from_slice(&self.allocation.to_bits().to_be_bytes());
         bytes[9..].copy_from_slice(&self.secret);
-        bytes
+        URL_SAFE_NO_PAD.encode(bytes)
     }
 }
 
@@ -86,8 +92,8 @@ mod tests {
     #[test]
     fn a_ticket_is_read_as_it_was_written() {
         let ticket = Ticket { worker: 3, allocation: AllocationId { slot: 7, generation: 9 }, secret: [5; SECRET] };
-        assert_eq!(Ticket::read(&ticket.bytes()), Some(ticket));
-        for len in [0, 1, LENGTH - 1, LENGTH + 1, 500] {
+        assert_eq!(Ticket::read(ticket.text().as_bytes()), Some(ticket));
+        for len in [0, 1, LENGTH, TEXT - 1, TEXT, TEXT + 1, 500] {
             assert_eq!(Ticket::read(&vec![1; len]), None);
         }
     }

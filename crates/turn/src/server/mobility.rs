@@ -36,7 +36,7 @@ impl Server {
     pub(super) fn ticket(&self, allocation: &Allocation) -> Option<Vec<u8>> {
         let mobility = allocation.mobility.as_ref()?;
         let ticket = Ticket { worker: self.worker, allocation: allocation.id, secret: mobility.secret };
-        Some(ticket.bytes().to_vec())
+        Some(ticket.text().into_bytes())
     }
 
     /// The worker that has the allocation of a moving client, if it is another one.

@@ -52,6 +52,8 @@ pub(crate) struct Mobility {
     pub(crate) secret: Secret,
     /// The move that has begun: the new 5-tuple is heard, the old one still served.
     pub(crate) pending: Option<Move>,
+    /// The last move, if it was over before the client had its answer: the request for it may come once more.
+    pub(crate) over: Option<Move>,
     /// The client's connection is gone; nobody is served until it comes back.
     pub(crate) detached: bool,
 }
@@ -66,14 +68,18 @@ pub(crate) struct Move {
 
 impl Mobility {
     pub(crate) fn new(secret: Secret) -> Self {
-        Self { secret, pending: None, detached: false }
+        Self { secret, pending: None, over: None, detached: false }
     }
 
     /// Whether a ticket is good, or was shown from this 5-tuple just before.
     pub(crate) fn accepts(&self, ticket: &Ticket, client: FiveTuple) -> bool {
-        let again = self.pending.filter(|pending| pending.to == client);
-        let again = again.is_some_and(|pending| pending.shown.ct_eq(&ticket.secret).into());
-        again || bool::from(self.secret.ct_eq(&ticket.secret))
+        self.has_seen(ticket, client) || bool::from(self.secret.ct_eq(&ticket.secret))
+    }
+
+    /// Whether a ticket was shown from this 5-tuple for the last move.
+    pub(crate) fn has_seen(&self, ticket: &Ticket, client: FiveTuple) -> bool {
+        let mut moves = self.pending.into_iter().chain(self.over);
+        moves.any(|last| last.to == client && last.shown.ct_eq(&ticket.secret).into())
     }
 
     /// Begins a move with the present ticket, which `secret` replaces. A request sent again changes nothing.

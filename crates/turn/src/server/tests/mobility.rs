@@ -170,6 +170,25 @@ fn an_allocation_waits_for_a_client_whose_connection_broke() {
     assert_eq!((rig.sockets.len(), rig.server.table.tuples()), (0, 0), "and it ends when its time is over");
 }
 
+/// The move is over at once, but the answer may be lost, and coturn's client asks twice in any case.
+#[test]
+fn a_client_whose_connection_broke_may_ask_twice() {
+    let mut rig = Rig::new();
+    let (old, ticket) = mobile(&mut rig, Transport::Tcp);
+    assert_eq!(rig.permit(&old, &[PEER]), 0);
+    let id = rig.id(&old);
+    rig.server.handle_disconnected(old.tuple);
+    rig.drain();
+    let new = elsewhere(&mut rig, "198.20.0.77:9", Transport::Udp);
+    let request = follow(&new, &ticket);
+    let first = ticket_of(&rig.ask(&new, request.clone())).expect("a new ticket");
+    let second = ticket_of(&rig.ask(&new, request)).expect("the same");
+    assert_eq!((&second, served(&mut rig, id)), (&first, new.tuple));
+    let other = elsewhere(&mut rig, "198.20.0.78:9", Transport::Udp);
+    assert_eq!(rig.ask(&other, follow(&other, &ticket)).code(), 437, "from there only");
+    assert_eq!(rig.ask(&other, follow(&other, &first)).code(), 0);
+}
+
 #[test]
 fn a_connection_that_breaks_during_a_move_decides_it() {
     for (broken_is_old, wanted) in [(true, "198.20.0.77:9"), (false, CLIENT)] {

@@ -163,6 +163,16 @@ fn the_stun_client_learns_its_address() {
     assert!(output.contains("UDP reflexive addr: 127.0.0.1:"), "{output}");
 }
 
+/// Clients that come from another address and name their allocation by its ticket (`-M`, RFC 8016).
+#[test]
+fn allocations_follow_clients_that_move() {
+    side_by_side(&["-c -M", "-c -M -s", "-M", "-c -M -t"], |mode| {
+        let (relay, server) = start(|config| config.mobility = true);
+        uclient_as_user(server, &[&PAIR[..], mode].concat()).assert_nothing_lost();
+        assert!(relay.stats().handed_over > 0);
+    });
+}
+
 /// Two addresses and two ports of ours tell a client how its translator maps and filters (RFC 5780 section 4): none here.
 #[test]
 fn the_discovery_client_finds_no_translator() {

@@ -6,6 +6,7 @@ mod browsers;
 mod coturn;
 mod dissected;
 mod libnice;
+mod mutated;
 mod nat;
 mod pion;
 mod turn_proto;

@@ -70,6 +70,18 @@ pub(super) fn talk(target: &Target, kind: Kind, config: &TurnConfig) {
     one.delete();
 }
 
+/// Everything that a client says in a call of two to the relay.
+pub(super) fn said(target: &Target, kind: Kind) -> Vec<Vec<u8>> {
+    let config = config();
+    let (mut one, _) = allocated(target, kind, &config);
+    let (mut other, there) = allocated(target, kind, &config);
+    one.bind(there);
+    one.send(there, b"over a channel");
+    one.delete();
+    other.delete();
+    [one.said, other.said].concat()
+}
+
 #[test]
 fn relays_both_ways() {
     ways::both(|_| {}, |target| KINDS.into_iter().for_each(|kind| talk(target, kind, &config())));

@@ -40,6 +40,8 @@ pub(super) struct Driver {
     icmp: VecDeque<Icmp>,
     ignored: VecDeque<Vec<u8>>,
     closed: bool,
+    /// Every message that was sent.
+    pub(super) said: Vec<Vec<u8>>,
 }
 
 impl Driver {
@@ -69,6 +71,7 @@ impl Driver {
             icmp: VecDeque::new(),
             ignored: VecDeque::new(),
             closed: false,
+            said: Vec::new(),
         }
     }
 
@@ -77,6 +80,7 @@ impl Driver {
     }
 
     fn write(&mut self, bytes: &[u8]) {
+        self.said.push(bytes.to_vec());
         match &mut self.way {
             Way::Udp(socket) => drop(socket.send(bytes).expect("sent")),
             Way::Tcp(stream) => stream.write_all(bytes).expect("sent"),

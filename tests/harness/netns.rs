@@ -12,9 +12,11 @@ pub struct Host {
 }
 
 impl Host {
-    /// Makes a host; `role` tells those of one process apart.
+    /// Makes a host; `role` is for people who look.
     pub fn new(role: &str) -> Self {
-        let host = Self { name: format!("tern-{}-{role}", std::process::id()) };
+        static COUNT: AtomicU8 = AtomicU8::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let host = Self { name: format!("tern-{}-{count}-{role}", std::process::id()) };
         ip(&["netns", "add", &host.name]);
         host.ip(&["link", "set", "lo", "up"]);
         host
@@ -92,7 +94,7 @@ impl Namespace {
         let at = |host: u32| Ipv4Addr::from_bits(0x0AC8_0000 + network + host);
         let device = format!("tn{:x}{count}", pid & 0xF_FFFF);
         let (near, far) = (format!("{device}a"), format!("{device}b"));
-        let space = Self { host: Host::new(&count.to_string()), device, here: at(1), there: at(2) };
+        let space = Self { host: Host::new("far"), device, here: at(1), there: at(2) };
         ip(&["link", "add", &near, "type", "veth", "peer", "name", &far, "netns", space.host.name()]);
         ip(&["addr", "add", &format!("{}/30", space.here), "dev", &near]);
         ip(&["link", "set", &near, "up"]);

@@ -161,6 +161,8 @@ fn the_stun_client_learns_its_address() {
 }
 
 /// Clients that come from another address and name their allocation by its ticket (`-M`, RFC 8016).
+///
+/// Rule: mobility
 #[test]
 fn allocations_follow_clients_that_move() {
     side_by_side(&["-c -M", "-c -M -s", "-M", "-c -M -t"], |mode| {

@@ -88,6 +88,8 @@ fn relays_both_ways() {
 }
 
 /// MESSAGE-INTEGRITY-SHA256 with the key by SHA-256, and a name that is not in the clear (RFC 8489 section 9.2).
+///
+/// Rule: stun-userhash
 #[test]
 fn relays_with_sha256_and_a_hashed_name() {
     let mut config = config();
@@ -127,6 +129,8 @@ fn a_wrong_password_is_refused() {
 }
 
 /// ADDITIONAL-ADDRESS-FAMILY (RFC 8656 section 7): one allocation, an address of each family, and data through both.
+///
+/// Rule: turn-dual-answer
 #[test]
 fn one_allocation_has_both_families() {
     let space = Namespace::new();
@@ -172,6 +176,8 @@ fn one_allocation_has_both_families() {
 }
 
 /// The ICMP attribute (RFC 8656 section 11.5): nobody listens there, and the client is told.
+///
+/// Rule: turn-icmp
 #[test]
 fn errors_of_the_network_are_told() {
     let space = Namespace::new();

@@ -15,8 +15,8 @@ packages=(
     ffmpeg mkvtoolnix libwebm-tools
     # More TURN clients: Python's aioice (below), GNOME's libnice, Go's pion, and Gecko's own.
     python3-venv libnice-dev golang-go golang-github-pion-turn.v2-dev firefox-esr
-    # An independent reader of what was on the wire.
-    tshark
+    # An independent reader of what was on the wire, and a hand that changes it.
+    tshark zzuf
     # Network namespaces with NATs, and who holds a port.
     iproute2 nftables procps
     # Checks of the scripts themselves.

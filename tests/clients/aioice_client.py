@@ -1,4 +1,4 @@
-"""aioice against a TURN server: TRANSPORT SERVER PEER --user U (--password P | --secret S [--ttl SECONDS]).
+"""aioice against a TURN server: TRANSPORT SERVER PEER --user U (--password P | --secret S [--ttl SECONDS]) [--ca FILE].
 
 PEER is the address of an echo, or `pair`: two allocations then talk to each other. Prints `refused CODE` and ends with 3
 when the server refuses, `echoed N` when all came back.
@@ -40,9 +40,6 @@ async def endpoint(options, name, password):
     secure = None
     if options.transport == "tls":
         secure = ssl.create_default_context(cafile=options.ca)
-        secure.check_hostname = False
-        if options.ca is None:
-            secure.verify_mode = ssl.CERT_NONE
     return await turn.create_turn_endpoint(
         Queue,
         server_addr=address(options.server),

@@ -63,7 +63,9 @@ impl Firefox {
         let url = timeout(DEADLINE, listening(said)).await??;
         let (socket, _) = tokio_tungstenite::connect_async(format!("{url}/session")).await.map_err(io::Error::other)?;
         let mut firefox = Self { child, socket, page: String::new(), next: 0, _profile: profile };
-        firefox.call("session.new", json!({"capabilities": {}})).await?;
+        // Certificates of tests are nobody's.
+        let capabilities = json!({"alwaysMatch": {"acceptInsecureCerts": true}});
+        firefox.call("session.new", json!({"capabilities": capabilities})).await?;
         let tree = firefox.call("browsingContext.getTree", json!({})).await?;
         firefox.page = tree["contexts"][0]["context"].as_str().unwrap_or_default().to_owned();
         Ok(firefox)

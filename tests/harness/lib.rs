@@ -5,6 +5,7 @@
 pub mod binary;
 pub mod bot;
 pub mod browser;
+pub mod capture;
 pub mod conformance;
 pub mod firefox;
 pub mod foreign;

@@ -1,5 +1,6 @@
 //! Network namespaces: hosts of their own on this machine. Needs root, as CI and containers have it.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -11,9 +12,11 @@ pub struct Host {
 }
 
 impl Host {
-    /// Makes a host; `role` tells those of one process apart.
+    /// Makes a host; `role` is for people who look.
     pub fn new(role: &str) -> Self {
-        let host = Self { name: format!("tern-{}-{role}", std::process::id()) };
+        static COUNT: AtomicU8 = AtomicU8::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let host = Self { name: format!("tern-{}-{count}-{role}", std::process::id()) };
         ip(&["netns", "add", &host.name]);
         host.ip(&["link", "set", "lo", "up"]);
         host
@@ -75,9 +78,9 @@ pub struct Namespace {
     host: Host,
     device: String,
     /// Our end's address.
-    pub here: std::net::Ipv4Addr,
+    pub here: Ipv4Addr,
     /// Its end's address.
-    pub there: std::net::Ipv4Addr,
+    pub there: Ipv4Addr,
 }
 
 impl Namespace {
@@ -88,10 +91,10 @@ impl Namespace {
         let pid = std::process::id();
         // A /30 of a private range, by process and count, so that tests beside us have others.
         let network = (pid % 1024) * 64 + u32::from(count % 16) * 4;
-        let at = |host: u32| std::net::Ipv4Addr::from_bits(0x0AC8_0000 + network + host);
+        let at = |host: u32| Ipv4Addr::from_bits(0x0AC8_0000 + network + host);
         let device = format!("tn{:x}{count}", pid & 0xF_FFFF);
         let (near, far) = (format!("{device}a"), format!("{device}b"));
-        let space = Self { host: Host::new(&count.to_string()), device, here: at(1), there: at(2) };
+        let space = Self { host: Host::new("far"), device, here: at(1), there: at(2) };
         ip(&["link", "add", &near, "type", "veth", "peer", "name", &far, "netns", space.host.name()]);
         ip(&["addr", "add", &format!("{}/30", space.here), "dev", &near]);
         ip(&["link", "set", &near, "up"]);
@@ -107,9 +110,24 @@ impl Namespace {
         self.host.ip(&["link", "set", &format!("{}b", self.device), "mtu", &mtu]);
     }
 
+    /// Gives both ends an IPv6 address, too: ours, and its.
+    pub fn add_ipv6(&self) -> (Ipv6Addr, Ipv6Addr) {
+        let at = |v4: Ipv4Addr| Ipv6Addr::from_bits(0xFD54_6572_6E00_u128 << 80 | u128::from(v4.to_bits()));
+        let ends = (at(self.here), at(self.there));
+        // Nobody else is there whose address it could be: no time for that question.
+        ip(&["addr", "add", &format!("{}/126", ends.0), "dev", &format!("{}a", self.device), "nodad"]);
+        self.host.ip(&["addr", "add", &format!("{}/126", ends.1), "dev", &format!("{}b", self.device), "nodad"]);
+        ends
+    }
+
     /// A command that runs inside.
     pub fn command(&self, program: &str) -> Command {
         self.host.command(program)
+    }
+
+    /// As [`Host::within`].
+    pub fn within<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
+        self.host.within(run)
     }
 }
 

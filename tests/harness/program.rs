@@ -41,7 +41,7 @@ pub fn finish(command: Command) -> Finished {
 /// As [`finish`].
 pub fn finish_within(mut command: Command, time: Duration) -> Finished {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut child = command.spawn().expect("scripts/install-tools.sh has installed it");
     let stdout = drain(child.stdout.take().expect("piped above"));
     let stderr = drain(child.stderr.take().expect("piped above"));
     let deadline = Instant::now() + time;

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use turn_server::config::{RelayConfig, RelayUser};
+use turn_server::config::{RelayConfig, RelayUser, TlsMode};
 use turn_server::handover::{Handover, Lane, OwnAddresses};
 use turn_server::relay::{self, Relay};
+
+use crate::pki::Pki;
 
 /// Name and password of the long-term user.
 pub const USER: (&str, &str) = ("user1", "pass1");
@@ -16,6 +18,13 @@ pub const SECRET: &str = "north";
 pub fn start(edit: impl FnOnce(&mut RelayConfig)) -> (Relay, SocketAddr) {
     let (relay, address, _) = start_beside(Vec::new(), edit);
     (relay, address)
+}
+
+/// Serves TLS on the port of TCP, with the certificate of this authority.
+pub fn with_tls(pki: &Pki, config: &mut RelayConfig) {
+    config.tls = TlsMode::Files;
+    (config.tls_cert, config.tls_key) = (Some(pki.cert()), Some(pki.key()));
+    config.tls_listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
 }
 
 /// Starts a relay beside others of the process with a media port and a lane.

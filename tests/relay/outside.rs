@@ -4,7 +4,9 @@
 mod aioice;
 mod browsers;
 mod coturn;
+mod dissected;
 mod libnice;
+mod mutated;
 mod nat;
 mod pion;
 mod turn_proto;

@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
+use tests::pki::Pki;
 use tests::program::{Finished, finish, in_workspace};
-use tests::relay::{SECRET, USER, start};
+use tests::relay::{SECRET, USER, start, with_tls};
 use tests::ways::{self, Target};
 
 fn aioice(target: &Target, transport: &str, login: &[&str]) -> Finished {
@@ -21,12 +22,14 @@ fn echoes(target: &Target, transport: &str, login: &[&str]) {
 
 #[test]
 fn relays_both_ways() {
+    let pki = Pki::new();
+    let root = pki.root().to_string_lossy().into_owned();
     ways::both(
-        |_| {},
+        |config| with_tls(&pki, config),
         |target| {
-            for transport in ["udp", "tcp"] {
-                echoes(target, transport, &["--user", USER.0, "--password", USER.1]);
-                echoes(target, transport, &["--user", "alice", "--secret", SECRET]);
+            for transport in ["udp", "tcp", "tls"] {
+                echoes(target, transport, &["--ca", &root, "--user", USER.0, "--password", USER.1]);
+                echoes(target, transport, &["--ca", &root, "--user", "alice", "--secret", SECRET]);
             }
         },
     );

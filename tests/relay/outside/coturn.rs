@@ -1,17 +1,19 @@
 //! coturn's clients. A run of them waits more than it works, so the modes of a test run side by side.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tests::pki::Pki;
 use tests::program::{finish, finish_within};
-use tests::relay::{SECRET, USER, start};
+use tests::relay::{SECRET, USER, start, with_tls};
 use tests::turn_tools::{ClientRun, uclient};
 use tests::ways::{self, Target};
 
 const LOGIN: [&str; 4] = ["-u", USER.0, "-w", USER.1];
 
 /// Calls `run` with each mode at once; a failure names its mode.
-fn side_by_side(modes: &[&str], run: impl Fn(&[&str]) + Sync) {
+pub(super) fn side_by_side(modes: &[&str], run: impl Fn(&[&str]) + Sync) {
     std::thread::scope(|scope| {
         for mode in modes {
             let arguments: Vec<_> = mode.split_whitespace().collect();
@@ -23,12 +25,12 @@ fn side_by_side(modes: &[&str], run: impl Fn(&[&str]) + Sync) {
 }
 
 /// `turnutils_uclient` with the password.
-fn uclient_as_user(server: SocketAddr, mode: &[&str]) -> ClientRun {
+pub(super) fn uclient_as_user(server: SocketAddr, mode: &[&str]) -> ClientRun {
     uclient(server, &[&LOGIN[..], mode].concat())
 }
 
 /// Two clients of ours to each other.
-const PAIR: [&str; 7] = ["-n", "20", "-m", "2", "-l", "170", "-y"];
+pub(super) const PAIR: [&str; 7] = ["-n", "20", "-m", "2", "-l", "170", "-y"];
 
 fn to_each_other(login: &[&str], mode: &[&str]) {
     let (relay, server) = start(|_| {});
@@ -40,11 +42,13 @@ fn to_each_other(login: &[&str], mode: &[&str]) {
 }
 
 /// Channels and Send indications (`-s`), without an EVEN-PORT pair (`-c`) and with one and its token, over UDP and TCP
-/// (`-t`), with more requests than needed (`-G`), with padding (`-D`).
+/// (`-t`), with more requests than needed (`-G`), with padding (`-D`), with packets that must stay whole (`-g`).
 #[test]
 fn allocations_talk_to_each_other() {
-    let modes =
-        ["-c", "-c -s", "", "-s", "-c -G", "-c -s -G", "-c -D", "-c -t", "-c -t -s", "-t", "-c -t -G", "-c -t -D"];
+    let modes = [
+        "-c", "-c -s", "", "-s", "-c -G", "-c -s -G", "-c -D", "-c -g", "-c -g -s", "-c -t", "-c -t -s", "-t",
+        "-c -t -G", "-c -t -D",
+    ];
     side_by_side(&modes, |mode| to_each_other(&LOGIN, mode));
 }
 
@@ -69,7 +73,7 @@ fn negative_tests_leave_the_relay_whole() {
 
 /// Lets the client send messages that are wrong for some seconds.
 fn garble(server: SocketAddr) {
-    let mut client = std::process::Command::new("turnutils_uclient");
+    let mut client = Command::new("turnutils_uclient");
     client.args(["-p", &server.port().to_string()]).args(LOGIN);
     client.args(["-R", "-y", "-c", "-m", "1", "-n", "20", &server.ip().to_string()]);
     finish_within(client, Duration::from_secs(4));
@@ -126,14 +130,15 @@ fn wrong_credentials_are_refused() {
 
 #[test]
 fn a_peer_in_another_network_is_reached_through_the_kernel() {
-    ways::both(
-        |config| config.allocations_per_user = 100,
-        |target| match target.echo {
-            None => uclient_as_user(target.server, &[&PAIR[..], &["-c"]].concat()).assert_nothing_lost(),
-            Some(_) => {
-                let modes = ["", "-s", "-t", "-t -s", "-G", "-D", "-B"];
-                side_by_side(&modes, |mode| to_echo(target, mode));
-            }
+    let pki = Pki::new();
+    ways::through_kernel(
+        |config| {
+            with_tls(&pki, config);
+            config.allocations_per_user = 100;
+        },
+        |target| {
+            let modes = ["", "-s", "-g", "-t", "-t -s", "-t -S", "-t -S -s", "-G", "-D", "-B"];
+            side_by_side(&modes, |mode| to_echo(target, mode));
         },
     );
 }
@@ -149,8 +154,36 @@ fn to_echo(target: &Target, mode: &[&str]) {
 #[test]
 fn the_stun_client_learns_its_address() {
     let (_relay, server) = start(|_| {});
-    let mut client = std::process::Command::new("turnutils_stunclient");
+    let mut client = Command::new("turnutils_stunclient");
     client.args(["-p", &server.port().to_string(), &server.ip().to_string()]);
     let output = finish(client).expect_success();
     assert!(output.contains("UDP reflexive addr: 127.0.0.1:"), "{output}");
+}
+
+/// Clients that come from another address and name their allocation by its ticket (`-M`, RFC 8016).
+///
+/// Rule: mobility
+#[test]
+fn allocations_follow_clients_that_move() {
+    side_by_side(&["-c -M", "-c -M -s", "-M", "-c -M -t"], |mode| {
+        let (relay, server) = start(|config| config.mobility = true);
+        uclient_as_user(server, &[&PAIR[..], mode].concat()).assert_nothing_lost();
+        assert!(relay.stats().handed_over > 0);
+    });
+}
+
+/// Two addresses and two ports of ours tell a client how its translator maps and filters (RFC 5780 section 4): none here.
+#[test]
+fn the_discovery_client_finds_no_translator() {
+    let free = |ip: [u8; 4]| UdpSocket::bind((IpAddr::from(ip), 0)).expect("a port").local_addr().expect("bound");
+    let (primary, other) = (free([127, 0, 0, 1]), free([127, 0, 0, 2]));
+    let (_relay, server) = start(|config| {
+        config.listen = vec![primary];
+        config.stun_alternate = Some(other);
+    });
+    let mut client = Command::new("turnutils_natdiscovery");
+    client.args(["-m", "-f", "-p", &server.port().to_string(), "-L", "127.0.0.1", "127.0.0.1"]);
+    let output = finish(client).expect_success();
+    assert!(output.contains("NAT with Endpoint Independent Mapping") || output.contains("No NAT detected"), "{output}");
+    assert!(output.contains("Endpoint Independent Filtering"), "{output}");
 }

@@ -36,7 +36,7 @@ impl Server {
     pub(super) fn ticket(&self, allocation: &Allocation) -> Option<Vec<u8>> {
         let mobility = allocation.mobility.as_ref()?;
         let ticket = Ticket { worker: self.worker, allocation: allocation.id, secret: mobility.secret };
-        Some(ticket.bytes().to_vec())
+        Some(ticket.text().into_bytes())
     }
 
     /// The worker that has the allocation of a moving client, if it is another one.
@@ -81,7 +81,10 @@ impl Server {
         let old = allocation.client;
         let mobility = allocation.mobility.as_mut().expect("it accepted the ticket");
         if old == client && !mobility.detached {
-            mobility.secret = secret;
+            // The request that brought it here may come twice, and the answer to the first one may be what is heard.
+            if !mobility.has_seen(&ticket, client) {
+                mobility.secret = secret;
+            }
             return Ok(id);
         }
         let before = mobility.pending.map(|pending| pending.to).filter(|to| *to != client);
@@ -113,10 +116,10 @@ impl Server {
     pub(super) fn complete_move(&mut self, id: AllocationId, to: FiveTuple) {
         let Some(allocation) = self.table.get_mut(id) else { return };
         let Some(mobility) = allocation.mobility.as_mut() else { return };
-        if mobility.pending.take_if(|pending| pending.to == to).is_none() {
-            return;
-        }
+        let Some(over) = mobility.pending.take_if(|pending| pending.to == to) else { return };
         let was_detached = std::mem::take(&mut mobility.detached);
+        // Who is heard with another request has had its answer; who came back from a broken connection, perhaps not.
+        mobility.over = was_detached.then_some(over);
         let from = std::mem::replace(&mut allocation.client, to);
         if !was_detached && from != to {
             self.table.unalias(from);

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use turn_client_proto::api::{Transmit, TurnConfig, TurnEvent, TurnPeerData, TurnRecvRet};
+use turn_client_proto::api::{Transmit, TurnConfig, TurnEvent, TurnPeerData, TurnPollRet, TurnRecvRet};
 use turn_client_proto::client::TurnClient;
 use turn_client_proto::prelude::TurnClientApi as _;
 use turn_client_proto::stun;
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How the relay is reached.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+pub(in super::super) enum Kind {
     Udp,
     Tcp,
 }
@@ -29,7 +29,7 @@ enum Way {
 }
 
 /// An ICMP message that the relay passed on: peer, type, code, data.
-type Icmp = (SocketAddr, u8, u8, u32);
+pub(super) type Icmp = (SocketAddr, u8, u8, u32);
 
 /// A client, its socket and what came for it.
 pub(super) struct Driver {
@@ -39,6 +39,9 @@ pub(super) struct Driver {
     data: VecDeque<(SocketAddr, Vec<u8>)>,
     icmp: VecDeque<Icmp>,
     ignored: VecDeque<Vec<u8>>,
+    closed: bool,
+    /// Every message that was sent.
+    pub(super) said: Vec<Vec<u8>>,
 }
 
 impl Driver {
@@ -67,6 +70,8 @@ impl Driver {
             data: VecDeque::new(),
             icmp: VecDeque::new(),
             ignored: VecDeque::new(),
+            closed: false,
+            said: Vec::new(),
         }
     }
 
@@ -75,6 +80,7 @@ impl Driver {
     }
 
     fn write(&mut self, bytes: &[u8]) {
+        self.said.push(bytes.to_vec());
         match &mut self.way {
             Way::Udp(socket) => drop(socket.send(bytes).expect("sent")),
             Way::Tcp(stream) => stream.write_all(bytes).expect("sent"),
@@ -88,7 +94,7 @@ impl Driver {
     /// One round: time, what is to be sent, what has come.
     fn turn(&mut self) {
         let now = self.now();
-        self.client.poll(now);
+        self.closed |= matches!(self.client.poll(now), TurnPollRet::Closed);
         while let Some(transmit) = self.client.poll_transmit(now) {
             self.write(&transmit.data);
         }
@@ -140,6 +146,11 @@ impl Driver {
         self.until("data", |driver| driver.data.pop_front())
     }
 
+    /// The next error of the network: peer, type, code, data.
+    pub(super) fn icmp(&mut self) -> Icmp {
+        self.until("ICMP", |driver| driver.icmp.pop_front())
+    }
+
     /// The next message that the client makes nothing of.
     pub(super) fn ignored(&mut self) -> Vec<u8> {
         self.until("message that is ignored", |driver| driver.ignored.pop_front())
@@ -170,9 +181,9 @@ impl Driver {
         self.write(&bytes.data);
     }
 
-    /// Ends the allocation, as a good client does.
+    /// Ends the allocation, as a good client does, and waits until the relay has answered.
     pub(super) fn delete(&mut self) {
         self.client.delete(self.now()).expect("an allocation");
-        self.until("end", |driver| driver.client.relayed_addresses().next().is_none().then_some(()));
+        self.until("end", |driver| driver.closed.then_some(()));
     }
 }

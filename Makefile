@@ -1,6 +1,6 @@
 # The commands of this project; `make help` lists them. Each is one script, so that CI runs what you run.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full docker-test bench fuzz fmt lint doc check screenshots
+.PHONY: help run test test-full docker-test bench compare fuzz fmt lint doc check screenshots
 
 FUZZ_SECONDS ?= 60
 
@@ -24,6 +24,9 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (60), from its committed corpus
 
 bench: ## load generators and micro-benchmarks; numbers go to the terminal
 	@scripts/bench.sh
+
+compare: ## the same questions to Debian's coturn and to us, into docs/compared-with-coturn.md; needs root
+	@scripts/compare.sh
 
 screenshots: ## pictures of the page in a real call, into target/screenshots
 	@scripts/screenshots.sh

@@ -44,6 +44,7 @@ mod tests {
 
     use super::*;
 
+    /// Rule: abuse-34
     #[test]
     fn the_corpora_still_pass() {
         for (name, target) in TARGETS {

@@ -33,12 +33,12 @@ pub struct Program {
     pub addresses: Vec<SocketAddr>,
 }
 
-/// The release binary beside the tests.
+/// The release binary: beside our own tools, and one above tests.
 fn binary() -> PathBuf {
-    let mut path = std::env::current_exe().expect("this test");
-    path.pop();
-    path.pop();
-    path.join("turn-server")
+    let own = std::env::current_exe().expect("this program");
+    let folder = own.parent().expect("a program is in a folder");
+    let folder = if folder.ends_with("deps") { folder.parent().expect("deps has a parent") } else { folder };
+    folder.join("turn-server")
 }
 
 fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {

@@ -245,6 +245,7 @@ fn a_client_that_does_not_read_loses_media_and_nobody_else_does() {
     overwhelm(&relay, address, TurnClient::tcp(address, USER.0, USER.1));
 }
 
+/// Rule: abuse-33
 #[test]
 fn a_client_that_does_not_read_tls_loses_media_and_nobody_else_does() {
     let pki = Pki::new();

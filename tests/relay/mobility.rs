@@ -35,6 +35,7 @@ fn come_back(client: &mut TurnClient, ticket: &[u8]) -> Vec<u8> {
     ticket_of(&answer)
 }
 
+/// Rule: mobility
 #[test]
 fn an_allocation_follows_its_client_over_every_transport_and_to_every_worker() {
     let (relay, address) = start(|config| config.mobility = true);

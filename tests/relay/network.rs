@@ -26,6 +26,7 @@ fn icmp(client: &mut TurnClient) -> (SocketAddr, u8, u8, u32) {
     }
 }
 
+/// Rule: turn-icmp, turn-dont-fragment
 #[test]
 fn a_client_hears_what_became_of_its_packets() {
     let space = Namespace::new();
@@ -89,6 +90,7 @@ fn errors_of_one_peer_cost_the_others_nothing() {
     assert_eq!((back, relay.stats().send_dropped), (200, 0));
 }
 
+/// Rule: turn-dual-answer
 #[test]
 fn one_allocation_relays_both_families() {
     let (relay, address) = start(|config| {
@@ -114,6 +116,7 @@ fn one_allocation_relays_both_families() {
     assert_eq!(first.refresh(0), 0);
 }
 
+/// Rule: behaviour
 #[test]
 fn the_four_addresses_of_behaviour_discovery_answer() {
     let free = |ip: [u8; 4]| UdpSocket::bind(SocketAddr::from((ip, 0))).expect("a port").local_addr().expect("bound");

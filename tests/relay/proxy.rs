@@ -50,6 +50,7 @@ fn is_closed(mut stream: TcpStream) -> bool {
     }
 }
 
+/// Rule: proxy
 #[test]
 fn a_listed_proxy_names_the_client_for_everything() {
     let pki = Pki::new();
@@ -94,6 +95,7 @@ fn a_listed_proxy_names_the_client_for_everything() {
     assert_eq!(relay.stats().connections_refused, 0);
 }
 
+/// Rule: abuse-37
 #[test]
 fn headers_of_others_and_proxies_without_one_are_refused() {
     let (relay, address) = start(|config| config.proxy_protocol_from = vec![format!("{PROXY}/32")]);

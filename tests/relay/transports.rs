@@ -22,6 +22,7 @@ fn with(pki: &Pki) -> impl FnOnce(&mut RelayConfig) {
     }
 }
 
+/// Rule: stun-binding-tls, turn-channel-lengths
 #[test]
 fn every_transport_is_served_on_every_port() {
     let pki = Pki::new();
@@ -61,6 +62,7 @@ fn every_transport_is_served_on_every_port() {
     }
 }
 
+/// Rule: stun-framing
 #[test]
 fn a_message_may_come_in_any_pieces_of_tls() {
     let pki = Pki::new();

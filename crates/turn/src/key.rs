@@ -85,6 +85,7 @@ mod tests {
 
     use super::*;
 
+    /// Rule: stun-keys-only
     #[test]
     fn the_rfcs_example_gives_its_key() {
         // RFC 8489 section 9.2.2.
@@ -106,6 +107,7 @@ mod tests {
         assert!(key("gr\u{fc}n") != key("grun") && key("a\tb") != key("a b"));
     }
 
+    /// Rule: stun-userhash
     #[test]
     fn the_codec_agrees() {
         assert_eq!(user_hash("user", "realm"), Userhash::compute("user", "realm"));

@@ -82,6 +82,7 @@ mod tests {
 
     use super::*;
 
+    /// Rule: turn-ports
     #[test]
     fn gives_each_port_once_and_takes_it_back() {
         let mut rng = StdRng::seed_from_u64(1);

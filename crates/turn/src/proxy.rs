@@ -196,6 +196,7 @@ mod tests {
         assert!(first_header(&header(0x20, 0, &[0; MAX_BODY])).unwrap().is_some());
     }
 
+    /// Rule: abuse-37
     #[test]
     fn only_listed_proxies_are_believed() {
         let proxies = Proxies::new(&["10.0.0.0/8".into(), "2001:db8::1-2001:db8::3".into()]).unwrap();
@@ -208,6 +209,7 @@ mod tests {
     }
 
     proptest! {
+        /// Rule: abuse-34
         #[test]
         fn pieces_and_whole_say_the_same(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), genuine: bool) {
             if genuine {

@@ -80,6 +80,7 @@ fn garble(server: SocketAddr) {
 }
 
 /// Clients that break off at random (`-B`) and come back get what they asked for, and leave nothing behind them.
+/// Rule: abuse-32
 #[test]
 fn ports_come_back_when_clients_leave() {
     side_by_side(&["-c -t", "-c -t -B", "-c -B"], |mode| {

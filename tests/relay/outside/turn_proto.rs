@@ -88,8 +88,7 @@ fn relays_both_ways() {
 }
 
 /// MESSAGE-INTEGRITY-SHA256 with the key by SHA-256, and a name that is not in the clear (RFC 8489 section 9.2).
-///
-/// Rule: stun-userhash
+/// Rule: stun-userhash, stun-answer-integrity
 #[test]
 fn relays_with_sha256_and_a_hashed_name() {
     let mut config = config();
@@ -99,6 +98,7 @@ fn relays_with_sha256_and_a_hashed_name() {
 }
 
 /// Both algorithms on offer, a name in the clear, and a time-limited one.
+/// Rule: stun-password-algorithms
 #[test]
 fn chooses_among_algorithms() {
     let (relay, server) = start(|_| {});

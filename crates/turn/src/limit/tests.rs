@@ -76,6 +76,7 @@ fn an_allocation_and_a_user_have_their_rate_and_a_second_at_once() {
     }
 }
 
+/// Rule: abuse-31
 #[test]
 fn a_user_has_one_rate_for_all_its_allocations() {
     let start = crate::some_instant();
@@ -103,6 +104,7 @@ fn crowd() -> Vec<Sender> {
     rates.into_iter().map(|rate| Sender::new(1000, rate)).collect()
 }
 
+/// Rule: abuse-31
 #[test]
 fn a_full_server_slows_the_greedy_and_nobody_else() {
     let start = crate::some_instant();

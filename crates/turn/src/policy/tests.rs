@@ -181,6 +181,7 @@ fn media_only_means_nobody_else() {
     }
 }
 
+/// Rule: abuse-4
 #[test]
 fn a_malformed_list_is_refused() {
     let bad = Policy::new([], &["10.0.0.0/40".to_owned()], &[]).unwrap_err();

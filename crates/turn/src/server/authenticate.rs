@@ -126,7 +126,12 @@ impl Server {
             (signer, refused) => {
                 let reason = failure(signer.is_some(), refused);
                 self.stats.auth_failures[reason as usize] += 1;
-                self.outputs.push_back(Output::Report(Report::AuthenticationFailed { client, username: name, reason }));
+                // Who reads the reports may lock out the client: nobody must be able to have that done to another address by
+                // forging it. A nonce of ours came back from where it was sent.
+                if self.has_fresh_nonce(context, client, request) {
+                    let report = Report::AuthenticationFailed { client, username: name, reason };
+                    self.outputs.push_back(Output::Report(report));
+                }
                 return self.challenge(context, client, request, ErrorCode::UNAUTHORIZED);
             }
         };

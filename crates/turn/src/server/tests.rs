@@ -14,4 +14,5 @@ mod mobility;
 mod never;
 mod peers;
 mod rig;
+mod rules;
 mod sha256;

@@ -155,6 +155,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
+    /// Rule: abuse-33
     #[test]
     fn the_oldest_media_is_dropped_but_never_half_a_frame_and_never_an_answer() {
         let (mut outbox, now) = (Outbox::default(), some_instant());

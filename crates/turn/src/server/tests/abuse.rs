@@ -63,6 +63,7 @@ fn a_permission_for_an_own_address_covers_its_open_ports_only() {
     assert_eq!(dead, Handled::Dropped(Drop::Policy), "the other allocation ended");
 }
 
+/// Rule: abuse-1
 #[test]
 fn a_policy_that_denies_more_ends_what_it_denies() {
     let mut rig = Rig::new();

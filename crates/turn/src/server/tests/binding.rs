@@ -46,6 +46,7 @@ fn address(message: &Message<'_>, kind: u16) -> Option<String> {
     ))
 }
 
+/// Rule: behaviour
 #[test]
 fn each_of_the_four_addresses_can_answer_for_each() {
     let mut rig = discovering();
@@ -82,6 +83,7 @@ fn what_makes_no_sense_is_refused() {
     }
 }
 
+/// Rule: behaviour, abuse-22
 #[test]
 fn it_is_off_unless_wanted_and_never_on_streams_or_other_addresses() {
     let change = binding(&[(3, &[0, 0, 0, 6])]);

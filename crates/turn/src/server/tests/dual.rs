@@ -35,6 +35,7 @@ fn missing(answer: &Answer) -> Option<(AddressFamily, u16)> {
     Some((missing.family(), missing.error().code()))
 }
 
+/// Rule: turn-dual-answer
 #[test]
 fn both_families_are_relayed() {
     let mut rig = Rig::new();
@@ -55,6 +56,7 @@ fn both_families_are_relayed() {
     }
 }
 
+/// Rule: turn-dual-half
 #[test]
 fn half_of_it_is_a_success_that_says_what_is_missing() {
     let (v4, v6) = (AddressFamily::IPV4, AddressFamily::IPV6);
@@ -95,6 +97,7 @@ fn a_retransmission_is_answered_alike() {
     assert_eq!(first.bytes, rig.ask(&user, request).bytes);
 }
 
+/// Rule: turn-refresh-family
 #[test]
 fn one_of_two_families_can_be_given_back() {
     for (gone, stays, gone_peer, stays_peer) in
@@ -118,6 +121,7 @@ fn one_of_two_families_can_be_given_back() {
     }
 }
 
+/// Rule: turn-default-family
 #[test]
 fn a_client_that_names_no_family_may_keep_its_own() {
     for (keep, server, wanted) in [
@@ -135,6 +139,7 @@ fn a_client_that_names_no_family_may_keep_its_own() {
     }
 }
 
+/// Rule: turn-dont-fragment
 #[test]
 fn a_packet_that_must_stay_whole_says_so() {
     let mut rig = Rig::new();
@@ -152,6 +157,7 @@ fn a_packet_that_must_stay_whole_says_so() {
     }
 }
 
+/// Rule: turn-icmp
 #[test]
 fn icmp_errors_reach_who_may_talk_to_the_peer() {
     let mut rig = Rig::new();

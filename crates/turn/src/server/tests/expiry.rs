@@ -65,6 +65,7 @@ fn a_channel_lasts_600_seconds_and_needs_its_permission_too() {
     assert_eq!(rig.bind(&user, 0x4000, "198.20.0.10:1"), 0, "the number is free again");
 }
 
+/// Rule: turn-no-allocation
 #[test]
 fn an_allocation_ends_with_its_life_and_everything_of_it() {
     let mut rig = Rig::new();

@@ -40,6 +40,7 @@ fn served(rig: &mut Rig, id: AllocationId) -> FiveTuple {
     rig.peer(id, PEER, 10, Way::Network).expect("the permission is there").client
 }
 
+/// Rule: mobility
 #[test]
 fn the_old_way_is_served_until_the_client_is_heard_on_the_new_one() {
     let mut rig = Rig::new();
@@ -82,6 +83,7 @@ fn any_request_without_a_ticket_completes_a_move_and_a_retransmission_does_not()
     assert_eq!(served(&mut rig, id), new.tuple);
 }
 
+/// Rule: mobility
 #[test]
 fn tickets_are_for_who_got_them() {
     let mut rig = Rig::new();
@@ -130,6 +132,7 @@ fn a_server_that_does_not_want_it_says_405() {
     assert_eq!(rig.ask(&user, follow(&user, &[1; 21])).code(), 405);
 }
 
+/// Rule: mobility, abuse-28
 #[test]
 fn one_move_is_pending_and_the_quota_is_held_throughout() {
     let mut rig = Rig::with_quota(1);

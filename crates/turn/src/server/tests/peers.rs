@@ -18,6 +18,7 @@ fn ports(list: &[&str]) -> Policy {
     policy(&[]).with_ports(&list).unwrap()
 }
 
+/// Rule: turn-403, abuse-1
 #[test]
 fn every_denied_range_is_denied_at_every_door() {
     let mut rig = Rig::new();
@@ -61,6 +62,7 @@ fn a_refusal_is_reported_with_the_rule() {
     );
 }
 
+/// Rule: abuse-7
 #[test]
 fn ports_are_checked_where_there_is_one() {
     let mut rig = Rig::new();
@@ -78,6 +80,7 @@ fn ports_are_checked_where_there_is_one() {
     assert_eq!(rig.bind(&user, 0x4000, "203.0.113.5:8189"), 0, "ports of ours are allowed by being open");
 }
 
+/// Rule: abuse-7
 #[test]
 fn a_reload_of_ports_ends_channels_and_keeps_permissions() {
     let mut rig = Rig::new();
@@ -114,6 +117,7 @@ fn media_only_reaches_the_media_port_and_nothing_else() {
     assert_eq!(rig.permit(&user, &["203.0.113.5:8189"]), 0);
 }
 
+/// Rule: abuse-9, stun-duplicate
 #[test]
 fn what_is_checked_is_what_is_used_where_an_attribute_is_there_twice() {
     let mut rig = Rig::new();

@@ -60,6 +60,7 @@ fn has<A: stun_types::prelude::AttributeStaticType>(answer: &Answer) -> bool {
     answer.message().has_attribute(A::TYPE)
 }
 
+/// Rule: stun-nonce-cookie
 #[test]
 fn a_challenge_says_what_can_be_done() {
     let (mut rig, user) = client();
@@ -74,6 +75,7 @@ fn a_challenge_says_what_can_be_done() {
     assert!(challenge.nonce().starts_with("obMatJos2AAAD"), "the next bit: names as hashes");
 }
 
+/// Rule: stun-answer-integrity, stun-userhash
 #[test]
 fn each_way_to_sign_is_answered_alike() {
     use IntegrityAlgorithm::{Sha1, Sha256};
@@ -97,6 +99,7 @@ fn each_way_to_sign_is_answered_alike() {
     }
 }
 
+/// Rule: stun-password-algorithms, abuse-15
 #[test]
 fn an_offer_that_was_changed_on_the_way_is_refused() {
     use IntegrityAlgorithm::{Sha1, Sha256};
@@ -137,6 +140,7 @@ fn a_wrong_key_is_refused_whatever_it_is_hashed_with() {
 }
 
 /// RFC 8489 section 14.6: a truncated MAC has 16 to 32 bytes, in fours.
+/// Rule: stun-sha256-length, abuse-15
 #[test]
 fn a_truncated_mac_counts_from_16_bytes_on() {
     let (mut rig, user) = client();

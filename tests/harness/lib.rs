@@ -6,6 +6,7 @@ pub mod binary;
 pub mod bot;
 pub mod browser;
 pub mod conformance;
+pub mod dtls;
 pub mod firefox;
 pub mod foreign;
 pub mod guest;

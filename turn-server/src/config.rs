@@ -176,6 +176,8 @@ pub struct RelayConfig {
     pub tls_cert: Option<PathBuf>,
     /// PEM key for `tls = "files"`.
     pub tls_key: Option<PathBuf>,
+    /// DTLS beside plain UDP, on every listener, unless `tls = "off"`.
+    pub dtls: bool,
     /// Ranges of proxies whose TCP connections begin with a PROXY header of version 2; nobody else's may.
     pub proxy_protocol_from: Vec<String>,
     /// Threads; 0: one a core.
@@ -263,6 +265,7 @@ impl Default for RelayConfig {
             tls_listen: vec![SocketAddr::from(([0, 0, 0, 0], 5349))],
             tls_cert: None,
             tls_key: None,
+            dtls: true,
             proxy_protocol_from: Vec::new(),
             workers: 0,
             realm: "tern".into(),

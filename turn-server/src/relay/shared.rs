@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use service::udp::{Offload, UdpSocket};
+use turn::dtls_hello::Cookies;
 use turn::proxy::Proxies;
 use turn::{
     BoundRelay, Credentials, Family, Grant, Lease, PortWish, QuotaKey, Registrar, RegistrarConfig, Revocations,
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     pub(super) credentials: ArcSwap<Credentials>,
     /// Of new connections; `None`: TLS is off.
     pub(super) encryption: ArcSwapOption<Encryption>,
+    /// Of the DTLS sessions that may begin.
+    pub(super) cookies: Cookies,
     /// Whose connections begin with a PROXY header.
     pub(super) proxies: ArcSwap<Proxies>,
     /// Asked for users that nobody here knows; `None`: nobody else is asked.
@@ -61,6 +64,7 @@ impl Shared {
         Ok(Self {
             credentials: ArcSwap::from_pointee(credentials::of(settings)),
             encryption: ArcSwapOption::from_pointee(encryption),
+            cookies: Cookies::new(&rand::random(), Instant::now()),
             proxies: ArcSwap::from_pointee(settings.proxies.clone()),
             hook: ArcSwapOption::empty(),
             revocations: Mutex::default(),

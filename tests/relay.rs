@@ -4,6 +4,7 @@
 mod abuse;
 mod coturn;
 mod dtls;
+mod hairpin;
 mod limits;
 mod media_port;
 mod mobility;

@@ -82,7 +82,7 @@ impl Rig {
             seed: [4; 32],
         };
         let quotas = Quotas { per_user: 3, ..Quotas::default() };
-        let ports = RegistrarConfig { min_port: 50_000, max_port: 50_019, quotas, seed: [5; 32] };
+        let ports = RegistrarConfig { ports_v4: 50_000..=50_019, ports_v6: 50_000..=50_019, quotas, seed: [5; 32] };
         Self {
             server: Server::new(config),
             registrar: Registrar::new(&ports),

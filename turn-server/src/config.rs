@@ -192,6 +192,10 @@ pub struct RelayConfig {
     pub min_port: u16,
     /// Highest relayed port.
     pub max_port: u16,
+    /// Lowest relayed port over IPv6; 0: as `min_port`.
+    pub min_port_v6: u16,
+    /// Highest relayed port over IPv6; 0: as `max_port`.
+    pub max_port_v6: u16,
     /// Long-term users.
     pub users: Vec<RelayUser>,
     /// Shared secrets of time-limited (REST) credentials, as `id:secret` or `secret`; the first one signs ours, all are
@@ -273,6 +277,8 @@ impl Default for RelayConfig {
             external_addresses: Vec::new(),
             min_port: 49152,
             max_port: 65535,
+            min_port_v6: 0,
+            max_port_v6: 0,
             users: Vec::new(),
             secrets: Vec::new(),
             secrets_file: None,

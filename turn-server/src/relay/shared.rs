@@ -56,8 +56,8 @@ impl Shared {
         live: Arc<LivePorts>,
     ) -> Result<Self, RelayError> {
         let registrar = Registrar::new(&RegistrarConfig {
-            min_port: settings.min_port,
-            max_port: settings.max_port,
+            ports_v4: settings.ports(Family::V4),
+            ports_v6: settings.ports(Family::V6),
             quotas: settings.quotas,
             seed: rand::random(),
         });

@@ -12,4 +12,5 @@ mod network;
 mod outside;
 mod peers;
 mod proxy;
+mod slow;
 mod transports;

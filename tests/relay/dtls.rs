@@ -118,11 +118,19 @@ fn a_session_shows_the_certificate_and_ends_with_its_client() {
     assert_eq!((relay.stats().sessions, relay.allocations().len()), (1, 1));
 
     // Somebody who can only write into the path ends nothing: hellos without a cookie, alerts, noise.
-    for noise in [&first_hello()[..], b"\x15\xfe\xfd\0\0\0\0\0\0\0\x09\0\x02\x02\x28", b"\x17\xfe\xfd\0\x01", &[20; 40]]
-    {
-        socket.send(noise).expect("sent");
+    let alert = b"\x15\xfe\xfd\0\0\0\0\0\0\0\x09\0\x02\x02\x28";
+    // And what is not encrypted is not heard, whatever it says.
+    let mut plain = b"\x17\xfe\xfd\0\0\0\0\0\0\0\x0a\0\x14\0\x01\0\0\x21\x12\xa4\x42".to_vec();
+    plain.extend(b"a Binding...");
+    let mut handshake = first_hello();
+    handshake[18] = 7;
+    for _ in 0..40 {
+        for noise in [&first_hello()[..], &handshake, alert, &plain, b"\x17\xfe\xfd\0\x01", &[20; 40]] {
+            socket.send(noise).expect("sent");
+        }
     }
     assert_eq!(client.refresh(600), 0);
+    assert_eq!(relay.stats().core.bindings, 0);
     assert_eq!((relay.stats().sessions, relay.allocations().len()), (1, 1));
 
     // A client that lost its state begins anew from the same address, and its allocation is gone.

@@ -3,6 +3,7 @@
 
 mod abuse;
 mod coturn;
+mod doctor;
 mod dtls;
 mod hairpin;
 mod limits;

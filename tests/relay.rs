@@ -3,6 +3,9 @@
 
 mod abuse;
 mod coturn;
+mod doctor;
+mod dtls;
+mod hairpin;
 mod limits;
 mod media_port;
 mod mobility;
@@ -10,5 +13,6 @@ mod network;
 mod outside;
 mod peers;
 mod proxy;
+mod slow;
 mod tcp_relay;
 mod transports;

@@ -13,18 +13,19 @@ mod session;
 pub use self::session::{journal, recorded_packets};
 pub use media::vp8_packets;
 pub use recording::{webm_muxer, webm_recovery};
-pub use relay::{proxy_header, turn_datagram, turn_request, turn_stream};
+pub use relay::{dtls_hello, proxy_header, turn_datagram, turn_request, turn_stream};
 pub use rooms::{device_proof, room_token, sfu_datagram, sfu_offer, signalling_frame};
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its corpus.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("turn_datagram", turn_datagram),
     ("turn_request", turn_request),
     ("turn_stream", turn_stream),
     ("proxy_header", proxy_header),
+    ("dtls_hello", dtls_hello),
     ("webm_recovery", webm_recovery),
     ("webm_muxer", webm_muxer),
     ("signalling_frame", signalling_frame),

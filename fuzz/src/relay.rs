@@ -13,6 +13,7 @@ use stun_types::message::{
     IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageClass, MessageType, MessageWrite, MessageWriteExt,
     MessageWriteVec, TransactionId,
 };
+use turn::dtls_hello::{ClientHello, Cookies, is_dtls};
 use turn::{
     AllocationId, BoundRelay, BoundRelays, Context, Credentials, Family, FiveTuple, Handled, Key, Limits, Nonces,
     OpenPorts, Output, Policy, Quotas, Rates, Registrar, RegistrarConfig, Secret, Server, ServerConfig, Transport,
@@ -82,7 +83,7 @@ impl Rig {
             seed: [4; 32],
         };
         let quotas = Quotas { per_user: 3, ..Quotas::default() };
-        let ports = RegistrarConfig { min_port: 50_000, max_port: 50_019, quotas, seed: [5; 32] };
+        let ports = RegistrarConfig { ports_v4: 50_000..=50_019, ports_v6: 50_000..=50_019, quotas, seed: [5; 32] };
         Self {
             server: Server::new(config),
             registrar: Registrar::new(&ports),
@@ -275,5 +276,22 @@ pub fn proxy_header(bytes: &[u8]) {
     for end in 0..bytes.len().min(64) {
         let early = turn::proxy::first_header(&bytes[..end]);
         assert!(early == Ok(None) || early == whole);
+    }
+}
+
+/// What may begin a DTLS association: a cookie lies in the datagram, and nobody's is good but our own.
+pub fn dtls_hello(bytes: &[u8]) {
+    let Some(hello) = ClientHello::parse(bytes) else { return };
+    assert!(bytes.get(hello.cookie.clone()).is_some() && is_dtls(bytes));
+    let (now, client) = (some_instant(), SocketAddr::from(([198, 20, 0, 1], 4000)));
+    let cookies = Cookies::new(&[6; 32], now);
+    assert_eq!(cookies.redeem(now, client, &hello, bytes), None);
+    let answer = cookies.challenge(now, client, &hello);
+    assert!(answer.len() < bytes.len(), "no answer is longer than what it answers");
+    // With room for it, the cookie that was sent comes back.
+    if hello.cookie.len() == 32 {
+        let mut again = bytes.to_vec();
+        again[hello.cookie.clone()].copy_from_slice(&answer[28..]);
+        assert!(cookies.redeem(now, client, &hello, &again).is_some());
     }
 }

@@ -1,5 +1,6 @@
 //! What both binaries need from the outside world: configuration, logging, shutdown, metrics, object storage, batched UDP.
 
+pub mod anybody;
 pub mod config;
 pub mod log;
 pub mod open_files;

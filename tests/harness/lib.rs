@@ -7,6 +7,7 @@ pub mod bot;
 pub mod browser;
 pub mod capture;
 pub mod conformance;
+pub mod dtls;
 pub mod firefox;
 pub mod foreign;
 pub mod guest;

@@ -18,6 +18,7 @@ use stun_types::message::{
 use turn_types::attribute::{ChannelNumber, Data, Lifetime, RequestedTransport, XorPeerAddress, XorRelayedAddress};
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, SEND};
 
+use crate::dtls::DtlsSocket;
 use crate::pki::Pki;
 
 /// How long an answer may take on a busy machine.
@@ -27,6 +28,7 @@ enum Way {
     Udp(UdpSocket),
     Tcp(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Dtls(Box<DtlsSocket>, Duration),
 }
 
 /// A client with one 5-tuple.
@@ -74,11 +76,21 @@ impl TurnClient {
         Self::over(Way::Tls(Box::new(StreamOwned::new(tls, stream))), name, password)
     }
 
+    /// Over DTLS, whoever the server is.
+    pub fn dtls(server: SocketAddr, name: &str, password: &str) -> Self {
+        Self::over_dtls(DtlsSocket::connect(server), name, password)
+    }
+
+    /// Over a DTLS session that is there already.
+    pub fn over_dtls(socket: DtlsSocket, name: &str, password: &str) -> Self {
+        Self::over(Way::Dtls(Box::new(socket), PATIENCE), name, password)
+    }
+
     /// What TLS agreed on, if it is used.
     pub fn alpn(&self) -> Option<&[u8]> {
         match &self.way {
             Way::Tls(tls) => tls.conn.alpn_protocol(),
-            Way::Udp(_) | Way::Tcp(_) => None,
+            Way::Udp(_) | Way::Tcp(_) | Way::Dtls(..) => None,
         }
     }
 
@@ -92,6 +104,7 @@ impl TurnClient {
             Way::Udp(socket) => socket.local_addr(),
             Way::Tcp(stream) => stream.local_addr(),
             Way::Tls(tls) => tls.sock.local_addr(),
+            Way::Dtls(dtls, _) => dtls.socket.local_addr(),
         }
         .expect("bound")
     }
@@ -102,6 +115,7 @@ impl TurnClient {
             Way::Udp(socket) => drop(socket.send(bytes).expect("sent")),
             Way::Tcp(stream) => stream.write_all(bytes).expect("sent"),
             Way::Tls(tls) => tls.write_all(bytes).expect("sent"),
+            Way::Dtls(dtls, _) => dtls.send(bytes),
         }
     }
 
@@ -116,6 +130,7 @@ impl TurnClient {
             }
             Way::Tcp(stream) => read_frame(stream),
             Way::Tls(tls) => read_frame(tls),
+            Way::Dtls(dtls, patience) => dtls.receive(*patience),
         }
     }
 
@@ -127,11 +142,15 @@ impl TurnClient {
         silent
     }
 
-    fn set_patience(&self, time: Duration) {
-        match &self.way {
+    fn set_patience(&mut self, time: Duration) {
+        match &mut self.way {
             Way::Udp(socket) => socket.set_read_timeout(Some(time)),
             Way::Tcp(stream) => stream.set_read_timeout(Some(time)),
             Way::Tls(tls) => tls.sock.set_read_timeout(Some(time)),
+            Way::Dtls(_, patience) => {
+                *patience = time;
+                Ok(())
+            }
         }
         .expect("not zero");
     }

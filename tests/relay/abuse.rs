@@ -1,5 +1,6 @@
 //! What a relay must not do for anybody.
 
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -220,6 +221,54 @@ fn garbage_on_every_port_harms_nobody() {
 }
 
 /// Rule: abuse-25
+#[test]
+fn garbage_inside_and_instead_of_encryption_harms_nobody() {
+    let pki = Pki::new();
+    let (relay, address) = start(|config| {
+        config.tls = TlsMode::Files;
+        (config.tls_cert, config.tls_key) = (Some(pki.cert()), Some(pki.key()));
+        config.tls_listen = vec![address_of_any_port()];
+    });
+    let secure = relay.tls_addresses()[0];
+    let mut over_tls = TurnClient::tls(secure, &pki, USER.0, USER.1);
+    let mut over_dtls = TurnClient::dtls(secure, USER.0, USER.1);
+    let relayed = over_tls.allocate().expect("an allocation");
+    over_dtls.allocate().expect("an allocation");
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let mut noise: Vec<Vec<u8>> = GARBAGE.iter().map(|bytes| bytes.to_vec()).collect();
+    for first in [20, 21, 22, 23, 25, 32, 63] {
+        // Records of DTLS and TLS that hold anything, and less than they say.
+        noise.push((0..64).map(|at| if at == 0 { first } else { rand::random() }).collect());
+        noise.push([&[first, 3, 3, 0x40, 0][..], &[0xA5; 300]].concat());
+        noise.push([&[first, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 40][..], &[0xA5; 40]].concat());
+    }
+    for bytes in &noise {
+        for to in [address, secure, relayed] {
+            sender.send_to(bytes, to).expect("sent");
+        }
+        for to in [address, secure] {
+            let mut stream = std::net::TcpStream::connect(to).expect("a listener");
+            let _ = stream.write_all(bytes);
+            let mut inside = TurnClient::tls(to, &pki, USER.0, USER.1);
+            inside.send_raw(bytes);
+        }
+        over_dtls.send_raw(bytes);
+    }
+    assert_eq!((over_tls.refresh(600), over_dtls.refresh(600)), (0, 0), "the allocations live");
+    assert!(TurnClient::tls(secure, &pki, USER.0, USER.1).allocate().is_ok());
+    assert!(TurnClient::dtls(address, USER.0, USER.1).allocate().is_ok());
+    assert_eq!(relay.stats().sent_to_peers, 0);
+    let mut buffer = [0; 2048];
+    sender.set_nonblocking(true).expect("a socket");
+    while let Ok(length) = sender.recv(&mut buffer) {
+        assert!(length <= 60, "nothing but short answers: {:?}", &buffer[..length]);
+    }
+}
+
+fn address_of_any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
 #[test]
 fn nothing_but_a_request_is_answered() {
     let (_relay, address) = start(|_| {});

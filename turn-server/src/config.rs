@@ -176,6 +176,8 @@ pub struct RelayConfig {
     pub tls_cert: Option<PathBuf>,
     /// PEM key for `tls = "files"`.
     pub tls_key: Option<PathBuf>,
+    /// DTLS beside plain UDP, on every listener, unless `tls = "off"`.
+    pub dtls: bool,
     /// Ranges of proxies whose TCP connections begin with a PROXY header of version 2; nobody else's may.
     pub proxy_protocol_from: Vec<String>,
     /// Threads; 0: one a core.
@@ -190,6 +192,10 @@ pub struct RelayConfig {
     pub min_port: u16,
     /// Highest relayed port.
     pub max_port: u16,
+    /// Lowest relayed port over IPv6; 0: as `min_port`.
+    pub min_port_v6: u16,
+    /// Highest relayed port over IPv6; 0: as `max_port`.
+    pub max_port_v6: u16,
     /// Long-term users.
     pub users: Vec<RelayUser>,
     /// Shared secrets of time-limited (REST) credentials, as `id:secret` or `secret`; the first one signs ours, all are
@@ -265,6 +271,7 @@ impl Default for RelayConfig {
             tls_listen: vec![SocketAddr::from(([0, 0, 0, 0], 5349))],
             tls_cert: None,
             tls_key: None,
+            dtls: true,
             proxy_protocol_from: Vec::new(),
             workers: 0,
             realm: "tern".into(),
@@ -272,6 +279,8 @@ impl Default for RelayConfig {
             external_addresses: Vec::new(),
             min_port: 49152,
             max_port: 65535,
+            min_port_v6: 0,
+            max_port_v6: 0,
             users: Vec::new(),
             secrets: Vec::new(),
             secrets_file: None,

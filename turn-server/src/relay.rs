@@ -6,6 +6,7 @@
 
 mod command;
 mod credentials;
+mod dtls;
 mod encryption;
 mod hook;
 mod listen;

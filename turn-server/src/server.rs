@@ -161,10 +161,18 @@ fn connect_relay(app: &App, relay: Option<relay::Bound>, handover: &Handover) ->
     let Some(bound) = relay else { return Ok(()) };
     let relay: Relay = bound.start(handover.clone()).map_err(|error| StartError::Bind(error.to_string()))?;
     let section = &app.config.relay;
+    let secure = match section.tls {
+        // No browser takes it for `turns:`; who has other clients says so in advertise_urls.
+        TlsMode::Off | TlsMode::SelfSigned => &[],
+        // Every listener takes TLS, but these are the ones that were meant for it.
+        TlsMode::Files if relay.tls_addresses().is_empty() && section.listen_tcp => relay.addresses(),
+        TlsMode::Files => relay.tls_addresses(),
+    };
     let urls = RelayUrls {
         advertised: section.advertise_urls.clone(),
         listeners: relay.addresses().to_vec(),
         tcp: section.listen_tcp,
+        secure: secure.to_vec(),
     };
     // Nobody else sets it.
     let _ = app.relay_urls.set(urls);

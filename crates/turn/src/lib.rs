@@ -15,6 +15,7 @@ mod address;
 mod allocation;
 mod auth;
 mod channel;
+pub mod dtls_hello;
 pub mod framing;
 mod integrity;
 mod key;

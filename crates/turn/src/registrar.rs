@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -19,10 +20,10 @@ const RESERVATION: Duration = Duration::from_secs(30);
 /// What a registrar is made with.
 #[derive(Debug, Clone)]
 pub struct RegistrarConfig {
-    /// Lowest relayed port.
-    pub min_port: u16,
-    /// Highest relayed port.
-    pub max_port: u16,
+    /// Relayed ports over IPv4.
+    pub ports_v4: RangeInclusive<u16>,
+    /// Relayed ports over IPv6.
+    pub ports_v6: RangeInclusive<u16>,
     /// Allocations and reservations at once.
     pub quotas: Quotas,
     /// Seed of the random ports and tokens.
@@ -110,8 +111,8 @@ impl Registrar {
     pub fn new(config: &RegistrarConfig) -> Self {
         Self {
             quota: Quota::new(config.quotas),
-            v4: Ports::new(config.min_port, config.max_port),
-            v6: Ports::new(config.min_port, config.max_port),
+            v4: Ports::new(*config.ports_v4.start(), *config.ports_v4.end()),
+            v6: Ports::new(*config.ports_v6.start(), *config.ports_v6.end()),
             reserved: BTreeMap::new(),
             expiries: BTreeSet::new(),
             rng: StdRng::from_seed(config.seed),
@@ -240,7 +241,8 @@ mod tests {
 
     fn registrar(per_user: u32) -> Registrar {
         let quotas = Quotas { per_user, ..Quotas::default() };
-        Registrar::new(&RegistrarConfig { min_port: 50_000, max_port: 50_007, quotas, seed: [7; 32] })
+        let (ports_v4, ports_v6) = (50_000..=50_007, 60_000..=60_003);
+        Registrar::new(&RegistrarConfig { ports_v4, ports_v6, quotas, seed: [7; 32] })
     }
 
     /// Rule: turn-reservation
@@ -284,6 +286,20 @@ mod tests {
     }
 
     /// Rule: turn-even-port, abuse-29
+    #[test]
+    fn families_have_ports_of_their_own() {
+        let mut registrar = registrar(100);
+        let (now, alice) = (crate::some_instant(), QuotaKey::new("alice"));
+        let mut all = |family| {
+            let mut take = || registrar.handle_wish(now, &alice, HERE, family, PortWish::Any).ok();
+            let mut ports: Vec<u16> = std::iter::from_fn(|| take().map(|grant| grant.lease.port)).collect();
+            ports.sort_unstable();
+            ports
+        };
+        assert_eq!(all(Family::V6), (60_000..=60_003).collect::<Vec<_>>());
+        assert_eq!(all(Family::V4), (50_000..=50_007).collect::<Vec<_>>());
+    }
+
     #[test]
     fn ten_thousand_even_ports_leak_none() {
         let mut registrar = registrar(100);

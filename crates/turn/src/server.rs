@@ -15,7 +15,7 @@ mod relay;
 mod table;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -485,6 +485,16 @@ impl Server {
     fn may_answer(&mut self, now: Instant, client: FiveTuple) -> bool {
         let proven = client.transport.proves_source() || self.table.id_of(client).is_some();
         proven || self.budget.take(now, client.client.ip())
+    }
+
+    /// Whether a datagram that is no request of ours, from a source that may be forged, may be answered by the shell: out
+    /// of the same budget as requests without a password. It is counted as dropped if not.
+    pub fn may_answer_stranger(&mut self, now: Instant, source: IpAddr) -> bool {
+        let may = self.budget.take(now, source);
+        if !may {
+            self.stats.drop(Drop::RateLimited);
+        }
+        may
     }
 
     fn dropped(&mut self, reason: Drop) -> Handled {

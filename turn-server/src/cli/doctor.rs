@@ -1,11 +1,14 @@
 //! `doctor`: asks every part of a running server from outside, prints a table and says what is wrong.
 
+mod call;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
 use rand::RngExt as _;
+use service::config::Origin;
 use service::storage::{ContentType, Store};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
@@ -13,10 +16,16 @@ use tokio::time::timeout;
 
 use super::Failure;
 use crate::config::{Config, TlsMode};
-use crate::plain_http;
+use crate::secrets::Secrets;
+use crate::signalling::ice::{self, Credentials};
+use crate::{clock, plain_http};
+use call::{Over, call};
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Life of the credentials that it mints, in seconds.
+const CREDENTIAL_LIFE: u64 = 60;
 
 /// RFC 8489 section 5.
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
@@ -51,6 +60,7 @@ pub(super) async fn doctor(config: &Config, args: &Args) -> Result<(), Failure> 
                 rows.push(Row { what: format!("stun tcp {at}"), result: stun_tcp(at).await });
             }
         }
+        calls(config, args, &mut rows).await;
     }
     if config.rooms.enabled {
         for worker in 0..config.rooms.workers {
@@ -76,6 +86,47 @@ pub(super) async fn doctor(config: &Config, args: &Args) -> Result<(), Failure> 
         return Err(Failure::Run(format!("{failed} of {} checks failed", rows.len())));
     }
     Ok(())
+}
+
+/// A call through the relay over each transport of each listener.
+async fn calls(config: &Config, args: &Args, rows: &mut Vec<Row>) {
+    let relay = &config.relay;
+    let Some(credentials) = credentials(config) else {
+        let why = "not tried: [relay] has neither a secret nor a user with a password".into();
+        return rows.push(Row { what: "turn".into(), result: Ok(why) });
+    };
+    let file = relay.tls_cert.as_deref().filter(|_| relay.tls == TlsMode::Files);
+    let tls = (relay.tls != TlsMode::Off).then_some(Over::Tls(file));
+    let tcp = relay.listen_tcp.then_some(Over::Tcp);
+    let plain = [Some(Over::Udp), tcp, tls.filter(|_| relay.listen_tcp)];
+    let secure = tls.map(|tls| [Some(Over::Udp), Some(Over::Tcp), Some(tls)]);
+    let listeners = relay.listen.iter().map(|listen| (listen, plain));
+    let more = relay.tls_listen.iter().filter_map(|listen| secure.map(|over| (listen, over)));
+    for (listen, ways) in listeners.chain(more) {
+        let at = reach(*listen, args);
+        for over in ways.into_iter().flatten() {
+            let name = match over {
+                Over::Udp => "udp",
+                Over::Tcp => "tcp",
+                Over::Tls(_) => "tls",
+            };
+            let result = call(at, over, &credentials).await;
+            rows.push(Row { what: format!("turn {name} {at}"), result });
+        }
+    }
+}
+
+/// Credentials that this configuration accepts.
+fn credentials(config: &Config) -> Option<Credentials> {
+    let relay = &config.relay;
+    let secrets = Secrets::collect(config, &Origin::default()).ok()?;
+    // Without one of its own, the server made one up that nobody else knows.
+    let configured = !relay.secrets.is_empty() || relay.secrets_file.is_some();
+    if let Some(secret) = secrets.relay.first().filter(|_| configured) {
+        return ice::mint(secret, "doctor", clock::unix_s() + CREDENTIAL_LIFE);
+    }
+    let user = relay.users.iter().find(|user| !user.password.is_empty())?;
+    Some(Credentials { username: user.name.clone(), password: user.password.clone() })
 }
 
 /// Where a listener is asked: one on all addresses is asked on loopback.

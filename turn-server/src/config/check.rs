@@ -60,6 +60,12 @@ impl Config {
             let why = format!("must be 1 to max_port, which is {}", relay.max_port);
             return Err(origin.meaning("relay.min_port", why));
         }
+        let or = |port: u16, otherwise: u16| if port == 0 { otherwise } else { port };
+        let highest = or(relay.max_port_v6, relay.max_port);
+        if or(relay.min_port_v6, relay.min_port) > highest {
+            let why = format!("must be 0 or 1 to the highest port over IPv6, which is {highest}");
+            return Err(origin.meaning("relay.min_port_v6", why));
+        }
         if relay.credential_ttl_s == 0 {
             return Err(origin.meaning("relay.credential_ttl_s", "must be at least 1"));
         }
@@ -197,6 +203,7 @@ mod tests {
             ("relay.users", refused(|config| config.relay.users = vec![user("pw", Some("00"))])),
             ("relay.users", refused(|config| config.relay.users = vec![user("", Some("hush"))])),
             ("relay.min_port", refused(|config| config.relay.max_port = 5)),
+            ("relay.min_port_v6", refused(|config| config.relay.max_port_v6 = 49_000)),
             ("relay.listen", refused(|config| config.relay.listen.clear())),
             ("relay.external_addresses", refused(|config| config.relay.external_addresses = vec!["host".into()])),
             ("relay.advertise_urls", refused(|config| config.relay.advertise_urls = vec!["http://x".into()])),

@@ -37,11 +37,14 @@ fn encode_relay(encoder: &mut DescriptorEncoder<'_>, stats: &RelayStats) -> fmt:
     gauge(encoder, "relay_permissions", "Live permissions", core.permissions)?;
     gauge(encoder, "relay_channels", "Bound channels", core.channels)?;
     gauge(encoder, "relay_connections", "TCP connections of clients", stats.connections)?;
+    gauge(encoder, "relay_sessions", "DTLS sessions of clients", stats.sessions)?;
     gauge(encoder, "relay_ports", "Relayed ports in use or reserved", stats.ports_used)?;
     for (name, help, value) in [
         ("relay_bindings", "Binding requests answered", core.bindings),
         ("relay_allocations_made", "Allocations made", core.allocations_made),
         ("relay_connections_refused", "TCP connections refused or closed for cause", stats.connections_refused),
+        ("relay_sessions_refused", "DTLS sessions refused or ended for cause", stats.sessions_refused),
+        ("relay_dtls_dropped", "DTLS datagrams of no session", stats.dtls_dropped),
         ("relay_handed_over", "Packets handed over inside the process", stats.handed_over),
         ("relay_received_by_handover", "Packets that came by hand-over", stats.received_by_handover),
         ("relay_handover_dropped", "Packets that found a full lane, or nobody", stats.handover_dropped),

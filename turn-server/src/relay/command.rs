@@ -52,6 +52,12 @@ pub struct RelayStats {
     pub connections: u64,
     /// TCP connections refused or closed: too many, silent, or not speaking STUN.
     pub connections_refused: u64,
+    /// DTLS sessions now.
+    pub sessions: u64,
+    /// DTLS sessions refused or ended: too many, silent, or with nothing in common.
+    pub sessions_refused: u64,
+    /// DTLS datagrams that neither belong to a session nor begin one.
+    pub dtls_dropped: u64,
     /// Relayed ports in use or reserved, of all workers.
     pub ports_used: u64,
 }
@@ -68,6 +74,9 @@ impl std::ops::AddAssign<&RelayStats> for RelayStats {
         self.tcp_dropped += other.tcp_dropped;
         self.connections += other.connections;
         self.connections_refused += other.connections_refused;
+        self.sessions += other.sessions;
+        self.sessions_refused += other.sessions_refused;
+        self.dtls_dropped += other.dtls_dropped;
         // The registrar is shared: every worker reports the same number.
         self.ports_used = self.ports_used.max(other.ports_used);
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
+use super::dtls::DtlsIdentity;
 use super::settings::{RelayError, wrong};
 use crate::config::{RelayConfig, TlsMode};
 use crate::tls::Identity;
@@ -15,6 +16,8 @@ const ALPN: [&str; 2] = ["stun.turn", "stun.nat-discovery"];
 /// See the module.
 pub(super) struct Encryption {
     pub(super) tls: Arc<ServerConfig>,
+    /// `None`: switched off, or not possible with this key.
+    pub(super) dtls: Option<DtlsIdentity>,
 }
 
 impl Encryption {
@@ -29,7 +32,13 @@ impl Encryption {
             },
         };
         let identity = identity.map_err(|why| wrong("tls_cert", &why))?;
+        let dtls = config.dtls.then(|| DtlsIdentity::new(&identity)).transpose();
+        // Not worth refusing to start: TLS, which everybody wants, works with such a key.
+        let dtls = dtls.unwrap_or_else(|why| {
+            tracing::warn!("no DTLS with [relay] tls_key: {why}; set dtls = false to have this said no more");
+            None
+        });
         let tls = identity.acceptor(&ALPN).map_err(|why| wrong("tls_cert", &why))?;
-        Ok(Some(Self { tls }))
+        Ok(Some(Self { tls, dtls }))
     }
 }

@@ -146,6 +146,15 @@ mod tests {
     }
 
     #[test]
+    fn both_families_share_a_port() {
+        let any_v4 = SocketAddr::from(([0, 0, 0, 0], 0));
+        let (addresses, _v4) = bind(&[both(any_v4)], 2).unwrap();
+        let any_v6 = SocketAddr::from(([0; 8], addresses[0].port()));
+        let (v6_addresses, v6) = bind(&[both(any_v6)], 2).unwrap();
+        assert_eq!((v6_addresses, v6.len()), (vec![any_v6], 2));
+    }
+
+    #[test]
     fn an_address_that_is_not_ours_is_one_sentence() {
         let address = SocketAddr::from(([192, 0, 2, 1], 3478));
         let error = bind(&[both(address)], 1).err().unwrap().to_string();

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use turn::proxy::Proxies;
@@ -52,8 +53,8 @@ pub(super) struct Settings {
     pub(super) realm: String,
     /// One a family at most.
     pub(super) relay_addresses: Vec<RelayAddress>,
-    pub(super) min_port: u16,
-    pub(super) max_port: u16,
+    ports_v4: RangeInclusive<u16>,
+    ports_v6: RangeInclusive<u16>,
     pub(super) users: Vec<(String, Key)>,
     pub(super) secrets: Vec<Secret>,
     pub(super) rest_names: RestNames,
@@ -79,10 +80,10 @@ impl Settings {
         if config.listen.is_empty() {
             return Err(wrong("listen", "empty; name at least one address, such as \"0.0.0.0:3478\""));
         }
-        if config.min_port < 1024 || config.min_port > config.max_port {
-            let why = format!("{} to {} is no range of ports from 1024 up", config.min_port, config.max_port);
-            return Err(wrong("min_port", &why));
-        }
+        let ports_v4 = ports("min_port", config.min_port, config.max_port)?;
+        let or = |port: u16, otherwise: u16| if port == 0 { otherwise } else { port };
+        let (min_v6, max_v6) = (or(config.min_port_v6, config.min_port), or(config.max_port_v6, config.max_port));
+        let ports_v6 = ports("min_port_v6", min_v6, max_v6)?;
         let realm_fits = !config.realm.is_empty() && config.realm.len() < 128;
         if !realm_fits {
             return Err(wrong("realm", "must have 1 to 127 characters (RFC 8489 section 14.9)"));
@@ -106,8 +107,8 @@ impl Settings {
             listen,
             realm: config.realm.clone(),
             relay_addresses: relay_addresses(config)?,
-            min_port: config.min_port,
-            max_port: config.max_port,
+            ports_v4,
+            ports_v6,
             users,
             secrets,
             rest_names: match config.rest_names {
@@ -136,6 +137,11 @@ impl Settings {
     /// Families that relayed addresses can have.
     pub(super) fn families(&self) -> Vec<Family> {
         self.relay_addresses.iter().map(|address| Family::of(address.bind)).collect()
+    }
+
+    /// Relayed ports of a family.
+    pub(super) fn ports(&self, family: Family) -> RangeInclusive<u16> {
+        if family == Family::V4 { self.ports_v4.clone() } else { self.ports_v6.clone() }
     }
 
     /// The relay address of a family.
@@ -211,6 +217,11 @@ fn alternate(config: &RelayConfig) -> Result<Option<Alternate>, RelayError> {
     Ok(Some(Alternate { primary, other }))
 }
 
+fn ports(key: &'static str, min: u16, max: u16) -> Result<RangeInclusive<u16>, RelayError> {
+    let good = min >= 1024 && min <= max;
+    good.then_some(min..=max).ok_or_else(|| wrong(key, &format!("{min} to {max} is no range of ports from 1024 up")))
+}
+
 fn relay_addresses(config: &RelayConfig) -> Result<Vec<RelayAddress>, RelayError> {
     let mut bind = config.relay_addresses.clone();
     if let Some(ip) = bind.iter().find(|ip| ip.is_unspecified() || ip.is_multicast()) {
@@ -279,6 +290,19 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_has_ports_of_its_own_where_the_configuration_says_so() {
+        let of = |edit: fn(&mut RelayConfig)| {
+            let settings = read(edit).unwrap();
+            (settings.ports(Family::V4), settings.ports(Family::V6))
+        };
+        assert_eq!(of(|_| {}), (49152..=65535, 49152..=65535));
+        let (v4, v6) =
+            of(|config| (config.max_port, config.min_port_v6, config.max_port_v6) = (50_000, 50_001, 50_009));
+        assert_eq!((v4, v6), (49152..=50_000, 50_001..=50_009));
+        assert_eq!(of(|config| config.max_port_v6 = 50_000).1, 49152..=50_000);
+    }
+
+    #[test]
     fn each_mistake_is_one_sentence_with_its_key() {
         let sentence = |edit: fn(&mut RelayConfig)| {
             let settings = read(edit);
@@ -292,6 +316,7 @@ mod tests {
         assert!(sentence(|config| config.external_addresses = vec!["x".into()]).contains("`x` is not an address"));
         assert!(sentence(|config| config.relay_addresses.push([0, 0, 0, 0].into())).contains("0.0.0.0"));
         assert!(sentence(|config| config.min_port = 80).starts_with("[relay] min_port: 80 to 65535"));
+        assert!(sentence(|config| config.min_port_v6 = 80).starts_with("[relay] min_port_v6: 80 to 65535"));
         assert!(sentence(|config| config.realm.clear()).starts_with("[relay] realm"));
         let user = RelayUser { name: "alice".into(), password: "pw".into(), key: Some("00".into()) };
         let both = read(|config| config.users = vec![user]).unwrap_err();

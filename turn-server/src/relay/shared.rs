@@ -10,6 +10,7 @@ use std::time::Instant;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use mio::net::TcpListener;
 use service::udp::{Offload, UdpSocket};
+use turn::dtls_hello::Cookies;
 use turn::proxy::Proxies;
 use turn::{
     BoundRelay, Credentials, Family, Grant, Lease, PortWish, QuotaKey, Registrar, RegistrarConfig, Revocations,
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub(super) credentials: ArcSwap<Credentials>,
     /// Of new connections; `None`: TLS is off.
     pub(super) encryption: ArcSwapOption<Encryption>,
+    /// Of the DTLS sessions that may begin.
+    pub(super) cookies: Cookies,
     /// Whose connections begin with a PROXY header.
     pub(super) proxies: ArcSwap<Proxies>,
     /// Asked for users that nobody here knows; `None`: nobody else is asked.
@@ -55,14 +58,15 @@ impl Shared {
         live: Arc<LivePorts>,
     ) -> Result<Self, RelayError> {
         let registrar = Registrar::new(&RegistrarConfig {
-            min_port: settings.min_port,
-            max_port: settings.max_port,
+            ports_v4: settings.ports(Family::V4),
+            ports_v6: settings.ports(Family::V6),
             quotas: settings.quotas,
             seed: rand::random(),
         });
         Ok(Self {
             credentials: ArcSwap::from_pointee(credentials::of(settings)),
             encryption: ArcSwapOption::from_pointee(encryption),
+            cookies: Cookies::new(&rand::random(), Instant::now()),
             proxies: ArcSwap::from_pointee(settings.proxies.clone()),
             hook: ArcSwapOption::empty(),
             revocations: Mutex::default(),

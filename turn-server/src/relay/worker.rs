@@ -7,10 +7,12 @@ mod carry;
 mod connection;
 mod connections;
 mod effects;
+mod idle;
 mod outbox;
 mod pump;
 mod relays;
 mod reports;
+mod sessions;
 mod steering;
 mod streams;
 mod tls_stream;
@@ -23,6 +25,7 @@ use std::time::Instant;
 use crossbeam_channel::Receiver;
 use mio::{Events, Interest, Token};
 use service::udp::{RecvBatch, SendQueue};
+use turn::dtls_hello::is_dtls;
 use turn::{Context, FiveTuple, Server, Transport};
 
 use super::command::{Command, RelayStats, Rules};
@@ -32,6 +35,7 @@ use crate::handover::{Handover, LaneEnd};
 use connections::Connections;
 use relays::Relays;
 use reports::Reports;
+use sessions::{Arrival, Sessions};
 pub(super) use steering::Steering;
 use streams::Streams;
 pub(super) use streams::listen;
@@ -86,6 +90,7 @@ pub(super) struct Worker {
     inbox: Receiver<Command>,
     clients: Vec<Client>,
     connections: Connections,
+    sessions: Sessions,
     relays: Relays,
     streams: Streams,
     steering: Steering,
@@ -123,6 +128,7 @@ impl Worker {
                 .map(|listener| Client { udp_ready: true, tcp_ready: listener.tcp.is_some(), listener })
                 .collect(),
             connections: Connections::default(),
+            sessions: Sessions::default(),
             relays: Relays::default(),
             streams: Streams::default(),
             steering,
@@ -193,9 +199,9 @@ impl Worker {
         if unfinished || !self.lane_end.is_empty() || !self.steering.is_empty() {
             return Some(std::time::Duration::ZERO);
         }
-        let times =
-            [self.server.poll_timeout(), self.connections.next_deadline(), self.reservations_at, self.accept_at];
-        let next = times.into_iter().flatten().min()?;
+        let clients = [self.connections.next_deadline(), self.sessions.next_deadline(), self.accept_at];
+        let times = [self.server.poll_timeout(), self.reservations_at].into_iter().chain(clients);
+        let next = times.flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -253,12 +259,14 @@ impl Worker {
         RelayStats {
             core: self.server.stats(),
             connections: self.connections.len() as u64,
+            sessions: self.sessions.len() as u64,
             ports_used: self.shared.ports_used().into(),
             ..self.stats.clone()
         }
     }
 
     fn read_clients(&mut self, now: Instant, batch: &mut RecvBatch) {
+        let dtls = self.shared.encryption.load().as_ref().is_some_and(|encryption| encryption.dtls.is_some());
         for index in 0..self.clients.len() {
             for _ in 0..CLIENT_BATCHES {
                 let client = &mut self.clients[index];
@@ -272,7 +280,13 @@ impl Worker {
                     let ip = datagram.local.unwrap_or(bound.ip());
                     let server = SocketAddr::new(ip, bound.port());
                     let tuple = FiveTuple { transport: Transport::Udp, client: datagram.from, server };
-                    self.serve_client(now, tuple, datagram.bytes);
+                    if dtls && is_dtls(datagram.bytes) {
+                        let tuple = FiveTuple { transport: Transport::Dtls, ..tuple };
+                        let source = bound.ip().is_unspecified().then_some(ip);
+                        self.take_dtls(now, Arrival { tuple, socket: index, source }, datagram.bytes);
+                    } else {
+                        self.serve_client(now, tuple, datagram.bytes);
+                    }
                 }
             }
         }
@@ -307,6 +321,7 @@ impl Worker {
             self.reservations_at = self.shared.expire_reservations(now);
         }
         self.end_silent_connections(now);
+        self.keep_sessions(now);
     }
 
     /// Sends what waits, and wakes who got packets.

@@ -27,6 +27,8 @@ pub(crate) struct RelayUrls {
     pub(crate) listeners: Vec<SocketAddr>,
     /// Whether over TCP as well.
     pub(crate) tcp: bool,
+    /// Where it takes TLS with a certificate that clients can verify.
+    pub(crate) secure: Vec<SocketAddr>,
 }
 
 impl RelayUrls {
@@ -35,12 +37,15 @@ impl RelayUrls {
         if !self.advertised.is_empty() {
             return self.advertised.iter().filter(|url| url.starts_with("turn")).cloned().collect();
         }
-        let places = self.places(host);
+        let places = places(&self.listeners, |listener| reached_under(listener, host));
         let by = |transport: &str| {
             places.iter().map(move |place| format!("turn:{place}?transport={transport}")).collect::<Vec<_>>()
         };
         let tcp = if self.tcp { by("tcp") } else { Vec::new() };
-        [by("udp"), tcp].concat()
+        // Last, because it costs most; where nothing else passes, nothing else is left.
+        let secure = places_of_tls(&self.secure, host);
+        let tls = secure.iter().map(|place| format!("turns:{place}?transport=tcp")).collect();
+        [by("udp"), tcp, tls].concat()
     }
 
     /// The STUN URLs likewise.
@@ -48,21 +53,8 @@ impl RelayUrls {
         if !self.advertised.is_empty() {
             return self.advertised.iter().filter(|url| url.starts_with("stun")).cloned().collect();
         }
-        self.places(host).iter().map(|place| format!("stun:{place}")).collect()
-    }
-
-    fn places(&self, host: &str) -> Vec<String> {
-        let mut places: Vec<String> = Vec::new();
-        for listener in &self.listeners {
-            let place = match reached_under(*listener, host) {
-                Some(host) => format!("{host}:{}", listener.port()),
-                None => continue,
-            };
-            if !places.contains(&place) {
-                places.push(place);
-            }
-        }
-        places
+        let places = places(&self.listeners, |listener| reached_under(listener, host));
+        places.iter().map(|place| format!("stun:{place}")).collect()
     }
 
     /// The entries for a client.
@@ -79,6 +71,27 @@ impl RelayUrls {
         }
         servers
     }
+}
+
+/// Each `host:port` once.
+fn places(listeners: &[SocketAddr], host: impl Fn(SocketAddr) -> Option<String>) -> Vec<String> {
+    let mut places: Vec<String> = Vec::new();
+    for listener in listeners {
+        let place = match host(*listener) {
+            Some(host) => format!("{host}:{}", listener.port()),
+            None => continue,
+        };
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
+}
+
+/// A certificate is for a name: where the client knows one of ours, it must use that and no address.
+fn places_of_tls(listeners: &[SocketAddr], host: &str) -> Vec<String> {
+    let is_name = host != "localhost" && !host.starts_with('[') && host.parse::<IpAddr>().is_err();
+    places(listeners, |listener| if is_name { Some(host.to_owned()) } else { reached_under(listener, host) })
 }
 
 /// Under which host a client reaches a listener that reached us under `host`; `None`: not at all.
@@ -116,14 +129,26 @@ mod tests {
     }
 
     #[test]
+    fn tls_is_reached_under_the_name_that_the_certificate_is_for() {
+        let listeners: Vec<SocketAddr> = vec!["192.0.2.1:3478".parse().expect("an address")];
+        let secure = vec!["192.0.2.1:443".parse().expect("an address"), "[::]:443".parse().expect("an address")];
+        let urls = RelayUrls { advertised: Vec::new(), listeners, tcp: false, secure };
+        let wanted = ["turn:192.0.2.1:3478?transport=udp", "turns:a.example:443?transport=tcp"];
+        assert_eq!(urls.turn("a.example"), wanted);
+        assert_eq!(urls.turn("[::1]")[1..], ["turns:192.0.2.1:443?transport=tcp", "turns:[::1]:443?transport=tcp"]);
+        let advertised = vec!["turns:turn.example:443?transport=tcp".to_owned(), "stun:stun.example".to_owned()];
+        assert_eq!(RelayUrls { advertised, ..urls }.turn("a.example"), ["turns:turn.example:443?transport=tcp"]);
+    }
+
+    #[test]
     fn urls_follow_the_way_the_client_came() {
         let listeners = vec!["0.0.0.0:3478".parse().expect("an address"), "[::]:3478".parse().expect("an address")];
-        let urls = RelayUrls { advertised: Vec::new(), listeners, tcp: true };
+        let urls = RelayUrls { advertised: Vec::new(), listeners, tcp: true, secure: Vec::new() };
         assert_eq!(urls.turn("a.example"), ["turn:a.example:3478?transport=udp", "turn:a.example:3478?transport=tcp"]);
         assert_eq!(urls.stun("[::1]"), ["stun:[::1]:3478"]);
         assert_eq!(urls.stun("localhost"), ["stun:127.0.0.1:3478", "stun:[::1]:3478"]);
         let listeners = vec!["127.0.0.1:9".parse().expect("an address")];
-        let one = RelayUrls { advertised: Vec::new(), listeners, tcp: false };
+        let one = RelayUrls { advertised: Vec::new(), listeners, tcp: false, secure: Vec::new() };
         assert_eq!(one.turn("localhost"), ["turn:127.0.0.1:9?transport=udp"]);
         assert_eq!(one.stun("localhost"), ["stun:127.0.0.1:9"]);
         assert_eq!((host_of("a:80"), host_of("[::1]:80"), host_of("a")), ("a", "[::1]", "a"));

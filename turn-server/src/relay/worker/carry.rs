@@ -137,6 +137,7 @@ impl Worker {
                     self.stats.handover_dropped += 1;
                 }
             }
+            Reached::Dtls { session } => self.send_sealed(now, session, &parts),
             Reached::Tcp { connection } => {
                 let dropped = self.connections.push_media(connection, &parts, now);
                 if dropped > 0 {

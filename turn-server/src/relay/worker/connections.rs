@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::Interest;
@@ -12,19 +12,14 @@ use mio::net::TcpStream;
 use turn::{FiveTuple, Transport};
 
 use super::connection::{Connection, ReadOutcome};
+use super::idle::{Deadline, Deadlines, Idle, OPENING, SILENCE};
 use super::{CONNECTION, Worker, token};
 
 /// Connections of one worker.
 const MAX: usize = 16_384;
-/// Connections of one address without an allocation; IPv6 by /64, as one host has so many.
-const MAX_IDLE_PER_SOURCE: u32 = 256;
 /// Connections to accept in a turn, and reads of one connection in a turn.
 const ACCEPT_BUDGET: usize = 64;
 const READ_BUDGET: usize = 4;
-/// What may come before the first message (a proxy's header, the handshake of TLS) must be over by then.
-const OPENING: Duration = Duration::from_secs(10);
-/// Silence of a connection without an allocation.
-const SILENCE: Duration = Duration::from_secs(30);
 /// Unsent bytes that the kernel may hold for a connection before it says that it is full.
 const KERNEL_QUEUE: u32 = 32 << 10;
 /// How long to wait for descriptors.
@@ -36,31 +31,16 @@ pub(super) struct Connections {
     slots: Vec<Option<Connection>>,
     free: Vec<usize>,
     by_tuple: HashMap<FiveTuple, usize>,
-    /// Connections without an allocation, by source.
-    idle: HashMap<IpAddr, u32>,
-    /// When to look at a connection again; all wait equally long, so this is in order.
-    deadlines: VecDeque<Deadline>,
-    /// When one that has just been opened must have come to its first message; in order likewise.
-    openings: VecDeque<Deadline>,
+    /// Those without an allocation.
+    idle: Idle,
+    /// When to look at a connection again.
+    deadlines: Deadlines,
+    /// When one that has just been opened must have come to its first message.
+    openings: Deadlines,
     /// How many there have been.
     opened: u64,
     readable: VecDeque<usize>,
     dirty: Vec<usize>,
-}
-
-/// A moment, and the connection that it is for, if it still has its slot.
-#[derive(Clone, Copy)]
-struct Deadline {
-    at: Instant,
-    slot: usize,
-    serial: u64,
-}
-
-fn source(address: SocketAddr) -> IpAddr {
-    match address.ip() {
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
-        ip => ip,
-    }
 }
 
 impl Connections {
@@ -81,8 +61,7 @@ impl Connections {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let firsts = [self.deadlines.front(), self.openings.front()];
-        firsts.into_iter().flatten().map(|deadline| deadline.at).min()
+        [self.deadlines.next(), self.openings.next()].into_iter().flatten().min()
     }
 
     /// The stream may be read or written again.
@@ -159,9 +138,13 @@ impl Connections {
         let watch = !allocated && !connection.watched;
         connection.watched |= watch;
         let serial = connection.serial;
-        self.count_idle(tuple, if allocated { -1 } else { 1 });
+        if allocated {
+            self.idle.remove(tuple.client);
+        } else {
+            self.idle.add(tuple.client);
+        }
         if watch {
-            self.deadlines.push_back(Deadline { at: now + SILENCE, slot, serial });
+            self.deadlines.push(Deadline { at: now + SILENCE, slot, serial });
         }
     }
 
@@ -172,15 +155,10 @@ impl Connections {
         let before = std::mem::replace(&mut connection.tuple, tuple);
         self.by_tuple.remove(&before);
         self.by_tuple.insert(tuple, slot);
-        self.count_idle(before, -1);
+        self.idle.remove(before.client);
         let room = self.has_room(tuple.client);
-        self.count_idle(tuple, 1);
+        self.idle.add(tuple.client);
         room
-    }
-
-    /// The first connection whose deadline in this list is over.
-    fn pop_due(list: &mut VecDeque<Deadline>, now: Instant) -> Option<Deadline> {
-        list.pop_front_if(|deadline| deadline.at <= now)
     }
 
     /// The connection that a deadline is for.
@@ -188,18 +166,8 @@ impl Connections {
         self.get_mut(deadline.slot).filter(|connection| connection.serial == deadline.serial)
     }
 
-    fn count_idle(&mut self, tuple: FiveTuple, change: i32) {
-        let source = source(tuple.client);
-        let count = self.idle.entry(source).or_default();
-        *count = count.saturating_add_signed(change);
-        if *count == 0 {
-            self.idle.remove(&source);
-        }
-    }
-
     fn has_room(&self, client: SocketAddr) -> bool {
-        let idle = self.idle.get(&source(client)).copied().unwrap_or(0);
-        self.len() < MAX && idle < MAX_IDLE_PER_SOURCE
+        self.len() < MAX && self.idle.has_room(client)
     }
 
     fn free_slot(&mut self) -> usize {
@@ -214,9 +182,9 @@ impl Connections {
         let serial = self.opened;
         self.slots[slot] = Some(Connection::new(stream, tuple, proxied, serial, now));
         self.by_tuple.insert(tuple, slot);
-        self.count_idle(tuple, 1);
-        self.deadlines.push_back(Deadline { at: now + SILENCE, slot, serial });
-        self.openings.push_back(Deadline { at: now + OPENING, slot, serial });
+        self.idle.add(tuple.client);
+        self.deadlines.push(Deadline { at: now + SILENCE, slot, serial });
+        self.openings.push(Deadline { at: now + OPENING, slot, serial });
         self.readable.push_back(slot);
     }
 
@@ -225,7 +193,7 @@ impl Connections {
         self.by_tuple.remove(&connection.tuple);
         self.free.push(slot);
         if !connection.allocated {
-            self.count_idle(connection.tuple, -1);
+            self.idle.remove(connection.tuple.client);
         }
         Some(connection)
     }
@@ -394,13 +362,13 @@ impl Worker {
 
     /// Closes connections that neither speak nor have an allocation: open sockets are what a flood is after.
     pub(super) fn end_silent_connections(&mut self, now: Instant) {
-        while let Some(deadline) = Connections::pop_due(&mut self.connections.openings, now) {
+        while let Some(deadline) = self.connections.openings.pop_due(now) {
             if self.connections.meant(deadline).is_some_and(|connection| connection.is_opening()) {
                 self.stats.connections_refused += 1;
                 self.close(now, deadline.slot);
             }
         }
-        while let Some(deadline) = Connections::pop_due(&mut self.connections.deadlines, now) {
+        while let Some(deadline) = self.connections.deadlines.pop_due(now) {
             let Some(connection) = self.connections.meant(deadline) else { continue };
             connection.watched = !connection.allocated;
             if connection.allocated {
@@ -411,7 +379,7 @@ impl Worker {
                 self.stats.connections_refused += 1;
                 self.close(now, deadline.slot);
             } else {
-                self.connections.deadlines.push_back(Deadline { at: silent, ..deadline });
+                self.connections.deadlines.push(Deadline { at: silent, ..deadline });
             }
         }
     }

@@ -19,7 +19,7 @@ impl Worker {
         let mut released = Vec::new();
         while let Some(output) = self.server.poll_output() {
             match output {
-                Output::Transmit { client, bytes } => self.answer(client, &bytes),
+                Output::Transmit { client, bytes } => self.answer(now, client, &bytes),
                 Output::NeedKey { request, username, client } => self.find_key(now, request, username, client),
                 Output::BindRelay { request, client, user, family, protocol: Relaying::Tcp, .. } => {
                     self.bind_listener(now, request, client, &user, family);
@@ -35,7 +35,7 @@ impl Worker {
                     self.close_listener(allocation);
                     self.shared.release(&lease);
                     if last {
-                        self.connections.set_allocated(client, false, now);
+                        self.set_allocated(client, false, now);
                     }
                     tracing::debug!(client = %client.client, port = lease.port, "relayed address closed");
                 }
@@ -114,7 +114,7 @@ impl Worker {
             tracing::debug!(client = %client.client, user = user.as_str(), relayed = %bound.relayed, "allocation made");
             self.relays.insert(id, socket, reached);
         }
-        self.connections.set_allocated(client, true, now);
+        self.set_allocated(client, true, now);
     }
 
     fn bind_listener(
@@ -151,12 +151,20 @@ impl Worker {
         if let Some(reached) = self.reached(to) {
             self.relays.set_reached(allocation, reached);
         }
-        self.connections.set_allocated(from, false, now);
-        self.connections.set_allocated(to, true, now);
+        self.set_allocated(from, false, now);
+        self.set_allocated(to, true, now);
         tracing::debug!(from = %from.client, to = %to.client, "allocation moved");
     }
 
-    pub(super) fn answer(&mut self, client: FiveTuple, bytes: &[u8]) {
+    pub(super) fn set_allocated(&mut self, client: FiveTuple, allocated: bool, now: Instant) {
+        match client.transport {
+            Transport::Udp => {}
+            Transport::Tcp | Transport::Tls => self.connections.set_allocated(client, allocated, now),
+            Transport::Dtls => self.sessions.set_allocated(client, allocated, now),
+        }
+    }
+
+    pub(super) fn answer(&mut self, now: Instant, client: FiveTuple, bytes: &[u8]) {
         if let Some(hearing) = self.steering.hearing(client) {
             self.steering.to_client(hearing, client, &[bytes], false);
             return;
@@ -168,6 +176,7 @@ impl Worker {
                 self.flush_if_full();
             }
             Some(Reached::Tcp { connection }) => self.connections.push_control(connection, bytes),
+            Some(Reached::Dtls { session }) => self.send_sealed(now, session, &[bytes]),
             Some(Reached::Guest { .. }) | None => {}
         }
     }
@@ -177,8 +186,12 @@ impl Worker {
         if let Some(hearing) = self.steering.hearing(client).filter(|_| client.transport != Transport::Udp) {
             return Some(Reached::Guest { hearing });
         }
-        if client.transport.is_stream() {
-            return self.connections.of(client).map(|connection| Reached::Tcp { connection });
+        match client.transport {
+            Transport::Udp => {}
+            Transport::Tcp | Transport::Tls => {
+                return self.connections.of(client).map(|connection| Reached::Tcp { connection });
+            }
+            Transport::Dtls => return self.sessions.of(client).map(|session| Reached::Dtls { session }),
         }
         let serves = |bound: std::net::SocketAddr| {
             let any = bound.ip().is_unspecified() && bound.is_ipv4() == client.server.is_ipv4();

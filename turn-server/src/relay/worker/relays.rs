@@ -15,6 +15,8 @@ pub(super) enum Reached {
     Tcp { connection: usize },
     /// Through the worker that hears it.
     Guest { hearing: u8 },
+    /// Through a DTLS session.
+    Dtls { session: usize },
 }
 
 /// The relayed socket of an allocation.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
-use turn::{Context, FiveTuple};
+use turn::{Context, FiveTuple, Transport};
 
 use super::super::steering::{Steered, Ways};
 use super::{STEERING_BUDGET, Worker};
@@ -92,16 +92,16 @@ impl Worker {
                 Steered::FromClient { client, bytes, hearing } => self.serve_guest(now, client, &bytes, hearing),
                 Steered::ToClient { client, bytes, media } => self.write_to_heard(now, client, &bytes, media),
                 Steered::Claim { client, serving } => {
-                    if client.transport.is_stream() && self.connections.of(client).is_none() {
+                    if client.transport != Transport::Udp && !self.hears(client) {
                         self.steering.ways.tell(serving, Steered::Gone { client });
                         continue;
                     }
                     self.steering.away.insert(client, serving);
-                    self.connections.set_allocated(client, true, now);
+                    self.set_allocated(client, true, now);
                 }
                 Steered::Release { client } => {
                     self.steering.away.remove(&client);
-                    self.connections.set_allocated(client, false, now);
+                    self.set_allocated(client, false, now);
                 }
                 Steered::Join { client, id, stream, home, answer } => {
                     self.join_lent(now, (id, stream, home), client, &answer);
@@ -139,10 +139,15 @@ impl Worker {
         }
     }
 
+    /// Whether a client that is no bare datagram's still has its connection or session here.
+    fn hears(&self, client: FiveTuple) -> bool {
+        self.connections.of(client).is_some() || self.sessions.of(client).is_some()
+    }
+
     fn write_to_heard(&mut self, now: Instant, client: FiveTuple, bytes: &[u8], media: bool) {
         match self.connections.of(client).filter(|_| media) {
             Some(connection) => self.stats.tcp_dropped += self.connections.push_media(connection, &[bytes], now),
-            None => self.answer(client, bytes),
+            None => self.answer(now, client, bytes),
         }
     }
 }

@@ -85,7 +85,7 @@ impl Rig {
             trunk: Arc::new(Trunk::new(start, 6)),
             seed: [4; 32],
         };
-        let ports = RegistrarConfig { min_port: 50_000, max_port: 50_099, quotas, seed: [5; 32] };
+        let ports = RegistrarConfig { ports_v4: 50_000..=50_099, ports_v6: 50_000..=50_099, quotas, seed: [5; 32] };
         Self {
             server: Server::new(config),
             registrar: Registrar::new(&ports),

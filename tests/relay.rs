@@ -3,6 +3,7 @@
 
 mod abuse;
 mod coturn;
+mod credentials;
 mod limits;
 mod media_port;
 mod mobility;

@@ -238,6 +238,7 @@ impl Worker {
             core: self.server.stats(),
             connections: self.connections.len() as u64,
             ports_used: self.shared.ports_used().into(),
+            revocations: self.shared.revocations().len() as u64,
             ..self.stats.clone()
         }
     }

@@ -37,6 +37,7 @@ fn on_both_workers(relay: &Relay, address: SocketAddr, user: &str, peer: SocketA
     clients
 }
 
+/// Rule: abuse-31
 #[test]
 fn the_rate_of_a_user_spans_workers() {
     const RATE: u64 = 200;
@@ -64,6 +65,7 @@ fn the_rate_of_a_user_spans_workers() {
     assert!(relay.stats().core.dropped_for(Drop::UserLimit) > 0);
 }
 
+/// Rule: abuse-31
 #[test]
 fn a_full_server_serves_the_modest_whole_and_the_greedy_with_what_is_left() {
     const TOTAL: u64 = 1000;
@@ -107,6 +109,7 @@ fn a_full_server_serves_the_modest_whole_and_the_greedy_with_what_is_left() {
     assert!(modest + greedy <= most, "{modest} and {greedy} of {most}");
 }
 
+/// Rule: abuse-28
 #[test]
 fn allocations_of_an_address_and_of_the_server_are_counted_over_workers() {
     let (relay, address) = start(|config| {

@@ -9,6 +9,7 @@ use turn::Drop;
 use turn_server::config::Peers;
 use turn_server::handover::lane;
 
+/// Rule: abuse-7
 #[test]
 fn ports_outside_are_limited_and_a_reload_ends_what_it_forbids() {
     let space = tests::netns::Namespace::new();

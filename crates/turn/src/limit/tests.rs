@@ -54,6 +54,7 @@ fn near(value: u64, wanted: u64, percent: u64) -> bool {
     value.abs_diff(wanted) * 100 <= wanted * percent
 }
 
+/// Rule: abuse-31
 #[test]
 fn an_allocation_and_a_user_have_their_rate_and_a_second_at_once() {
     let start = crate::some_instant();
@@ -103,6 +104,7 @@ fn crowd() -> Vec<Sender> {
     rates.into_iter().map(|rate| Sender::new(1000, rate)).collect()
 }
 
+/// Rule: abuse-31
 #[test]
 fn a_full_server_slows_the_greedy_and_nobody_else() {
     let start = crate::some_instant();

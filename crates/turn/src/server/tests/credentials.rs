@@ -29,6 +29,7 @@ fn refresh(rig: &mut Rig, user: &TestClient) -> u16 {
     rig.ask(user, request).code()
 }
 
+/// Rule: abuse-11
 #[test]
 fn a_call_outlives_its_credentials_unless_expiry_is_strict() {
     for strict in [false, true] {
@@ -71,6 +72,7 @@ fn a_user_that_is_taken_back_loses_its_allocations_and_gets_no_new_ones() {
     assert_eq!(rig.server.stats().auth_failures_by(AuthFailure::Revoked), 3);
 }
 
+/// Rule: abuse-12
 #[test]
 fn a_secret_that_is_gone_makes_nothing_new_and_ends_what_is_there_only_where_that_is_strict() {
     for strict in [false, true] {
@@ -91,6 +93,7 @@ fn a_secret_that_is_gone_makes_nothing_new_and_ends_what_is_there_only_where_tha
     }
 }
 
+/// Rule: abuse-16
 #[test]
 fn each_failure_is_reported_with_its_reason_and_answered_alike() {
     let mut rig = Rig::new();

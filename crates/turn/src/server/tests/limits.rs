@@ -22,6 +22,7 @@ fn allocate(rig: &mut Rig, client: &str, name: &'static str, password: &'static 
     rig.ask(&user, request).code()
 }
 
+/// Rule: abuse-28, turn-486
 #[test]
 fn an_address_is_486_and_the_server_508() {
     let mut rig = Rig::with_quotas(Quotas { per_user: 0, per_address: 2, total: 3 });
@@ -52,6 +53,7 @@ fn who_is_inside_is_never_refused_by_a_quota() {
     assert_eq!(allocate(&mut rig, "198.20.0.9:1", "bob", "pw2"), 0, "its place is free");
 }
 
+/// Rule: abuse-31
 #[test]
 fn a_user_s_packets_are_limited_both_ways_over_all_its_allocations() {
     let mut rig = Rig::new();
@@ -95,6 +97,8 @@ fn a_limit_that_is_taken_away_limits_nothing() {
 }
 
 /// RFC 8656 section 21.1.7: packets that go round between two allocations.
+///
+/// Rule: abuse-26
 #[test]
 fn a_loop_of_channels_runs_at_the_user_s_rate_only() {
     let mut rig = Rig::new();
@@ -113,6 +117,7 @@ fn a_loop_of_channels_runs_at_the_user_s_rate_only() {
     assert!((1090..=1110).contains(&rounds), "{rounds} in ten seconds at 100 a second");
 }
 
+/// Rule: abuse-30
 #[test]
 fn a_scan_of_peers_is_stopped_and_a_call_is_not() {
     let mut rig = Rig::with_quota(10);

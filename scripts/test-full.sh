@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make test-full`: what is too long for every change: licences, advisories, fuzzing (needs a
+# `make test-full`: what is too long for every change: licences, advisories, churn of allocations, fuzzing (needs a
 # nightly compiler), containers (need root).
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -15,6 +15,9 @@ fi
 # Advisories come from a git repository; without a way there, the rest is checked all the same.
 cargo deny --all-features check licenses bans sources
 cargo deny --all-features check advisories || say "warning: advisories not checked or not clean, see above"
+
+step "churn"
+cargo run --quiet --release --locked --workspace --bin churn
 
 "$root/scripts/fuzz.sh" "${FUZZ_SECONDS:-60}"
 "$root/scripts/docker-test.sh"

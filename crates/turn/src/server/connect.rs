@@ -177,8 +177,13 @@ impl Server {
 
     /// What a peer connection carried since the last time.
     pub fn handle_stream_usage(&mut self, connection: ConnectionId, usage: Usage) {
-        if let Some(id) = self.connections.get(&connection).copied() {
-            self.handle_usage(id, usage);
+        match self.connections.get(&connection).copied() {
+            Some(id) => self.handle_usage(id, usage),
+            // Its allocation ended before the last word came.
+            None => {
+                self.stats.to_peers += usage.to_peers;
+                self.stats.to_clients += usage.to_client;
+            }
         }
     }
 

@@ -1,9 +1,16 @@
-//! Whatever comes in whatever order: no panic, no leaked port, no second answer.
+//! Whatever comes in whatever order: no panic, no leaked port, permission or connection, no second answer, and no packet
+//! for a peer that the policy denies.
+
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use stun_types::attribute::{AttributeType, RawAttribute};
+use stun_types::message::TransactionId;
 use turn_types::AddressFamily;
-use turn_types::attribute::{AdditionalAddressFamily, EvenPort, Lifetime};
-use turn_types::message::REFRESH;
+use turn_types::attribute::{
+    AdditionalAddressFamily, ConnectionId, EvenPort, Lifetime, RequestedTransport, XorPeerAddress,
+};
+use turn_types::message::{ALLOCATE, CONNECT, CONNECTION_BIND, REFRESH};
 
 use super::rig::*;
 use crate::Transport;
@@ -20,25 +27,51 @@ enum Step {
     Garbage { client: u8, bytes: Vec<u8> },
     Cut { client: u8, at: usize, to: u8 },
     FromPeer { client: u8, peer: u8, len: u16 },
+    Send { client: u8, peer: u8 },
+    Channel { client: u8, number: u16 },
+    Follow { client: u8, of: u8 },
+    Connect { client: u8, peer: u8 },
+    Join { client: u8, number: u8 },
+    Deny { peer: u8 },
 }
 
+/// Peers: the first four may be reached until they are denied, the others never.
+const PEERS: [&str; 8] = [
+    "198.20.7.0:7000",
+    "198.20.7.1:7000",
+    "198.20.7.2:7000",
+    "198.20.7.3:7000",
+    "10.0.0.1:7000",
+    "203.0.113.5:7000",
+    "[::ffff:127.0.0.1]:7000",
+    "169.254.169.254:7000",
+];
+
+const TICKET: AttributeType = AttributeType::new(0x8030);
+
 fn step() -> impl Strategy<Value = Step> {
-    let client = 0..4u8;
+    let client = 0..3u8;
     prop_oneof![
-        (client.clone(), 0..3u8).prop_map(|(client, kind)| Step::Allocate { client, kind }),
-        (client.clone(), prop_oneof![Just(0), 1..4000u32]).prop_map(|(client, life)| Step::Refresh { client, life }),
-        (client.clone(), 0..4u8).prop_map(|(client, peer)| Step::Permit { client, peer }),
-        (client.clone(), 0x3FFE..0x4004u16, 0..4u8).prop_map(|(client, number, peer)| Step::Bind {
+        4 => (client.clone(), 0..5u8).prop_map(|(client, kind)| Step::Allocate { client, kind }),
+        4 => (client.clone(), prop_oneof![Just(0), 1..4000u32]).prop_map(|(client, life)| Step::Refresh { client, life }),
+        4 => (client.clone(), 0..8u8).prop_map(|(client, peer)| Step::Permit { client, peer }),
+        4 => (client.clone(), 0x3FFE..0x4004u16, 0..8u8).prop_map(|(client, number, peer)| Step::Bind {
             client,
             number,
             peer
         }),
-        client.clone().prop_map(|client| Step::Disconnect { client }),
-        (1..700u16).prop_map(|seconds| Step::Wait { seconds }),
-        (client.clone(), prop::collection::vec(any::<u8>(), 0..80))
+        1 => client.clone().prop_map(|client| Step::Disconnect { client }),
+        1 => (1..700u16).prop_map(|seconds| Step::Wait { seconds }),
+        1 => (client.clone(), prop::collection::vec(any::<u8>(), 0..80))
             .prop_map(|(client, bytes)| Step::Garbage { client, bytes }),
-        (client.clone(), 0..200usize, any::<u8>()).prop_map(|(client, at, to)| Step::Cut { client, at, to }),
-        (client, 0..4u8, 0..1500u16).prop_map(|(client, peer, len)| Step::FromPeer { client, peer, len }),
+        1 => (client.clone(), 0..200usize, any::<u8>()).prop_map(|(client, at, to)| Step::Cut { client, at, to }),
+        4 => (client.clone(), 0..4u8, 0..1500u16).prop_map(|(client, peer, len)| Step::FromPeer { client, peer, len }),
+        4 => (client.clone(), 0..8u8).prop_map(|(client, peer)| Step::Send { client, peer }),
+        4 => (client.clone(), 0x4000..0x4004u16).prop_map(|(client, number)| Step::Channel { client, number }),
+        1 => (client.clone(), client.clone()).prop_map(|(client, of)| Step::Follow { client, of }),
+        1 => (client.clone(), 0..8u8).prop_map(|(client, peer)| Step::Connect { client, peer }),
+        1 => (client, 0..4u8).prop_map(|(client, number)| Step::Join { client, number }),
+        1 => (0..4u8).prop_map(|peer| Step::Deny { peer }),
     ]
 }
 
@@ -49,8 +82,8 @@ fn user(rig: &Rig, client: u8) -> TestClient {
     user
 }
 
-fn play(rig: &mut Rig, step: Step) {
-    let peer = |number: u8| format!("198.20.7.{number}:7000");
+fn play(rig: &mut Rig, denied: &mut BTreeSet<u8>, step: Step) {
+    let peer = |number: u8| PEERS[usize::from(number)].to_owned();
     match step {
         Step::Allocate { client, kind } => {
             let user = user(rig, client);
@@ -59,7 +92,9 @@ fn play(rig: &mut Rig, step: Step) {
             let request = match kind {
                 0 => user.allocate(&[]),
                 1 => user.allocate(&[&even]),
-                _ => user.allocate(&[&more]),
+                2 => user.allocate(&[&more]),
+                3 => user.allocate(&[&RawAttribute::new(TICKET, &[])]),
+                _ => user.request(ALLOCATE, &[&RequestedTransport::new(6)]),
             };
             rig.client(user.tuple, &request);
         }
@@ -97,22 +132,72 @@ fn play(rig: &mut Rig, step: Step) {
         }
         Step::FromPeer { client, peer: from, len } => {
             if let Some(id) = rig.server.table.id_of(user(rig, client).tuple) {
-                let _ = rig.peer(id, &peer(from), len.into(), Way::Network);
+                let told = rig.peer(id, &peer(from), len.into(), Way::Network);
+                assert!(told.is_err() || !denied.contains(&from), "a denied peer was heard");
             }
+        }
+        Step::Send { client, peer: to } => {
+            let user = user(rig, client);
+            let relayed = matches!(rig.client(user.tuple, &user.send(&peer(to), b"x")), Handled::Relay(_));
+            assert!(!relayed || !(denied.contains(&to) || to > 3), "a packet for a denied peer");
+        }
+        Step::Channel { client, number } => {
+            let tuple = user(rig, client).tuple;
+            if let Handled::Relay(to_peer) = rig.client(tuple, &channel_data(number, b"x")) {
+                let to = PEERS.iter().position(|peer| *peer == to_peer.peer.to_string());
+                let allowed = to.is_some_and(|to| to < 4 && !denied.contains(&(to as u8)));
+                assert!(allowed, "a packet for a denied peer");
+            }
+        }
+        Step::Follow { client, of } => {
+            let owner = rig.server.table.id_of(user(rig, of).tuple).and_then(|id| rig.server.table.get(id));
+            let ticket = owner.and_then(|allocation| rig.server.ticket(allocation)).unwrap_or_default();
+            let user = user(rig, client);
+            let request = user.request(REFRESH, &[&RawAttribute::new(TICKET, &ticket)]);
+            rig.client(user.tuple, &request);
+        }
+        Step::Connect { client, peer: to } => {
+            let user = user(rig, client);
+            let transaction = TransactionId::generate();
+            let attribute = XorPeerAddress::new(peer(to).parse().unwrap(), transaction);
+            rig.routes.clear();
+            rig.client(user.tuple, &user.request_with(transaction, CONNECT, &[&attribute]));
+            for output in std::mem::take(&mut rig.routes) {
+                let Output::Connect { connection, .. } = output else { continue };
+                assert!(!(denied.contains(&to) || to > 3), "a connection to a denied peer");
+                rig.server.handle_connected(rig.now, connection, to != 2);
+                rig.drain();
+            }
+        }
+        Step::Join { client, number } => {
+            let user = user(rig, client);
+            let connection = rig.server.connections.keys().nth(number.into()).map_or(7, |id| id.to_bits());
+            let request = user.request(CONNECTION_BIND, &[&ConnectionId::new(connection)]);
+            rig.client(user.tuple, &request);
+        }
+        Step::Deny { peer: number } => {
+            denied.insert(number);
+            let ranges: Vec<String> = denied.iter().map(|number| format!("198.20.7.{number}")).collect();
+            rig.set_policy(&ranges.iter().map(String::as_str).collect::<Vec<_>>());
         }
     }
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     #[test]
-    fn no_sequence_panics_or_leaks_a_port(steps in prop::collection::vec(step(), 0..60)) {
+    fn no_sequence_panics_or_leaks_a_port(steps in prop::collection::vec(step(), 0..120)) {
         let mut rig = Rig::with_quota(6);
+        rig.server.tcp_relay = true;
+        let mut denied = BTreeSet::new();
         for step in steps {
             rig.sent.clear();
-            let waited = matches!(step, Step::Wait { .. });
-            play(&mut rig, step);
+            // Time and policy end what others wait for.
+            let waited = matches!(step, Step::Wait { .. } | Step::Deny { .. });
+            play(&mut rig, &mut denied, step);
             prop_assert!(waited || rig.sent.len() <= 1);
-            let alive: std::collections::BTreeSet<_> = rig.sockets.iter().map(|(id, _)| *id).collect();
+            let alive: BTreeSet<_> = rig.sockets.iter().map(|(id, _)| *id).collect();
             prop_assert_eq!(alive.len() as u64, rig.server.stats().allocations);
         }
         let end = rig.now.duration_since(rig.start).as_secs_f64() + 4000.0;
@@ -121,6 +206,7 @@ proptest! {
         prop_assert_eq!(rig.registrar.ports_used(), 0);
         prop_assert_eq!(rig.sockets.len(), 0);
         prop_assert_eq!(rig.server.poll_timeout(), None);
+        prop_assert_eq!((rig.server.connections.len(), rig.server.table.tuples()), (0, 0));
     }
 
     /// Rule: abuse-34

@@ -11,10 +11,11 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::browser::{DEADLINE, tree};
+use crate::netns::Host;
 
 /// What it is started with: candidates on loopback, and no word to its maker's servers.
 const PREFERENCES: &str = r#"
@@ -34,7 +35,7 @@ user_pref("remote.active-protocols", 1);
 /// A running Firefox with one page.
 pub struct Firefox {
     child: Child,
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: WebSocketStream<TcpStream>,
     page: String,
     next: u64,
     /// Removed after the processes have ended.
@@ -47,9 +48,26 @@ impl Firefox {
     /// # Errors
     /// When it is not installed or does not answer.
     pub async fn launch() -> io::Result<Self> {
+        Self::start(Command::new("firefox-esr"), |address| std::net::TcpStream::connect(address)).await
+    }
+
+    /// Starts it on another host.
+    ///
+    /// # Errors
+    /// As [`Firefox::launch`].
+    pub async fn launch_on(host: &Host) -> io::Result<Self> {
+        let connect = |address: String| host.within(|| std::net::TcpStream::connect(address));
+        Self::start(host.command("firefox-esr").into(), connect).await
+    }
+
+    /// `connect` is a way to the loopback address that it listens at.
+    async fn start(
+        mut command: Command,
+        connect: impl FnOnce(String) -> io::Result<std::net::TcpStream>,
+    ) -> io::Result<Self> {
         let profile = TempDir::with_prefix("tern-firefox-")?;
         std::fs::write(profile.path().join("user.js"), PREFERENCES)?;
-        let mut child = Command::new("firefox-esr")
+        let mut child = command
             .args(["--headless", "--no-remote", "--remote-debugging-port", "0", "--profile"])
             .arg(profile.path())
             .env("HOME", profile.path())
@@ -60,8 +78,12 @@ impl Firefox {
             .kill_on_drop(true)
             .spawn()?;
         let said = child.stderr.take().expect("stderr is piped");
-        let url = timeout(DEADLINE, listening(said)).await??;
-        let (socket, _) = tokio_tungstenite::connect_async(format!("{url}/session")).await.map_err(io::Error::other)?;
+        let address = timeout(DEADLINE, listening(said)).await??;
+        let url = format!("ws://{address}/session");
+        let stream = connect(address)?;
+        stream.set_nonblocking(true)?;
+        let stream = TcpStream::from_std(stream)?;
+        let (socket, _) = tokio_tungstenite::client_async(url, stream).await.map_err(io::Error::other)?;
         let mut firefox = Self { child, socket, page: String::new(), next: 0, _profile: profile };
         // Certificates of tests are nobody's.
         let capabilities = json!({"alwaysMatch": {"acceptInsecureCerts": true}});
@@ -129,10 +151,10 @@ impl Drop for Firefox {
 async fn listening(said: tokio::process::ChildStderr) -> io::Result<String> {
     let mut lines = BufReader::new(said).lines();
     while let Some(line) = lines.next_line().await? {
-        if let Some(url) = line.strip_prefix("WebDriver BiDi listening on ") {
-            let url = url.trim().to_owned();
+        if let Some(address) = line.strip_prefix("WebDriver BiDi listening on ws://") {
+            let address = address.trim().to_owned();
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Ok(url);
+            return Ok(address);
         }
     }
     Err(io::Error::new(io::ErrorKind::TimedOut, "Firefox ended before it listened"))

@@ -9,6 +9,7 @@ use tests::program::{finish, finish_within};
 use tests::relay::{SECRET, USER, start, with_tls};
 use tests::turn_tools::{ClientRun, uclient};
 use tests::ways::{self, Target};
+use turn_server::relay::{Relay, RelayStats};
 
 const LOGIN: [&str; 4] = ["-u", USER.0, "-w", USER.1];
 
@@ -27,6 +28,15 @@ pub(super) fn side_by_side(modes: &[&str], run: impl Fn(&[&str]) + Sync) {
 /// `turnutils_uclient` with the password.
 pub(super) fn uclient_as_user(server: SocketAddr, mode: &[&str]) -> ClientRun {
     uclient(server, &[&LOGIN[..], mode].concat())
+}
+
+/// Waits until the relay's counters are such.
+fn reaches(relay: &Relay, what: impl Fn(&RelayStats) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !what(&relay.stats()) {
+        assert!(Instant::now() < deadline, "{:?}", relay.stats());
+        std::thread::yield_now();
+    }
 }
 
 /// Two clients of ours to each other.
@@ -92,11 +102,7 @@ fn ports_come_back_when_clients_leave() {
             return;
         }
         // Its connections are closed, and with them its allocations end.
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while relay.stats().ports_used > 0 {
-            assert!(Instant::now() < deadline, "{:?}", relay.stats());
-            std::thread::yield_now();
-        }
+        reaches(&relay, |stats| stats.ports_used == 0);
         assert_eq!(relay.allocations().len(), 0);
     });
 }
@@ -138,7 +144,7 @@ fn a_peer_in_another_network_is_reached_through_the_kernel() {
             config.allocations_per_user = 100;
         },
         |target| {
-            let modes = ["", "-s", "-g", "-t", "-t -s", "-t -S", "-t -S -s", "-G", "-D", "-B"];
+            let modes = ["", "-s", "-g", "-t", "-t -s", "-t -S", "-t -S -s", "-S", "-S -s", "-G", "-D", "-B"];
             side_by_side(&modes, |mode| to_echo(target, mode));
         },
     );
@@ -170,6 +176,22 @@ fn allocations_follow_clients_that_move() {
         let (relay, server) = start(|config| config.mobility = true);
         uclient_as_user(server, &[&PAIR[..], mode].concat()).assert_nothing_lost();
         assert!(relay.stats().handed_over > 0);
+    });
+}
+
+/// Allocations of TCP (`-T`, RFC 6062), over TCP and over TLS: data takes connections of its own.
+#[test]
+fn allocations_of_tcp_connect_to_each_other() {
+    let pki = Pki::new();
+    side_by_side(&["-T", "-T -S"], |mode| {
+        let (relay, server) = start(|config| {
+            with_tls(&pki, config);
+            config.tcp_relay = true;
+        });
+        uclient_as_user(server, &[&["-n", "20", "-m", "2", "-l", "170"], mode].concat()).assert_nothing_lost();
+        let stats = relay.stats();
+        assert!(stats.core.allocations_made >= 2, "{stats:?}");
+        assert_eq!((stats.handed_over, stats.sent_to_peers), (0, 0), "no datagrams");
     });
 }
 

@@ -3,6 +3,7 @@
 
 mod abuse;
 mod coturn;
+mod credentials;
 mod doctor;
 mod dtls;
 mod hairpin;

@@ -3,5 +3,6 @@
 mod api;
 mod door;
 mod recordings;
+mod relay;
 mod rough;
 mod talk;

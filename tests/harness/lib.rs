@@ -2,6 +2,7 @@
 //!
 //! One noun a module. Nothing here pretends to be a part of the product.
 
+pub mod auth_service;
 pub mod binary;
 pub mod bot;
 pub mod browser;

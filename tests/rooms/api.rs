@@ -55,7 +55,12 @@ async fn the_document_lists_every_route() {
         ("/v1/recordings/{id}", vec!["get", "delete"]),
         ("/v1/recordings/{id}/files/{name}", vec!["get"]),
         ("/v1/turn", vec!["get"]),
+        ("/v1/turn/users", vec!["get"]),
+        ("/v1/turn/users/{id}", vec!["delete"]),
         ("/v1/allocations", vec!["get"]),
+        ("/v1/allocations/{id}", vec!["delete"]),
+        ("/v1/admin/drain", vec!["post"]),
+        ("/v1/admin/reload", vec!["post"]),
         ("/v1/rooms/{room}/ws", vec!["get"]),
         ("/v1/recorders/ws", vec!["get"]),
         ("/v1/info", vec!["get"]),
@@ -68,7 +73,7 @@ async fn the_document_lists_every_route() {
             assert!(here.get(method).is_some(), "{method} {path} is not documented");
         }
     }
-    assert_eq!(paths.len(), 18, "{:?}", paths.keys().collect::<Vec<_>>());
+    assert_eq!(paths.len(), 23, "{:?}", paths.keys().collect::<Vec<_>>());
     let codes = document["components"]["schemas"]["Code"]["enum"].as_array().expect("codes");
     assert!(codes.contains(&json!("room_full")));
 }
@@ -129,6 +134,11 @@ async fn a_room_token_reaches_its_room_and_what_its_grants_say() {
         ("DELETE", format!("/v1/rooms/demo/participants/{me}")),
         ("GET", "/v1/recordings?room=other".to_owned()),
         ("GET", "/v1/allocations".to_owned()),
+        ("DELETE", "/v1/allocations/0-0".to_owned()),
+        ("GET", "/v1/turn/users".to_owned()),
+        ("DELETE", "/v1/turn/users/alice".to_owned()),
+        ("POST", "/v1/admin/drain".to_owned()),
+        ("POST", "/v1/admin/reload".to_owned()),
     ] {
         let refused = server.ask_as(token, method, &path, None).await;
         assert_eq!((refused.status, refused.code()), (403, "forbidden"), "{method} {path}: {refused:?}");

@@ -2,6 +2,7 @@
 //!
 //! Handlers translate only; what a room or a recording does is decided in `signalling` and `recording`.
 
+mod admin;
 mod allocations;
 mod auth;
 mod body;
@@ -16,6 +17,7 @@ mod rooms;
 mod sockets;
 mod tokens;
 mod turn;
+mod users;
 mod view;
 
 use std::sync::Arc;
@@ -74,7 +76,12 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(recordings::read, recordings::remove))
         .routes(routes!(files::download))
         .routes(routes!(turn::credentials))
+        .routes(routes!(users::list))
+        .routes(routes!(users::revoke))
         .routes(routes!(allocations::list))
+        .routes(routes!(allocations::end))
+        .routes(routes!(admin::drain))
+        .routes(routes!(admin::reload))
         .routes(routes!(info::info))
         .routes(routes!(sockets::rooms))
         .routes(routes!(sockets::recorders))

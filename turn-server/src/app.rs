@@ -11,6 +11,7 @@ use signalling::token::Claims;
 use crate::clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::orders::Orders;
 use crate::recording::Recordings;
 use crate::relay::Relay;
 use crate::secrets::Secrets;
@@ -38,6 +39,8 @@ pub(crate) struct App {
     pub(crate) sfu: ArcSwapOption<Sfu>,
     /// Where the relay is reached; unset without a relay.
     pub(crate) relay_urls: OnceLock<RelayUrls>,
+    /// What the API wants of whoever runs the server.
+    pub(crate) orders: Orders,
     /// The port of the HTTPS listener, if there is one.
     pub(crate) https_port: OnceLock<u16>,
 }
@@ -55,6 +58,7 @@ impl App {
             relay: ArcSwapOption::empty(),
             sfu: ArcSwapOption::empty(),
             relay_urls: OnceLock::new(),
+            orders: Orders::default(),
             https_port: OnceLock::new(),
             config,
         })

@@ -12,6 +12,7 @@ pub mod handover;
 mod http;
 pub mod init;
 mod metrics;
+mod orders;
 pub mod plain_http;
 pub mod ready;
 mod recording;
@@ -25,5 +26,6 @@ mod tls;
 mod web;
 
 pub use api::openapi;
+pub use orders::Order;
 pub use rooms::Rooms;
 pub use server::{Addresses, Running, StartError, start};

@@ -77,7 +77,7 @@ mod tests {
         let url = serve(vec![NOT_YET]).await;
         let why = run(&Args { url, wait: 0 }).await.unwrap_err();
         assert!(why.ends_with("/readyz: 503: no relay"), "{why}");
-        let why = run(&Args { url: "https://localhost/".into(), wait: 0 }).await.unwrap_err();
+        let why = run(&Args { url: "ftp://localhost/".into(), wait: 0 }).await.unwrap_err();
         assert!(why.contains("must be http://"), "{why}");
     }
 }

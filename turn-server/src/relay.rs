@@ -26,8 +26,8 @@ use turn::{AllocationId, Minted, PeerAddress, Policy, Snapshot};
 
 use crate::config::RelayConfig;
 use crate::handover::{Handover, Lane};
-pub use command::RelayStats;
 use command::{Command, Rules};
+pub use command::{RelayLoad, RelayStats};
 use encryption::Encryption;
 use hook::{Answers, Hook, HookSettings};
 use listen::{Place, WorkerSockets};
@@ -192,6 +192,16 @@ impl Relay {
         sum
     }
 
+    /// How full it is, at once.
+    pub fn load(&self) -> RelayLoad {
+        self.shared.load()
+    }
+
+    /// Makes no new allocations from now on; what is there stays until it ends.
+    pub fn drain(&self) {
+        self.shared.drain();
+    }
+
     /// All allocations, with the worker in the name.
     pub fn allocations(&self) -> Vec<AllocationInfo> {
         let name = |(worker, snapshots): (usize, Vec<Snapshot>)| {
@@ -235,6 +245,9 @@ impl Relay {
         let settings = Settings::read(config)?;
         let policy = Arc::new(settings.policy(self.own.iter().copied())?);
         let encryption = Encryption::read(config)?;
+        if settings.realm != self.shared.realm() {
+            return Err(settings::wrong("realm", "changing it needs a restart"));
+        }
         if encryption.is_some() != self.shared.encryption.load().is_some() {
             return Err(settings::wrong("tls", "turning it on or off needs a restart"));
         }

@@ -16,9 +16,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::app::App;
+use crate::clock;
 use crate::config::{Config, RelayConfig, TlsMode};
 use crate::handover::{Handover, OwnAddresses};
 use crate::http::Limits;
+use crate::orders::{self, Order};
 use crate::relay::{self, Relay};
 use crate::rooms::Rooms;
 use crate::secrets::Secrets;
@@ -157,7 +159,7 @@ fn hand_over(
     })
 }
 
-fn connect_relay(app: &App, relay: Option<relay::Bound>, handover: &Handover) -> Result<(), StartError> {
+fn connect_relay(app: &Arc<App>, relay: Option<relay::Bound>, handover: &Handover) -> Result<(), StartError> {
     let Some(bound) = relay else { return Ok(()) };
     let relay: Relay = bound.start(handover.clone()).map_err(|error| StartError::Bind(error.to_string()))?;
     let section = &app.config.relay;
@@ -177,6 +179,14 @@ fn connect_relay(app: &App, relay: Option<relay::Bound>, handover: &Handover) ->
     // Nobody else sets it.
     let _ = app.relay_urls.set(urls);
     app.relay.store(Some(Arc::new(relay)));
+    let for_leaving = Arc::downgrade(app);
+    app.hub.directory().on_leave(Box::new(move |id| {
+        let Some(app) = for_leaving.upgrade() else { return };
+        if let Some(relay) = &*app.relay.load() {
+            // Nobody waits for the workers here.
+            drop(relay.revoke(id, app.config.relay.credential_ttl_s, clock::unix_s()));
+        }
+    }));
     Ok(())
 }
 
@@ -267,9 +277,12 @@ impl Running {
 
     /// Takes nobody new, tells everybody to come back later, and ends after `deadline` at the latest.
     pub async fn drain(mut self, deadline: Duration) {
-        self.app.hub.drain();
+        let end = tokio::time::Instant::now() + deadline;
+        orders::close(&self.app);
         recording::drain(&self.app, deadline / 2).await;
         self.app.hub.dismiss();
+        // Calls of others go on while they can; the API says meanwhile that this server drains.
+        let _ = tokio::time::timeout_at(end - deadline / 4, self.relay_is_empty()).await;
         for handle in &self.handles {
             handle.graceful_shutdown(Some(deadline / 4));
         }
@@ -287,6 +300,18 @@ impl Running {
             }
         });
         let _ = stopped.await;
+    }
+
+    async fn relay_is_empty(&self) {
+        let mut tick = tokio::time::interval(SWEEP / 10);
+        while orders::load(&self.app).0 > 0 {
+            tick.tick().await;
+        }
+    }
+
+    /// What the API wants of whoever runs this server, once; whoever takes it answers. `None` from the second time on.
+    pub fn orders(&self) -> Option<mpsc::Receiver<Order>> {
+        self.app.orders.take()
     }
 
     /// Waits until a listener fails; a healthy server never returns from here.

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::allocation::Usage;
 use crate::limit::{Pace, Paces, SECOND, Trunk, cost};
+use crate::stats::Flow;
 
 /// Peers that are remembered; beyond that the oldest ones of a row are new again.
 const SEEN: usize = 64;
@@ -27,6 +29,8 @@ struct State {
     paces: Paces,
     shares: Paces,
     new_peers: Pace,
+    /// What allocations carried that have ended: packets and bytes to peers, packets and bytes to the client.
+    ended: [AtomicU64; 4],
     /// Second and fingerprint of the peers that were permitted lately. Made when it is needed.
     seen: OnceLock<Box<[AtomicU64; SEEN]>>,
 }
@@ -47,6 +51,24 @@ impl Account {
 
     pub(crate) fn shares(&self) -> &Paces {
         &self.0.shares
+    }
+
+    /// An allocation has ended that carried this.
+    pub(crate) fn add_ended(&self, usage: &Usage) {
+        let numbers = [usage.to_peers.packets, usage.to_peers.bytes, usage.to_client.packets, usage.to_client.bytes];
+        for (sum, number) in self.0.ended.iter().zip(numbers) {
+            sum.fetch_add(number, Ordering::Relaxed);
+        }
+    }
+
+    /// What allocations carried that have ended.
+    pub(crate) fn ended(&self) -> Usage {
+        let [out_packets, out_bytes, in_packets, in_bytes] =
+            [0, 1, 2, 3].map(|index: usize| self.0.ended[index].load(Ordering::Relaxed));
+        Usage {
+            to_peers: Flow { packets: out_packets, bytes: out_bytes },
+            to_client: Flow { packets: in_packets, bytes: in_bytes },
+        }
     }
 
     /// Whether these peers, none of which the allocation has a permission for, may be permitted at `rate` new ones a

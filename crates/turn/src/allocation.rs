@@ -79,6 +79,8 @@ pub struct Snapshot {
     pub channels: usize,
     /// What it carried.
     pub usage: Usage,
+    /// What other allocations of the same payer carried that have ended since it began to have some.
+    pub ended: Usage,
     /// Packets among those to the client that were dropped because it reads too slowly.
     pub unsent: u64,
 }
@@ -117,6 +119,8 @@ pub(crate) struct Allocation {
     pub(crate) first: Relayed,
     /// Of the other family.
     pub(crate) second: Option<Box<Relayed>>,
+    /// When it was made.
+    pub(crate) since: Instant,
     pub(crate) until: Instant,
     pub(crate) permissions: Permissions,
     pub(crate) channels: Channels,
@@ -172,6 +176,7 @@ impl Allocation {
             permissions: self.permissions.len(),
             channels: self.channels.len(),
             usage: self.usage,
+            ended: self.account().ended(),
             unsent: self.unsent,
         }
     }

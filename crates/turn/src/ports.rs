@@ -48,7 +48,7 @@ impl Ports {
     }
 
     fn search(&self, rng: &mut impl Rng, fits: impl Fn(&Self, u16) -> bool) -> Option<u16> {
-        let size = u32::from(self.max - self.min) + 1;
+        let size = self.size();
         // A few throws find a port in all but a nearly full range; then look at each, from a random start.
         let throw = |rng: &mut _| self.min + RngExt::random_range(rng, 0..size) as u16;
         for _ in 0..8 {
@@ -67,6 +67,11 @@ impl Ports {
             self.used[usize::from(port >> 6)] &= !(1 << (port & 63));
             self.count -= 1;
         }
+    }
+
+    /// Ports in the range.
+    pub(crate) fn size(&self) -> u32 {
+        u32::from(self.max - self.min) + 1
     }
 
     /// Ports in use.

@@ -91,6 +91,9 @@ pub enum Unavailable {
     /// The server holds as many as allowed: 508.
     #[error("allocation quota of the server reached")]
     TotalQuota,
+    /// The server takes nobody new: 508.
+    #[error("draining")]
+    Draining,
     /// No port fits the wish, or the token is unknown, used or expired: 508.
     #[error("insufficient capacity")]
     Capacity,
@@ -99,6 +102,7 @@ pub enum Unavailable {
 /// Quota, ports and reservations of a server.
 pub struct Registrar {
     quota: Quota,
+    draining: bool,
     v4: Ports,
     v6: Ports,
     reserved: BTreeMap<u64, (Instant, Lease)>,
@@ -111,12 +115,23 @@ impl Registrar {
     pub fn new(config: &RegistrarConfig) -> Self {
         Self {
             quota: Quota::new(config.quotas),
+            draining: false,
             v4: Ports::new(*config.ports_v4.start(), *config.ports_v4.end()),
             v6: Ports::new(*config.ports_v6.start(), *config.ports_v6.end()),
             reserved: BTreeMap::new(),
             expiries: BTreeSet::new(),
             rng: StdRng::from_seed(config.seed),
         }
+    }
+
+    /// Grants nothing from now on; what was granted stays.
+    pub fn handle_drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Whether nothing is granted any more.
+    pub fn is_draining(&self) -> bool {
+        self.draining
     }
 
     /// Changes the limits; who holds more keeps it.
@@ -136,6 +151,9 @@ impl Registrar {
         family: Family,
         wish: PortWish,
     ) -> Result<Grant, Unavailable> {
+        if self.draining {
+            return Err(Unavailable::Draining);
+        }
         if let PortWish::Reserved(token) = wish {
             return self.redeem(now, user, token);
         }
@@ -217,6 +235,15 @@ impl Registrar {
         Some(token)
     }
 
+    /// Ports of a family: in use or reserved, and all.
+    pub fn ports(&self, family: Family) -> (u32, u32) {
+        let ports = match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        };
+        (ports.used(), ports.size())
+    }
+
     /// Ports in use or reserved.
     pub fn ports_used(&self) -> u32 {
         self.v4.used() + self.v6.used()
@@ -269,6 +296,24 @@ mod tests {
         registrar.handle_release(&grant.lease);
         registrar.handle_release(&second.lease);
         assert_eq!((registrar.ports_used(), registrar.held_by(&alice)), (0, 0));
+    }
+
+    #[test]
+    fn who_drains_grants_nothing_and_takes_everything_back() {
+        let mut registrar = registrar(4);
+        let now = crate::some_instant();
+        let alice = QuotaKey::new("alice");
+        let pair = PortWish::Even { reserve: true };
+        let grant = registrar.handle_wish(now, &alice, HERE, Family::V4, pair).unwrap();
+        assert_eq!((registrar.ports(Family::V4), registrar.ports(Family::V6)), ((2, 8), (0, 8)));
+        registrar.handle_drain();
+        let token = PortWish::Reserved(grant.reserved.unwrap().token);
+        for wish in [PortWish::Any, pair, token] {
+            assert_eq!(registrar.handle_wish(now, &alice, HERE, Family::V4, wish), Err(Unavailable::Draining));
+        }
+        registrar.handle_release(&grant.lease);
+        assert!(registrar.handle_timeout(now + RESERVATION).is_some() && registrar.is_draining());
+        assert_eq!((registrar.held(), registrar.ports_used()), (0, 0));
     }
 
     #[test]

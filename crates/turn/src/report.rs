@@ -1,9 +1,12 @@
 //! What an operator wants to read about: who was refused what, and why. How it is written and how often, is the shell's.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use crate::address::FiveTuple;
+use crate::allocation::Usage;
 use crate::auth::AuthFailure;
+use crate::quota::QuotaKey;
 
 /// Something for the log. Names are the sender's own bytes: write them escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,21 @@ pub enum Report {
         peer: SocketAddr,
         /// The rule that decided, as in [`crate::Verdict::rule`].
         rule: String,
+    },
+    /// An allocation is over, for whatever reason.
+    AllocationEnded {
+        /// Whose it was.
+        client: FiveTuple,
+        /// As whom.
+        username: String,
+        /// Who pays for it.
+        user: QuotaKey,
+        /// Its relayed address, or the first of two.
+        relayed: SocketAddr,
+        /// When it was made.
+        since: Instant,
+        /// What it carried.
+        usage: Usage,
     },
     /// 401 for a request that was signed.
     AuthenticationFailed {

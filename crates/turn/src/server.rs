@@ -25,7 +25,7 @@ use stun_types::attribute::Attribute as _;
 use stun_types::message::{BINDING, Message};
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CONNECT, CONNECTION_BIND, CREATE_PERMISSION, REFRESH};
 
-use crate::address::{Family, FiveTuple};
+use crate::address::{Family, FiveTuple, PeerAddress};
 use crate::allocation::{Allocation, AllocationId, Snapshot};
 use crate::auth::{Credentials, Origin, UserName};
 use crate::integrity::Signature;
@@ -338,6 +338,9 @@ impl Server {
     }
 
     fn handle_request(&mut self, context: Context<'_>, client: FiveTuple, bytes: &[u8]) -> Handled {
+        if self.is_loop(client) {
+            return self.dropped(Drop::Loop);
+        }
         let Ok(request) = Message::from_bytes(bytes) else { return self.dropped(Drop::Malformed) };
         match request.method() {
             BINDING => self.binding(context, client, &request),
@@ -346,6 +349,14 @@ impl Server {
             // RFC 8489 section 6.3: a method that is not known is not answered.
             _ => self.dropped(Drop::NotARequest),
         }
+    }
+
+    /// Whether an answer would come back to this server: forged as from a listener of ours, so that two talk forever; or
+    /// through a tunnel that ends here, where packets grow each time they go round (RFC 8656 section 21.4).
+    fn is_loop(&self, client: FiveTuple) -> bool {
+        let from = PeerAddress::new(client.client);
+        let from_listener = from.port() == client.server.port() && self.policy.is_own(from.ip());
+        from_listener || from.embedded_ipv4().is_some_and(|inside| self.policy.is_own(inside.into()))
     }
 
     /// Does what an authenticated request asks for.

@@ -32,11 +32,13 @@ pub enum Drop {
     UserLimit,
     /// The server carries as much as it may, and this user more than its share.
     TotalLimit,
+    /// An answer would come back to this server.
+    Loop,
 }
 
 impl Drop {
     /// All reasons, in the order of [`Stats::dropped`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::NotARequest,
         Self::NoAllocation,
@@ -49,6 +51,7 @@ impl Drop {
         Self::AllocationLimit,
         Self::UserLimit,
         Self::TotalLimit,
+        Self::Loop,
     ];
 
     /// A metric label.
@@ -66,6 +69,7 @@ impl Drop {
             Self::AllocationLimit => "allocation_limit",
             Self::UserLimit => "user_limit",
             Self::TotalLimit => "total_limit",
+            Self::Loop => "loop",
         }
     }
 }
@@ -83,11 +87,13 @@ pub enum Limit {
     Ports,
     /// New peers of a user.
     NewPeers,
+    /// The server takes nobody new.
+    Draining,
 }
 
 impl Limit {
     /// All limits, in the order of [`Stats::limited`].
-    pub const ALL: [Self; 5] = [Self::User, Self::Address, Self::Total, Self::Ports, Self::NewPeers];
+    pub const ALL: [Self; 6] = [Self::User, Self::Address, Self::Total, Self::Ports, Self::NewPeers, Self::Draining];
 
     /// A metric label.
     pub fn label(self) -> &'static str {
@@ -97,6 +103,7 @@ impl Limit {
             Self::Total => "allocations_total",
             Self::Ports => "ports",
             Self::NewPeers => "new_peers_per_second",
+            Self::Draining => "draining",
         }
     }
 }

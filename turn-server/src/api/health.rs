@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::metrics::Threads;
+use crate::relay::RelayLoad;
 
 /// Alive.
 #[derive(Debug, Serialize, ToSchema)]
@@ -22,10 +23,10 @@ pub(crate) struct Live {
 /// Ready for work, and for how much.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Ready {
-    /// `ok`, `degraded` (something optional is missing) or `draining`.
+    /// `ok`, `degraded` (something optional is missing); with 503 `full` (the relay takes no more), `broken` or `draining`.
     status: &'static str,
     /// The relay.
-    relay: Role,
+    relay: RelayReady,
     /// The rooms.
     rooms: RoomsReady,
     /// Recording.
@@ -44,6 +45,23 @@ pub(crate) struct Role {
     /// What is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// How full the relay is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RelayReady {
+    /// Whether it is switched on.
+    enabled: bool,
+    /// Whether it works.
+    ok: bool,
+    /// Allocations now, with ports that are reserved.
+    allocations: u32,
+    /// Allocations at most; 0: no limit.
+    max_allocations: u32,
+    /// Relayed ports in use.
+    ports_used: u32,
+    /// Relayed ports that there are.
+    ports: u32,
 }
 
 /// Rooms and participants now.
@@ -83,8 +101,11 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
         let directory = app.hub.directory();
         (directory.rooms.len(), directory.sessions.len())
     };
-    let relay_ok = app.relay_urls.get().is_some();
-    let relay = Role { enabled: app.config.relay.enabled, ok: relay_ok, error: None };
+    let load = app.relay.load().as_ref().map(|relay| relay.load());
+    let full = load.is_some_and(|load| !load.has_room());
+    let RelayLoad { allocations, max_allocations, ports_used, ports, draining } = load.unwrap_or_default();
+    let (enabled, ok) = (app.config.relay.enabled, load.is_some());
+    let relay = RelayReady { enabled, ok, allocations, max_allocations, ports_used, ports };
     let rooms = RoomsReady {
         enabled: app.config.rooms.enabled,
         ok: app.hub.is_connected(),
@@ -99,10 +120,12 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
     let storage = Role { enabled: app.recordings.is_possible(), ok: error.is_none(), error };
     let broken = (relay.enabled && !relay.ok) || (rooms.enabled && !rooms.ok);
     let degraded = recording.enabled && !(recording.ok && storage.ok);
-    let (code, status) = if app.hub.is_draining() {
+    let (code, status) = if app.hub.is_draining() || draining {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
     } else if broken {
         (StatusCode::SERVICE_UNAVAILABLE, "broken")
+    } else if full {
+        (StatusCode::SERVICE_UNAVAILABLE, "full")
     } else if degraded {
         (StatusCode::OK, "degraded")
     } else {

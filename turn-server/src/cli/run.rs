@@ -6,7 +6,7 @@ use service::log::LogHandle;
 use service::shutdown::{Signals, Wish};
 
 use super::{Failure, From};
-use crate::{Running, StartError};
+use crate::{Order, Running, StartError};
 
 /// How long draining may take. Compose and systemd kill after 30 to 90 s.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -21,12 +21,19 @@ pub(super) async fn run(from: &From) -> Result<(), Failure> {
         StartError::Bind(why) => Failure::Run(why),
     })?;
     welcome(&running, from.dev);
+    let mut orders = running.orders().expect("nobody else has taken them");
     loop {
         tokio::select! {
             why = running.wait() => return Err(Failure::Run(why)),
             wish = signals.next() => match wish {
-                Wish::Reload => reload(from, &running, log.as_ref()),
+                Wish::Reload => drop(reload(from, &running, log.as_ref())),
                 Wish::Stop => break,
+            },
+            // The server keeps the other end.
+            Some(order) = orders.recv() => match order {
+                // Who asked may be gone.
+                Order::Reload(reply) => drop(reply.send(reload(from, &running, log.as_ref()))),
+                Order::Stop => break,
             },
         }
     }
@@ -38,21 +45,19 @@ pub(super) async fn run(from: &From) -> Result<(), Failure> {
     Ok(())
 }
 
-fn reload(from: &From, running: &Running, log: Option<&LogHandle>) {
-    let loaded = match from.load() {
-        Ok(loaded) => loaded,
-        Err(Failure::Usage(why) | Failure::Run(why)) => {
-            tracing::error!(why, "the new configuration is refused; the old one stays");
-            return;
-        }
-    };
-    if let Some(Err(why)) = log.map(|log| log.set_level(&loaded.config.log.level)) {
-        tracing::error!(why, "the log level stays");
-    }
-    match running.reload(&loaded.config, &loaded.origin) {
+fn reload(from: &From, running: &Running, log: Option<&LogHandle>) -> Result<(), String> {
+    let outcome = read_again(from, running, log);
+    match &outcome {
         Ok(()) => tracing::info!("configuration reloaded"),
-        Err(error) => tracing::error!(%error, "the new configuration is refused; the old one stays"),
+        Err(why) => tracing::error!(why, "the new configuration is refused; the old one stays"),
     }
+    outcome
+}
+
+fn read_again(from: &From, running: &Running, log: Option<&LogHandle>) -> Result<(), String> {
+    let loaded = from.load().map_err(|(Failure::Usage(why) | Failure::Run(why))| why)?;
+    running.reload(&loaded.config, &loaded.origin).map_err(|error| error.to_string())?;
+    log.map_or(Ok(()), |log| log.set_level(&loaded.config.log.level))
 }
 
 fn welcome(running: &Running, dev: bool) {

@@ -58,6 +58,7 @@ fn encode_relay(encoder: &mut DescriptorEncoder<'_>, stats: &RelayStats) -> fmt:
     family(encoder, "relay_bytes", "Relayed payload bytes", "way", ways.map(|(way, flow)| (way, flow.bytes)))?;
     let dropped = turn::Drop::ALL.map(|reason| (reason.label(), core.dropped_for(reason)));
     family(encoder, "relay_dropped", "Packets dropped by rule", "reason", dropped)?;
+    gauge(encoder, "relay_revocations", "Ids whose credentials were taken back", stats.revocations)?;
     let failures = turn::AuthFailure::ALL.map(|reason| (reason.label(), core.auth_failures_by(reason)));
     family(encoder, "relay_auth_failures", "Signed requests that got 401, by reason", "reason", failures)?;
     let limited = turn::Limit::ALL.map(|limit| (limit.label(), core.limited_by(limit)));

@@ -29,6 +29,29 @@ pub(super) struct Rules {
     pub(super) credentials: Arc<Credentials>,
 }
 
+/// How full the relay is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RelayLoad {
+    /// Allocations and reservations of all workers.
+    pub allocations: u32,
+    /// `allocations_total`; 0: no limit.
+    pub max_allocations: u32,
+    /// Relayed ports in use or reserved.
+    pub ports_used: u32,
+    /// Relayed ports of all families that there are.
+    pub ports: u32,
+    /// Whether it takes nobody new.
+    pub draining: bool,
+}
+
+impl RelayLoad {
+    /// Whether another allocation would find room.
+    pub fn has_room(&self) -> bool {
+        let below_limit = self.max_allocations == 0 || self.allocations < self.max_allocations;
+        !self.draining && below_limit && self.ports_used < self.ports
+    }
+}
+
 /// Counters of the relay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RelayStats {
@@ -60,6 +83,8 @@ pub struct RelayStats {
     pub dtls_dropped: u64,
     /// Relayed ports in use or reserved, of all workers.
     pub ports_used: u64,
+    /// Ids whose credentials were taken back.
+    pub revocations: u64,
 }
 
 impl std::ops::AddAssign<&RelayStats> for RelayStats {
@@ -79,5 +104,6 @@ impl std::ops::AddAssign<&RelayStats> for RelayStats {
         self.dtls_dropped += other.dtls_dropped;
         // The registrar is shared: every worker reports the same number.
         self.ports_used = self.ports_used.max(other.ports_used);
+        self.revocations = self.revocations.max(other.revocations);
     }
 }

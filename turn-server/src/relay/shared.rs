@@ -17,6 +17,7 @@ use turn::{
     Unavailable,
 };
 
+use super::command::RelayLoad;
 use super::credentials;
 use super::encryption::Encryption;
 use super::hook::Hook;
@@ -47,6 +48,7 @@ pub(super) struct Shared {
 
 struct Held {
     registrar: Registrar,
+    max_allocations: u32,
     /// By RESERVATION-TOKEN: bound, so that nobody else gets the port.
     reserved: HashMap<u64, UdpSocket>,
 }
@@ -73,7 +75,7 @@ impl Shared {
             settings: settings.clone(),
             offload: Offload::probe().map_err(RelayError::System)?,
             live,
-            held: Mutex::new(Held { registrar, reserved: HashMap::new() }),
+            held: Mutex::new(Held { registrar, max_allocations: settings.quotas.total, reserved: HashMap::new() }),
         })
     }
 
@@ -81,7 +83,9 @@ impl Shared {
         self.encryption.store(encryption.map(Arc::new));
         self.proxies.store(Arc::new(settings.proxies.clone()));
         self.credentials.store(Arc::new(credentials::of(settings)));
-        self.held().registrar.handle_quotas(settings.quotas);
+        let mut held = self.held();
+        held.registrar.handle_quotas(settings.quotas);
+        held.max_allocations = settings.quotas.total;
     }
 
     /// Where a peer is reached that may have been named by an external address of ours.
@@ -206,6 +210,30 @@ impl Shared {
             held.reserved.remove(&token);
         }
         held.registrar.poll_timeout()
+    }
+
+    /// Grants nothing from now on.
+    pub(super) fn drain(&self) {
+        self.held().registrar.handle_drain();
+    }
+
+    /// What is held, and what there is.
+    pub(super) fn load(&self) -> RelayLoad {
+        let held = self.held();
+        let ports = self.settings.families().into_iter().map(|family| held.registrar.ports(family));
+        let (used, all) = ports.fold((0, 0), |sum, (used, all)| (sum.0 + used, sum.1 + all));
+        RelayLoad {
+            allocations: held.registrar.held(),
+            max_allocations: held.max_allocations,
+            ports_used: used,
+            ports: all,
+            draining: held.registrar.is_draining(),
+        }
+    }
+
+    /// The realm that keys are made for.
+    pub(super) fn realm(&self) -> &str {
+        &self.settings.realm
     }
 
     /// Ports in use or reserved.

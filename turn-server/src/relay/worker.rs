@@ -261,6 +261,7 @@ impl Worker {
             connections: self.connections.len() as u64,
             sessions: self.sessions.len() as u64,
             ports_used: self.shared.ports_used().into(),
+            revocations: self.shared.revocations().len() as u64,
             ..self.stats.clone()
         }
     }

@@ -98,12 +98,16 @@ impl NewRoom {
     }
 }
 
+/// Takes back the relay credentials of an id. Called under the lock: it must not wait.
+pub(crate) type TakeBack = Box<dyn Fn(&str) + Send + Sync>;
+
 /// All rooms.
 #[derive(Default)]
 pub(crate) struct Directory {
     pub(crate) rooms: BTreeMap<RoomName, Room>,
     pub(crate) sessions: HashMap<ParticipantId, Arc<Session>>,
     bans: HashMap<(RoomName, Ban), Instant>,
+    take_back: Option<TakeBack>,
     next_room: u64,
     next_participant: u64,
 }
@@ -163,6 +167,7 @@ impl Directory {
     /// Forgets a session; `None` if it was forgotten before.
     pub(crate) fn leave(&mut self, participant: ParticipantId, now: Instant) -> Option<Arc<Session>> {
         let session = self.sessions.remove(&participant)?;
+        self.take_back(&participant.to_string());
         if let Some(room) = self.rooms.get_mut(&session.room) {
             room.members.remove(&participant);
             if session.is_visible() && room.visible() == 0 {
@@ -170,6 +175,17 @@ impl Directory {
             }
         }
         Some(session)
+    }
+
+    /// Who is told of ids whose relay credentials are good no more.
+    pub(crate) fn on_leave(&mut self, take_back: TakeBack) {
+        self.take_back = Some(take_back);
+    }
+
+    fn take_back(&self, id: &str) {
+        if let Some(take_back) = &self.take_back {
+            take_back(id);
+        }
     }
 
     /// Keeps a participant out from now on.
@@ -181,6 +197,7 @@ impl Directory {
                 first.map(|ban| self.bans.remove(&ban));
             }
         }
+        session.who.identity.iter().for_each(|identity| self.take_back(identity));
         let tokens = session.who.token_id.iter().cloned().chain([session.api_token_id()]).map(Ban::Token);
         for ban in session.who.identity.iter().cloned().map(Ban::Identity).chain(tokens) {
             self.bans.insert((session.room.clone(), ban), now + BAN);

@@ -146,6 +146,7 @@ impl Server {
             missing: missing.or(failed),
             first: bound.into(),
             second: second.map(|second| Box::new(second.into())),
+            since: context.now,
             until,
             permissions: Default::default(),
             channels: Default::default(),
@@ -192,7 +193,7 @@ impl From<BoundRelay> for Relayed {
 fn code(why: Unavailable) -> u16 {
     match why {
         Unavailable::UserQuota | Unavailable::AddressQuota => ErrorCode::ALLOCATION_QUOTA_REACHED,
-        Unavailable::TotalQuota | Unavailable::Capacity => ErrorCode::INSUFFICIENT_CAPACITY,
+        Unavailable::TotalQuota | Unavailable::Capacity | Unavailable::Draining => ErrorCode::INSUFFICIENT_CAPACITY,
     }
 }
 
@@ -202,6 +203,7 @@ fn limit(why: Unavailable) -> Limit {
         Unavailable::AddressQuota => Limit::Address,
         Unavailable::TotalQuota => Limit::Total,
         Unavailable::Capacity => Limit::Ports,
+        Unavailable::Draining => Limit::Draining,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::address::{Family, FiveTuple, PeerAddress};
 use crate::allocation::{self, AllocationId, Relayed};
 use crate::policy::Listening;
 use crate::reply::{self, Refusal};
+use crate::report::Report;
 
 impl Server {
     /// RFC 8656 section 8.2.
@@ -72,6 +73,15 @@ impl Server {
         let Some(allocation) = self.table.remove(id) else { return };
         let removed = allocation.channels.iter().map(|channel| Output::RouteRemoved(id, channel.number));
         self.outputs.extend(removed);
+        allocation.account().add_ended(&allocation.usage);
+        self.outputs.push_back(Output::Report(Report::AllocationEnded {
+            client: allocation.client,
+            username: allocation.username.clone(),
+            user: allocation.first.lease.user.clone(),
+            relayed: allocation.first.public,
+            since: allocation.since,
+            usage: allocation.usage,
+        }));
         let client = allocation.client;
         if let Some(mobility) = &allocation.mobility {
             let pending = mobility.pending.map(|pending| pending.to);

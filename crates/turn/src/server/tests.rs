@@ -9,6 +9,7 @@ mod credentials;
 mod data;
 mod dual;
 mod expiry;
+mod floods;
 mod limits;
 mod mobility;
 mod never;

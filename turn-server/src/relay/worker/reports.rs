@@ -29,6 +29,18 @@ impl Reports {
                     tracing::info!(client = %client.client, user, peer = %peer, rule, "peer denied");
                 }
             }
+            Report::AllocationEnded { client, username, user, relayed, since, usage } => tracing::info!(
+                client = %client.client,
+                user = user.as_str(),
+                username = username.as_str(),
+                relayed = %relayed,
+                seconds = now.saturating_duration_since(*since).as_secs(),
+                bytes_to_peers = usage.to_peers.bytes,
+                packets_to_peers = usage.to_peers.packets,
+                bytes_to_client = usage.to_client.bytes,
+                packets_to_client = usage.to_client.packets,
+                "allocation ended"
+            ),
             Report::AuthenticationFailed { client, username, reason } => {
                 if self.failures.take(now, client.client.ip()) {
                     let (user, reason) = (username.as_str(), reason.label());

@@ -38,6 +38,7 @@ fn start_with(edit: impl FnOnce(&mut RelayConfig)) -> (Relay, SocketAddr, RelayC
     (relay, address, config.expect("edited"))
 }
 
+/// Rule: abuse-12
 #[test]
 fn secrets_rotate_without_ending_calls_unless_that_is_strict() {
     let secrets = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
@@ -90,6 +91,7 @@ fn names_end_with_their_time_where_that_is_switched_on() {
     assert_eq!(keys.iter().filter(|key| *key == "@dora:example.org").count(), 2, "{keys:?}");
 }
 
+/// Rule: abuse-11
 #[test]
 fn strict_expiry_ends_what_can_be_asked_for() {
     let (relay, address, _) = start_with(|config| config.strict_expiry = true);
@@ -252,6 +254,7 @@ fn signed(nonce: &str, name: &[u8], password: &str) -> Vec<u8> {
     write.finish()
 }
 
+/// Rule: abuse-19
 #[test]
 fn names_of_any_bytes_do_no_harm_to_the_log() {
     let lines = tests::log::capture();

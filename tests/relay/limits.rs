@@ -65,6 +65,7 @@ fn the_rate_of_a_user_spans_workers() {
     assert!(relay.stats().core.dropped_for(Drop::UserLimit) > 0);
 }
 
+/// Rule: abuse-31
 #[test]
 fn a_full_server_serves_the_modest_whole_and_the_greedy_with_what_is_left() {
     const TOTAL: u64 = 1000;

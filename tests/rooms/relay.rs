@@ -85,6 +85,7 @@ async fn allocations_are_listed_in_parts_and_ended_one_by_one() {
     assert_eq!((lost, ids(&list("").await).len()), (1, 6));
 }
 
+/// Rule: abuse-19
 #[tokio::test(flavor = "multi_thread")]
 async fn users_are_listed_with_what_they_carried_and_taken_back() {
     let server = Server::start().await;

@@ -357,7 +357,8 @@ pub struct PeerVerdict {
 /// What a policy says of an address; port 0: of a permission for it, which is for any port.
 fn verdict(policy: &Policy, address: SocketAddr, open: &dyn turn::OpenPorts) -> PeerVerdict {
     let peer = PeerAddress::new(address);
-    let verdict = if address.port() == 0 { policy.explain_ip(&peer, open) } else { policy.explain(&peer, open) };
+    let any_port = address.port() == 0 && !policy.is_own(peer.ip());
+    let verdict = if any_port { policy.explain_ip(&peer, open) } else { policy.explain(&peer, open) };
     PeerVerdict { allowed: verdict.allowed, rule: verdict.rule.into() }
 }
 

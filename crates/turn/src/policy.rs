@@ -144,7 +144,7 @@ impl Policy {
 
     /// Decides on a peer, and says by which rule.
     pub fn explain(&self, peer: &PeerAddress, open: &dyn OpenPorts) -> Verdict<'_> {
-        let verdict = self.explain_ip(peer, open);
+        let verdict = self.explain_address(peer, open);
         if verdict.allowed && !verdict.own && !self.ports.contains(peer.port()) {
             return denied(&self.ports.rule);
         }
@@ -152,8 +152,15 @@ impl Policy {
     }
 
     /// Decides on a peer's IP: a permission is for any port of it (RFC 8656 section 9), which each packet is checked for.
-    /// Where the IP is ours, its port counts.
+    /// Where the IP is ours, a port that is named must be open; clients that name none write 0.
     pub fn explain_ip(&self, peer: &PeerAddress, open: &dyn OpenPorts) -> Verdict<'_> {
+        if peer.port() == 0 && !peer.is_mapped() && self.is_own(peer.ip()) {
+            return Verdict { allowed: true, own: true, rule: builtin::OWN_ANY };
+        }
+        self.explain_address(peer, open)
+    }
+
+    fn explain_address(&self, peer: &PeerAddress, open: &dyn OpenPorts) -> Verdict<'_> {
         let verdict = self.decide(peer.ip(), peer.port(), open);
         if !verdict.allowed {
             return verdict;

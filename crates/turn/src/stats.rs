@@ -92,7 +92,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// All limits, in the order of [`Stats::limited`].
+    /// All limits, in the order of [`field@Stats::limited`].
     pub const ALL: [Self; 6] = [Self::User, Self::Address, Self::Total, Self::Ports, Self::NewPeers, Self::Draining];
 
     /// A metric label.

@@ -54,6 +54,7 @@ fn near(value: u64, wanted: u64, percent: u64) -> bool {
     value.abs_diff(wanted) * 100 <= wanted * percent
 }
 
+/// Rule: abuse-31
 #[test]
 fn an_allocation_and_a_user_have_their_rate_and_a_second_at_once() {
     let start = crate::some_instant();

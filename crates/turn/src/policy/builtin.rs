@@ -8,6 +8,7 @@ use super::range::Range;
 
 pub(super) const UNSPECIFIED: &str = "built-in: unspecified address";
 pub(super) const OWN_OPEN: &str = "own address: media port or live relayed port";
+pub(super) const OWN_ANY: &str = "own address: its open ports, as each packet is checked for";
 pub(super) const OWN_CLOSED: &str = "own address: not a media port, not a live relayed port";
 pub(super) const OWN_NOT_MEDIA: &str = "peers = \"media-only\": own address, but not a media port";
 pub(super) const MEDIA_ONLY: &str = "peers = \"media-only\": not an address of ours";

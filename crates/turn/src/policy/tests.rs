@@ -147,7 +147,7 @@ fn metadata_needs_its_own_name_in_the_allow_list() {
     }
 }
 
-/// Rule: abuse-4
+/// Rule: abuse-4, abuse-7
 #[test]
 fn ports_of_foreign_peers_are_limited_and_ours_are_not() {
     let texts = ["443".to_owned(), "1024-65535".to_owned()];

@@ -17,6 +17,7 @@ fn bare(method: stun_types::message::Method) -> Vec<u8> {
     Message::builder_request(method, MessageWriteVec::new()).finish()
 }
 
+/// Rule: abuse-20
 #[test]
 fn a_hundred_thousand_sources_leave_nothing_behind() {
     let mut rig = Rig::new();
@@ -56,6 +57,8 @@ fn questions_that_nobody_answers_are_bounded_too() {
 }
 
 /// What a server answers, sent to another one as if that had asked.
+///
+/// Rule: abuse-25
 #[test]
 fn two_servers_that_are_pointed_at_each_other_settle() {
     let (mut one, mut two) = (Rig::new(), Rig::new());
@@ -68,6 +71,7 @@ fn two_servers_that_are_pointed_at_each_other_settle() {
     }
 }
 
+/// Rule: abuse-25, abuse-27
 #[test]
 fn requests_from_our_own_listener_or_through_a_tunnel_to_us_are_not_answered() {
     let mut rig = Rig::new();
@@ -93,6 +97,7 @@ fn requests_from_our_own_listener_or_through_a_tunnel_to_us_are_not_answered() {
     }
 }
 
+/// Rule: abuse-28
 #[test]
 fn churn_by_many_users_gives_everything_back() {
     let mut rig = Rig::with_quotas(Quotas { per_user: 4, per_address: 8, total: 50 });

@@ -22,7 +22,7 @@ fn allocate(rig: &mut Rig, client: &str, name: &'static str, password: &'static 
     rig.ask(&user, request).code()
 }
 
-/// Rule: abuse-28
+/// Rule: abuse-28, turn-486
 #[test]
 fn an_address_is_486_and_the_server_508() {
     let mut rig = Rig::with_quotas(Quotas { per_user: 0, per_address: 2, total: 3 });
@@ -97,6 +97,7 @@ fn a_limit_that_is_taken_away_limits_nothing() {
 }
 
 /// RFC 8656 section 21.1.7: packets that go round between two allocations.
+///
 /// Rule: turn-loop, abuse-26
 #[test]
 fn a_loop_of_channels_runs_at_the_user_s_rate_only() {

@@ -18,7 +18,7 @@ fn ports(list: &[&str]) -> Policy {
     policy(&[]).with_ports(&list).unwrap()
 }
 
-/// Rule: turn-403, abuse-1
+/// Rule: turn-403, abuse-1, abuse-8
 #[test]
 fn every_denied_range_is_denied_at_every_door() {
     let mut rig = Rig::new();
@@ -62,7 +62,7 @@ fn a_refusal_is_reported_with_the_rule() {
     );
 }
 
-/// Rule: abuse-7
+/// Rule: abuse-7, abuse-6
 #[test]
 fn ports_are_checked_where_there_is_one() {
     let mut rig = Rig::new();
@@ -92,6 +92,28 @@ fn a_reload_of_ports_ends_channels_and_keeps_permissions() {
     assert!(matches!(rig.client(user.tuple, &channel_data(0x4001, b"x")), Handled::Relay(_)));
     assert_eq!(rig.client(user.tuple, &user.send("198.20.0.9:53", b"x")), Handled::Dropped(Drop::Policy));
     assert_eq!(rig.server.stats().permissions, 1);
+}
+
+/// RFC 8656 section 9.1: the port of a permission means nothing, so there are clients that name none.
+#[test]
+fn a_permission_for_our_own_address_without_a_port_opens_nothing_but_open_ports() {
+    let mut rig = Rig::new();
+    rig.open.0.push(50_050);
+    let user = rig.allocated(udp(), "alice", "pw");
+    let id = rig.id(&user);
+    assert_eq!(rig.permit(&user, &["203.0.113.5:0"]), 0);
+    for (port, open) in [(50_050, true), (8189, true), (22, false), (3478, false), (0, false)] {
+        let peer = format!("203.0.113.5:{port}");
+        let sent = rig.client(user.tuple, &user.send(&peer, b"x"));
+        assert_eq!(matches!(&sent, Handled::Relay(to_peer) if to_peer.own), open, "{port}");
+    }
+    assert!(rig.peer(id, "203.0.113.5:50050", 1, Way::Handover).is_ok());
+    assert_eq!(rig.peer(id, "203.0.113.5:50050", 1, Way::Network), Err(Drop::Policy), "another program of this host");
+    assert_eq!(rig.permit(&user, &["[::ffff:203.0.113.5]:0"]), 403);
+    assert_eq!(rig.bind(&user, 0x4000, "203.0.113.5:0"), 403);
+    rig.change_policy(policy(&[]).media_only());
+    assert_eq!(rig.client(user.tuple, &user.send("203.0.113.5:50050", b"x")), Handled::Dropped(Drop::Policy));
+    assert!(matches!(rig.client(user.tuple, &user.send("203.0.113.5:8189", b"x")), Handled::Relay(_)));
 }
 
 #[test]

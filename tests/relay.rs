@@ -2,6 +2,7 @@
 //! Every test runs two workers, so that whatever spans 5-tuples spans workers too.
 
 mod abuse;
+mod churn;
 mod coturn;
 mod credentials;
 mod doctor;

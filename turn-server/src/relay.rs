@@ -261,6 +261,7 @@ impl Relay {
         let rules = Rules {
             policy,
             limits: settings.limits,
+            unproven_replies: settings.unproven_replies,
             strict_expiry: settings.strict_expiry,
             asks_elsewhere: settings.hook.is_some(),
             credentials: self.shared.credentials.load_full(),

@@ -466,6 +466,11 @@ impl Server {
         ids.len()
     }
 
+    /// Changes how many answers a part of the network gets that has not shown a password.
+    pub fn handle_unproven_replies(&mut self, rate: u32) {
+        self.budget.set_rate(rate);
+    }
+
     /// Changes how much may be carried, from now on.
     pub fn handle_limits(&mut self, limits: Limits) {
         self.gate.limits = limits;

@@ -26,6 +26,16 @@ impl SourceBudget {
         Self { interval, paid_at: vec![None; if rate == 0 { 0 } else { BUCKETS }] }
     }
 
+    /// Changes the rate; what was taken stays taken.
+    pub(crate) fn set_rate(&mut self, rate: u32) {
+        let new = Self::new(rate);
+        if self.paid_at.len() == new.paid_at.len() {
+            self.interval = new.interval;
+        } else {
+            *self = new;
+        }
+    }
+
     /// Whether one more for this address is within the budget, which it is taken from.
     pub fn take(&mut self, now: Instant, to: IpAddr) -> bool {
         let mut hasher = DefaultHasher::new();
@@ -76,6 +86,20 @@ mod tests {
         let again = taken(&mut budget, later, "198.51.100.1", 1000);
         assert!((49..=51).contains(&again), "{again}");
         assert_eq!(taken(&mut budget, later + Duration::from_secs(60), "198.51.100.1", 1000), burst);
+    }
+
+    #[test]
+    fn a_new_rate_forgets_nothing() {
+        let (mut budget, now) = (SourceBudget::new(100), crate::some_instant());
+        taken(&mut budget, now, "198.51.100.1", 1000);
+        budget.set_rate(10);
+        assert_eq!(taken(&mut budget, now, "198.51.100.1", 10), 0);
+        let later = now + Duration::from_secs(1);
+        assert!((9..=11).contains(&taken(&mut budget, later, "198.51.100.1", 100)));
+        budget.set_rate(0);
+        assert_eq!(taken(&mut budget, later, "198.51.100.1", 1000), 1000);
+        budget.set_rate(10);
+        assert!(taken(&mut budget, later, "198.51.100.1", 1000) < 30);
     }
 
     #[test]

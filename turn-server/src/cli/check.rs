@@ -57,6 +57,9 @@ fn warnings(config: &Config) -> Vec<String> {
     if config.api.enabled && config.api.keys.is_empty() && config.api.keys_file.is_none() {
         warnings.push("api.keys is empty: nobody can make rooms or tokens over the API".into());
     }
+    if config.relay.auth_hook_url.starts_with("http:") {
+        warnings.push("relay.auth_hook_url is not encrypted: its answers hold passwords".into());
+    }
     let no_tokens = config.rooms.token_keys.is_empty() && config.rooms.token_keys_file.is_none();
     if config.rooms.enabled && no_tokens {
         warnings.push("rooms.token_keys is empty: tokens work until the next restart only".into());

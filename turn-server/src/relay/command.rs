@@ -24,6 +24,7 @@ pub(super) enum Command {
 pub(super) struct Rules {
     pub(super) policy: Arc<Policy>,
     pub(super) limits: Limits,
+    pub(super) unproven_replies: u32,
     pub(super) strict_expiry: bool,
     pub(super) asks_elsewhere: bool,
     pub(super) credentials: Arc<Credentials>,

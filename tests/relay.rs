@@ -3,6 +3,8 @@
 
 mod abuse;
 mod coturn;
+mod embedded;
+mod fail2ban;
 mod limits;
 mod media_port;
 mod mobility;

@@ -1,6 +1,6 @@
 # The commands of this project; `make help` lists them. Each is one script, so that CI runs what you run.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full docker-test bench compare fuzz fmt lint doc check screenshots
+.PHONY: help run test test-full docker-test bench compare conformance fuzz fmt lint doc check screenshots
 
 FUZZ_SECONDS ?= 60
 
@@ -27,6 +27,9 @@ bench: ## load generators and micro-benchmarks; numbers go to the terminal
 
 compare: ## the same questions to Debian's coturn and to us, into docs/compared-with-coturn.md; needs root
 	@scripts/compare.sh
+
+conformance: ## run the tests that prove rules, and write docs/conformance.md
+	@scripts/conformance.sh
 
 screenshots: ## pictures of the page in a real call, into target/screenshots
 	@scripts/screenshots.sh

@@ -19,6 +19,8 @@ packages=(
     tshark zzuf
     # Network namespaces with NATs, and who holds a port.
     iproute2 nftables procps
+    # Reads the log of failed logins as operators have it read.
+    fail2ban
     # Checks of the scripts themselves.
     shellcheck
 )

@@ -7,6 +7,8 @@ mod coturn;
 mod credentials;
 mod doctor;
 mod dtls;
+mod embedded;
+mod fail2ban;
 mod hairpin;
 mod limits;
 mod media_port;

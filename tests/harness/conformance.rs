@@ -148,3 +148,34 @@ pub fn by_rule(proofs: &[Proof]) -> BTreeMap<&str, Vec<&Proof>> {
     }
     map
 }
+
+/// The document: every rule with its tests and what the runner said of them, under the headings of the list.
+pub fn render(rules: &[Rule], proofs: &[Proof], result: impl Fn(&Proof) -> &'static str) -> String {
+    let proofs = by_rule(proofs);
+    let of = |rule: &Rule| proofs.get(rule.name.as_str()).cloned().unwrap_or_default();
+    let open = rules.iter().filter(|rule| of(rule).is_empty()).count();
+    let mut text = format!(
+        "# Conformance of the relay\n\n\
+         Made by `make conformance` from [tests/rules.txt](../tests/rules.txt) and from the tests that name its rules; do not edit.\n\
+         {} rules: {} have tests, {open} are open, which means that no test of ours proves them.\n",
+        rules.len(),
+        rules.len() - open
+    );
+    let mut part = "";
+    for rule in rules {
+        if rule.part != part {
+            part = &rule.part;
+            text.push_str(&format!("\n## {part}\n\n| rule | where | tests | result |\n|---|---|---|---|\n"));
+        }
+        let tests = of(rule);
+        let names: Vec<_> = tests.iter().map(|proof| format!("`{} {}`", proof.package, proof.test)).collect();
+        // One that fails is enough.
+        let results = || tests.iter().map(|proof| result(proof));
+        let result = results().find(|result| *result != PASS).or(results().next()).unwrap_or("open");
+        text.push_str(&format!("| {} | {} | {} | {result} |\n", rule.text, rule.place, names.join("<br>")));
+    }
+    text
+}
+
+/// The result of a test that passed.
+pub const PASS: &str = "pass";

@@ -1,10 +1,10 @@
-//! Tests name the rules that they prove; the rules exist.
+//! Tests name the rules that they prove; the rules exist, and the document shows both.
 
 use std::collections::BTreeSet;
 
-use tests::conformance::{parse_proofs, parse_rules, proofs, rules};
+use tests::conformance::{PASS, parse_proofs, parse_rules, proofs, render, rules};
 
-use super::none;
+use super::{none, read};
 
 #[test]
 fn rules_that_tests_name_exist() {
@@ -16,6 +16,18 @@ fn rules_that_tests_name_exist() {
         wrong.extend(unknown.map(|rule| format!("{}: tests/rules.txt has no rule {rule:?}", proof.test)));
     }
     none(wrong);
+}
+
+#[test]
+fn the_document_is_up_to_date() {
+    let (rules, proofs) = (rules().expect("well-formed"), proofs().expect("markers stand above tests"));
+    // Whether they pass is what the run that this test is part of says.
+    let wanted = render(&rules, &proofs, |_| PASS);
+    let written = read("docs/conformance.md");
+    let wanted: BTreeSet<&str> = wanted.lines().collect();
+    let written: BTreeSet<&str> = written.lines().collect();
+    let differ = wanted.symmetric_difference(&written).map(|line| format!("make conformance changes: {line}"));
+    none(differ.collect());
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crossbeam_channel::{Receiver, Sender};
 use turn::{AllocationId, Minted, PeerAddress, Policy, Snapshot};
 
 use crate::config::RelayConfig;
-use crate::handover::{Handover, Lane};
+use crate::handover::{Handover, Lane, OwnAddresses};
 use command::{Command, Rules};
 pub use command::{RelayLoad, RelayStats};
 use encryption::Encryption;
@@ -65,6 +65,17 @@ pub fn bind(config: &RelayConfig) -> Result<Bound, RelayError> {
     let (addresses, sockets) = listen::bind(&places, settings.workers)?;
     let plain = settings.listen.len();
     Ok(Bound { settings, encryption, sockets, addresses, plain })
+}
+
+/// Starts a relay alone: for programs that have no rooms. It ends when the handle is dropped.
+///
+/// # Errors
+/// One sentence: which key of the configuration is wrong, which address is taken, or what the system refuses.
+pub fn start(config: &RelayConfig) -> Result<Relay, RelayError> {
+    let bound = bind(config)?;
+    let own = OwnAddresses::of_host(bound.external_addresses()).map_err(RelayError::System)?;
+    let handover = Handover { live: Arc::default(), relay: bound.lanes().into(), media: [].into(), own: Arc::new(own) };
+    bound.start(handover)
 }
 
 impl Bound {

@@ -34,7 +34,7 @@ const ON_WHATEVER: [&str; 8] = [
 ];
 
 /// What a short name on coturn's command line stands for. In a file coturn knows none of them.
-const SHORT: [(&str, &str); 22] = [
+const SHORT: [(&str, &str); 30] = [
     ("d", "listening-device"),
     ("p", "listening-port"),
     ("L", "listening-ip"),
@@ -57,6 +57,14 @@ const SHORT: [(&str, &str); 22] = [
     ("l", "log-file"),
     ("A", "allocation-default-address-family"),
     ("S", "stun-only"),
+    ("C", "rest-api-separator"),
+    ("K", "keep-address-family"),
+    ("o", "daemon"),
+    ("e", "psql-userdb"),
+    ("M", "mysql-userdb"),
+    ("J", "mongo-userdb"),
+    ("N", "redis-userdb"),
+    ("O", "redis-statsdb"),
 ];
 
 /// What becomes of an option.

@@ -1,7 +1,7 @@
 //! Whole files: what becomes of each option, and that nothing is weaker than it was written.
 
 use super::*;
-use crate::config::{Config, DefaultFamily, RelayUser, TlsMode};
+use crate::config::{Config, DefaultFamily, RelayUser, RestNames, TlsMode};
 
 const HOST: &Host = &Host { addresses: Vec::new(), root: false };
 
@@ -213,6 +213,13 @@ fn limits_are_coturns_and_none_where_it_has_none() {
     assert!(relay.new_peers_per_second > 0, "an id is a person");
     let shared = import("user=everybody:pw\n", HOST).config.relay;
     assert_eq!((shared.allocations_per_user, shared.user_bytes_per_second, shared.new_peers_per_second), (0, 0, 0));
+}
+
+#[test]
+fn names_are_read_both_ways_and_clients_may_move() {
+    let relay = with("mobility\n").config.relay;
+    assert_eq!((relay.rest_names, relay.mobility), (RestNames::Either, true));
+    assert!(!with("mobility=no\n").config.relay.mobility);
 }
 
 #[test]

@@ -45,6 +45,7 @@ fn protocol(draft: &Draft, relay: &mut RelayConfig, notes: &mut Notes) {
     if let Some(on) = is_on(draft.no_udp_relay) {
         notes.add(Some(on), "no-udp-relay", Fortune::Refused, "a relay without UDP is not supported");
     }
+    relay.mobility = is_on(draft.mobility).is_some();
     let fixed = [
         ("max-allocate-lifetime", draft.max_lifetime, 3600, "an allocation lives at most 3600 s between two Refreshes"),
         ("channel-lifetime", draft.channel_lifetime, 600, "RFC 8656 section 12 has 600 s"),

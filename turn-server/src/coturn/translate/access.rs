@@ -1,7 +1,7 @@
 //! Who may use the server, how much of it, and to reach whom.
 
 use super::is_on;
-use crate::config::{RelayConfig, RelayUser};
+use crate::config::{RelayConfig, RelayUser, RestNames};
 use crate::coturn::draft::Draft;
 use crate::coturn::ranges::subtract;
 use crate::coturn::values::{Login, Set, User};
@@ -38,6 +38,8 @@ pub(super) fn credentials(draft: &Draft, relay: &mut RelayConfig, notes: &mut No
             false => secret.value.clone(),
         };
         relay.secrets = draft.secrets.iter().enumerate().map(secret).collect();
+        // coturn takes `user:time` as well as `time:user`.
+        relay.rest_names = RestNames::Either;
     } else if draft.users.is_empty() {
         nobody(draft, notes);
     } else {

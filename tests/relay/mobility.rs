@@ -67,6 +67,7 @@ fn an_allocation_follows_its_client_over_every_transport_and_to_every_worker() {
     drop((moving, friend));
 }
 
+/// Rule: mobility, abuse-28
 #[test]
 fn a_broken_connection_does_not_end_a_call_and_frees_no_quota() {
     let (relay, address) = start(|config| {

@@ -127,6 +127,7 @@ fn bytes_reach_a_peer_and_come_back_whole() {
     }
 }
 
+/// Rule: tcp-attempt, tcp-end, tcp-connect
 #[test]
 fn two_allocations_reach_each_other_and_nothing_else_of_the_host() {
     let (_relay, server) = start(|config| config.tcp_relay = true);

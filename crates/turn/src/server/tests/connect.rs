@@ -59,6 +59,7 @@ fn bind(client: &TestClient, connection: ConnectionId) -> Vec<u8> {
     client.request(CONNECTION_BIND, &[&ConnectionIdAttribute::new(connection.to_bits())])
 }
 
+/// Rule: tcp-allocate
 #[test]
 fn a_tcp_allocation_needs_a_stream_and_nothing_of_datagrams() {
     let (transport, even, token) = (tcp_transport(), EvenPort::new(false), ReservationToken::new(1));
@@ -90,6 +91,7 @@ fn a_tcp_allocation_needs_a_stream_and_nothing_of_datagrams() {
     assert!(rig.sent.is_empty(), "and its methods are unknown");
 }
 
+/// Rule: tcp-connect, tcp-bind, tcp-end
 #[test]
 fn a_connection_is_made_told_and_bound_once() {
     let mut rig = Rig::new();
@@ -123,6 +125,7 @@ fn a_connection_is_made_told_and_bound_once() {
     assert_eq!((rig.sockets.len(), rig.server.connections.len()), (0, 0));
 }
 
+/// Rule: tcp-bind
 #[test]
 fn who_may_not_bind_a_connection_does_not() {
     let mut rig = Rig::new();
@@ -163,6 +166,7 @@ fn who_may_not_bind_a_connection_does_not() {
     assert_eq!(rig.ask(&data, request).code(), 400);
 }
 
+/// Rule: tcp-connect, abuse-10
 #[test]
 fn a_refused_connection_is_told_no_sooner_than_a_lost_one() {
     for refused in [true, false] {
@@ -184,6 +188,7 @@ fn a_refused_connection_is_told_no_sooner_than_a_lost_one() {
     }
 }
 
+/// Rule: tcp-connect
 #[test]
 fn connect_asks_the_policy_as_every_door_does() {
     let mut rig = Rig::new();
@@ -223,6 +228,7 @@ fn datagrams_and_channels_are_not_for_a_tcp_allocation() {
     assert_eq!(rig.client(user.tuple, &user.send(PEER, b"x")), Handled::Dropped(Drop::NoPermission));
 }
 
+/// Rule: tcp-attempt
 #[test]
 fn a_peer_that_connects_needs_a_permission() {
     let mut rig = Rig::new();

@@ -120,6 +120,7 @@ fn user_with_ticket_bytes(rig: &mut Rig) -> u16 {
     rig.ask(&user, request).code()
 }
 
+/// Rule: mobility
 #[test]
 fn a_server_that_does_not_want_it_says_405() {
     let mut rig = Rig::new();

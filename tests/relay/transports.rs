@@ -3,9 +3,14 @@
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use service::config::Origin;
+use tests::dtls::DtlsSocket;
 use tests::netns::Namespace;
 use tests::pki::Pki;
 use tests::relay::{USER, start};
+use tests::server::Server;
 use tests::turn_client::TurnClient;
 use tests::turn_tools::{EchoPeer, uclient};
 use turn::Transport;
@@ -171,4 +176,45 @@ fn a_reload_changes_certificates_and_touches_no_connection() {
     assert!(TurnClient::tls(address, &pki, USER.0, USER.1).allocate().is_ok(), "the last good one is used");
     config.tls = TlsMode::Off;
     assert!(relay.reload(&config).expect_err("refused").to_string().contains("restart"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_server_hands_out_what_it_encrypts_and_reloads_it() {
+    let pki = Pki::new();
+    let config = std::cell::RefCell::new(None);
+    let server = Server::start_with(|whole| {
+        with(&pki)(&mut whole.relay);
+        whole.relay.secrets = vec!["north".into()];
+        *config.borrow_mut() = Some(whole.clone());
+    })
+    .await;
+    let config = config.into_inner().expect("edited");
+    let secure = server.running.addresses().relay_tls[0];
+    let granted = server.ask("GET", "/v1/turn?service=turn&username=alice", None).await.body;
+    let uris = granted["uris"].as_array().expect("a list");
+    assert_eq!(uris.last().expect("URLs"), &format!("turns:{secure}?transport=tcp"));
+    pki.renew();
+    server.running.reload(&config, &Origin::default()).expect("good files");
+    let name = |key: &str| granted[key].as_str().expect("a text").to_owned();
+    let (username, password) = (name("username"), name("password"));
+    let allocated = tokio::task::spawn_blocking(move || {
+        TurnClient::tls(secure, &pki, &username, &password).allocate().expect("an allocation")
+    });
+    assert_eq!(allocated.await.expect("no panic").ip(), secure.ip());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_our_own_is_the_one_of_https_and_is_not_advertised() {
+    let server = Server::start_with(|config| {
+        config.relay.tls = TlsMode::SelfSigned;
+        config.relay.tls_listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        config.relay.secrets = vec!["north".into()];
+    })
+    .await;
+    let secure = server.running.addresses().relay_tls[0];
+    let granted = server.ask("GET", "/v1/turn?service=turn&username=alice", None).await.body;
+    assert!(!granted["uris"].to_string().contains("turns:"), "{granted}");
+    let shown = tokio::task::spawn_blocking(move || DtlsSocket::connect(secure).certificate);
+    let kept = CertificateDer::from_pem_file(server.folder.path().join("state/tls/cert.pem")).expect("PEM");
+    assert_eq!(shown.await.expect("no panic"), kept.as_ref());
 }

@@ -40,7 +40,7 @@ fn payloads(kind: Kind) -> impl Iterator<Item = Vec<u8>> {
         .map(|n| vec![7; n])
 }
 
-/// To an echo by Send indications, and then over a channel; from allocation to allocation over channels.
+/// By Send indications, and then over a channel.
 pub(super) fn talk(target: &Target, kind: Kind, config: &TurnConfig) {
     let (mut one, here) = allocated(target, kind, config);
     if let Some(peer) = target.echo {
@@ -57,13 +57,20 @@ pub(super) fn talk(target: &Target, kind: Kind, config: &TurnConfig) {
         }
     } else {
         let (mut other, there) = allocated(target, kind, config);
-        one.bind(there);
-        other.bind(here);
-        for data in payloads(kind) {
-            one.send(there, &data);
-            assert_eq!(other.receive(), (here, data.clone()));
-            other.send(here, &data);
-            assert_eq!(one.receive(), (there, data));
+        // It names no port for a permission: any of that address.
+        one.permit(there.ip());
+        other.permit(here.ip());
+        for channel in [false, true] {
+            if channel {
+                one.bind(there);
+                other.bind(here);
+            }
+            for data in payloads(kind) {
+                one.send(there, &data);
+                assert_eq!(other.receive(), (here, data.clone()));
+                other.send(here, &data);
+                assert_eq!(one.receive(), (there, data));
+            }
         }
         other.delete();
     }

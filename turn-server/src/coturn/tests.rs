@@ -201,6 +201,8 @@ fn certificates_are_taken_over_with_their_ports() {
         (Some("/c.pem".as_ref()), Some("/k.pem".as_ref()))
     );
     assert_eq!(relay.tls_listen, ["198.20.0.1:5349".parse().unwrap()]);
+    assert!(!relay.dtls && with("cert=/c.pem\npkey=/k.pem\n").config.relay.dtls);
+    assert!(!with("cert=/c.pem\npkey=/k.pem\ndtls=no\n").config.relay.dtls);
     assert_eq!(with("cert=/c.pem\npkey=/k.pem\nno-tls\n").config.relay.tls, TlsMode::Off);
     assert_eq!(said(&with("cert=/c.pem\n"), "cert"), Some((Fortune::Ignored, 3)));
 }

@@ -29,7 +29,12 @@ fn users() -> Vec<Row> {
             let owner = std::mem::replace(&mut probe.user, world.user().user);
             probe.code(REFRESH, &[raw(LIFETIME, &0u32.to_be_bytes())]);
             probe.user = owner;
-            either(probe.code(REFRESH, &[]) == "0", "lives", "deleted")
+            match probe.code(REFRESH, &[]).as_str() {
+                "0" => "lives".into(),
+                "437" => "deleted".into(),
+                // No answer, or another refusal: said as it is.
+                other => other.to_owned(),
+            }
         }),
         quota(),
     ]

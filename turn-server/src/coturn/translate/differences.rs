@@ -29,13 +29,13 @@ pub(super) fn note(draft: &Draft, notes: &mut Notes) {
     if encrypted && draft.dtls.is_none() && draft.no_dtls.is_none() {
         differs(
             "dtls",
-            "coturn before 4.17 takes DTLS beside TLS unless told not to; here it takes `dtls`, as in 4.17",
+            "coturn before 4.17 takes DTLS beside TLS unless told not to, later ones only if told; here it is on",
         );
     }
     if draft.realm.is_none() {
         differs("realm", "coturn takes the host's domain name; here it is `tern`, and clients take what they are told");
     }
     if is_on(draft.no_tcp_relay).is_none() {
-        differs("no-tcp-relay", "coturn relays TCP (RFC 6062) unless told not to; here it is off");
+        differs("no-tcp-relay", "coturn relays TCP (RFC 6062) unless told not to; here [relay] tcp_relay turns it on");
     }
 }

@@ -94,6 +94,7 @@ pub(super) fn encryption(draft: &Draft, host: &Host, relay: &mut RelayConfig, no
             relay.tls = TlsMode::Files;
             relay.tls_cert = Some(cert.value.clone().into());
             relay.tls_key = Some(key.value.clone().into());
+            relay.dtls = is_on(draft.no_dtls).is_none() && draft.dtls.is_none_or(|on| on.value);
             relay.tls_listen =
                 listening_ips(draft, host).map(|ip| SocketAddr::new(ip, of(draft.tls_port, TLS_PORT))).collect();
         }

@@ -253,6 +253,14 @@ impl TurnClient {
         self.request(transaction, method, attributes)
     }
 
+    /// The TLS stream, for whoever goes on without messages.
+    pub fn into_tls(self) -> StreamOwned<ClientConnection, TcpStream> {
+        match self.way {
+            Way::Tls(tls) => *tls,
+            _ => unreachable!("a client over TLS"),
+        }
+    }
+
     /// Its stream, for bytes that are no messages.
     pub fn into_stream(self) -> TcpStream {
         match self.way {

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use stun_types::attribute::AttributeWrite;
 use stun_types::message::{Message, TransactionId};
 use tests::netns::Namespace;
+use tests::pki::Pki;
 use tests::relay::{USER, start};
 use tests::turn_client::TurnClient;
+use turn_server::config::TlsMode;
 use turn_types::attribute::{ConnectionId, RequestedTransport, XorPeerAddress};
 use turn_types::message::{ALLOCATE, CONNECT, CONNECTION_ATTEMPT, CONNECTION_BIND};
 
@@ -52,7 +54,10 @@ fn code(answer: &[u8]) -> u16 {
 
 /// A client whose allocation relays TCP, and the relayed address.
 fn allocated(server: SocketAddr) -> (TurnClient, SocketAddr) {
-    let mut client = TurnClient::tcp(server, USER.0, USER.1);
+    allocated_over(TurnClient::tcp(server, USER.0, USER.1))
+}
+
+fn allocated_over(mut client: TurnClient) -> (TurnClient, SocketAddr) {
     client.greet();
     let answer = client.ask(ALLOCATE, &[&RequestedTransport::new(6)]);
     let message = Message::from_bytes(&answer).expect("a STUN message");
@@ -157,6 +162,47 @@ fn two_allocations_reach_each_other_and_nothing_else_of_the_host() {
         assert_eq!(caller.refresh(0), 0);
         assert_eq!(near.read(&mut [0; 10]).unwrap_or(0), 0);
         assert_eq!(far.read(&mut [0; 10]).unwrap_or(0), 0);
+    }
+}
+
+#[test]
+fn tls_is_told_the_end_after_the_last_byte() {
+    let pki = Pki::new();
+    let (_relay, server) = start(|config| {
+        config.tcp_relay = true;
+        config.tls = TlsMode::Files;
+        (config.tls_cert, config.tls_key) = (Some(pki.cert()), Some(pki.key()));
+        config.tls_listen.clear();
+    });
+    for _ in 0..4 {
+        let (mut caller, _) = allocated_over(TurnClient::tls(server, &pki, USER.0, USER.1));
+        let (mut callee, there) = allocated(server);
+        assert_eq!(callee.permit(there), 0);
+        let connection = connect(&mut caller, there).expect("a connection");
+        let attempt = callee.receive().expect("an indication");
+        let incoming = Message::from_bytes(&attempt).expect("a STUN message");
+        let incoming = incoming.attribute::<ConnectionId>().expect("a connection").id();
+
+        // A reader with hardly any buffer: what it does not take waits at every stage before, until the very end.
+        let slow = TcpStream::connect(server).expect("a listener");
+        socket2::SockRef::from(&slow).set_recv_buffer_size(8192).expect("a buffer");
+        let mut data = TurnClient::over_tls(slow, pki.client(&[]), USER.0, USER.1);
+        data.greet();
+        assert_eq!(code(&data.ask(CONNECTION_BIND, &[&ConnectionId::new(connection)])), 0, "bound");
+        let mut reader = data.into_tls();
+        let mut writer = bind(server, incoming);
+        let sent = pattern(300_000);
+        let to_send = sent.clone();
+        let writing = std::thread::spawn(move || {
+            writer.write_all(&to_send).expect("sent");
+            writer.shutdown(Shutdown::Write).expect("ended");
+            writer
+        });
+        let mut got = Vec::new();
+        // An end without close_notify would be an error.
+        reader.read_to_end(&mut got).expect("the peer's end is the client's");
+        assert!(got == sent, "{} of {} bytes came", got.len(), sent.len());
+        writing.join().expect("written");
     }
 }
 

@@ -139,8 +139,9 @@ impl Server {
         if let Some(allocation) = self.table.get_mut(id) {
             allocation.usage.to_peers += usage.to_peers;
             allocation.usage.to_client += usage.to_client;
-            self.stats.to_peers += usage.to_peers;
-            self.stats.to_clients += usage.to_client;
         }
+        // What was carried counts, also where its allocation has ended before that was told.
+        self.stats.to_peers += usage.to_peers;
+        self.stats.to_clients += usage.to_client;
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct Connection {
     /// It has a place in the list of deadlines.
     pub(super) watched: bool,
     layer: Layer,
+    /// Nothing more will be written after what waits.
+    ending: bool,
     /// The beginning of a frame whose rest has not come.
     rest: Vec<u8>,
 }
@@ -86,6 +88,7 @@ impl Connection {
             dirty: false,
             watched: true,
             layer: if proxied { Layer::Proxied } else { Layer::Unknown },
+            ending: false,
             rest: Vec::new(),
         }
     }
@@ -191,19 +194,25 @@ impl Connection {
         first_frame(bytes, if self.allocated { LIMIT_AFTER } else { LIMIT_BEFORE })
     }
 
+    /// Bytes that wait to be written; what TLS holds, a record at most, counts as one.
+    pub(super) fn waiting(&self) -> usize {
+        let sealed = matches!(&self.layer, Layer::Tls(tls) if tls.wants_write());
+        self.outbox.len() + usize::from(sealed)
+    }
+
     /// Whether something waits to be written.
     pub(super) fn has_output(&self) -> bool {
         !self.outbox.is_empty() || matches!(&self.layer, Layer::Tls(tls) if tls.wants_write())
     }
 
-    /// Says that nothing more will be written, and goes on reading.
+    /// Says that nothing more will be written, once what waits has gone, and goes on reading.
     pub(super) fn end_writing(&mut self) {
         if let Layer::Tls(tls) = &mut self.layer {
             tls.send_close_notify();
-            let _ = tls.write_tls(&mut self.stream);
         }
+        self.ending = true;
         // A stream that is broken says so when it is read.
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        let _ = self.write();
     }
 
     /// Says that the end is meant (RFC 8446 section 6.1), as far as the kernel takes it at once.
@@ -217,9 +226,14 @@ impl Connection {
     /// Writes what waits.
     pub(super) fn write(&mut self) -> io::Result<()> {
         match &mut self.layer {
-            Layer::Tls(tls) => tls_stream::write(tls, &mut self.stream, &mut self.outbox),
-            Layer::Proxied | Layer::Unknown | Layer::Plain => self.outbox.write_to(&mut self.stream),
+            Layer::Tls(tls) => tls_stream::write(tls, &mut self.stream, &mut self.outbox)?,
+            Layer::Proxied | Layer::Unknown | Layer::Plain => self.outbox.write_to(&mut self.stream)?,
         }
+        if self.ending && !self.has_output() {
+            self.ending = false;
+            self.stream.shutdown(std::net::Shutdown::Write)?;
+        }
+        Ok(())
     }
 }
 

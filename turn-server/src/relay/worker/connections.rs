@@ -110,7 +110,7 @@ impl Connections {
 
     /// Bytes that wait to be written.
     pub(super) fn waiting(&mut self, slot: usize) -> usize {
-        self.get_mut(slot).map_or(0, |connection| connection.outbox.len())
+        self.get_mut(slot).map_or(0, |connection| connection.waiting())
     }
 
     /// From now on a connection carries bytes to a peer.
@@ -370,8 +370,10 @@ impl Worker {
         }
         while let Some(deadline) = self.connections.deadlines.pop_due(now) {
             let Some(connection) = self.connections.meant(deadline) else { continue };
-            connection.watched = !connection.allocated;
-            if connection.allocated {
+            // What is joined with a peer's may carry bytes one way for as long as that takes.
+            let lives = connection.allocated || connection.joined.is_some();
+            connection.watched = !lives;
+            if lives {
                 continue;
             }
             let silent = connection.last_heard + SILENCE;

@@ -35,7 +35,9 @@ impl Worker {
         let Some(client) = stream.client else { return };
         let moved = self.move_bytes(slot, client, scratch);
         let Some(stream) = self.streams.get_mut(slot) else { return };
-        let over = stream.peer_told && stream.client_told;
+        let told = stream.peer_told && stream.client_told;
+        // TLS may still have its good-bye to send.
+        let over = told && self.connections.waiting(client) == 0;
         if moved.is_err() || over {
             return self.part(now, slot);
         }

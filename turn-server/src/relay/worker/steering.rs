@@ -133,15 +133,14 @@ impl Worker {
             self.steering.ways.tell(hearing, Steered::Claim { client, serving: self.index });
         }
         self.act(now, handled, bytes);
-        // Whoever showed no good ticket got an answer, and is no guest.
+        // Whoever showed no good ticket, or came for a connection only, got an answer and is no guest.
         if !self.server.knows(client) {
-            self.release(client);
+            if known {
+                self.release(client);
+            } else {
+                self.steering.guests.remove(&client);
+            }
         }
-    }
-
-    /// Whether a client that is no bare datagram's still has its connection or session here.
-    fn hears(&self, client: FiveTuple) -> bool {
-        self.connections.of(client).is_some() || self.sessions.of(client).is_some()
     }
 
     fn write_to_heard(&mut self, now: Instant, client: FiveTuple, bytes: &[u8], media: bool) {

@@ -48,7 +48,7 @@ impl Firefox {
     /// # Errors
     /// When it is not installed or does not answer.
     pub async fn launch() -> io::Result<Self> {
-        Self::start(Command::new("firefox-esr"), |address| std::net::TcpStream::connect(address)).await
+        Self::start(Command::new("firefox-esr"), std::net::TcpStream::connect::<String>).await
     }
 
     /// Starts it on another host.

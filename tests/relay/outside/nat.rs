@@ -23,19 +23,19 @@ struct Pair {
 
 /// Somebody at home with an empty page.
 enum Person {
-    Chromium { page: Page, _browser: Browser },
-    Firefox(Firefox),
+    Chromium { page: Page, _browser: Box<Browser> },
+    Firefox(Box<Firefox>),
 }
 
 impl Person {
     async fn with_chromium(host: &Host) -> Self {
         let browser = Browser::launch_on(host).await.expect("chromium starts");
         let page = browser.blank().await.expect("a page");
-        Self::Chromium { page, _browser: browser }
+        Self::Chromium { page, _browser: Box::new(browser) }
     }
 
     async fn with_firefox(host: &Host) -> Self {
-        Self::Firefox(Firefox::launch_on(host).await.expect("firefox starts"))
+        Self::Firefox(Box::new(Firefox::launch_on(host).await.expect("firefox starts")))
     }
 
     async fn eval<T: DeserializeOwned>(&mut self, expression: &str) -> T {

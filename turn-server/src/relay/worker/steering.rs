@@ -143,6 +143,11 @@ impl Worker {
         }
     }
 
+    /// Whether a client that is no bare datagram's still has its connection or session here.
+    fn hears(&self, client: FiveTuple) -> bool {
+        self.connections.of(client).is_some() || self.sessions.of(client).is_some()
+    }
+
     fn write_to_heard(&mut self, now: Instant, client: FiveTuple, bytes: &[u8], media: bool) {
         match self.connections.of(client).filter(|_| media) {
             Some(connection) => self.stats.tcp_dropped += self.connections.push_media(connection, &[bytes], now),

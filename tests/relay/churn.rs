@@ -40,7 +40,11 @@ fn churn(clients: &mut [TurnClient], cycles: usize) {
 #[test]
 fn thousands_of_allocations_leave_no_port_no_descriptor_and_no_memory_behind() {
     let cycles = std::env::var("TERN_CHURN").map_or(EVERYDAY, |text| text.parse().expect("a number"));
-    let (relay, address) = start(|config| config.allocations_per_user = CLIENTS as u32);
+    let (relay, address) = start(|config| {
+        config.allocations_per_user = CLIENTS as u32;
+        // Each allocation begins with a challenge.
+        config.unproven_replies = 0;
+    });
     let names =
         (0..CLIENTS).map(|number| relay.credentials(&format!("user{number}"), 3600, 2_000_000_000 + number as u64));
     let mut clients: Vec<_> = names

@@ -103,7 +103,9 @@ fn a_full_server_serves_the_modest_whole_and_the_greedy_with_what_is_left() {
     };
     let (modest, greedy) = (passed("modest"), passed("greedy"));
     let dropped = relay.stats().core.dropped_for(Drop::TotalLimit);
-    assert!(modest >= 294, "{modest} of 300, beside {greedy} of 12000");
+    // Without a share of its own it would get a quarter. What is missing at most is what a busy machine sent in one go;
+    // the exact shares are tested in virtual time.
+    assert!(modest >= 240, "{modest} of 300, beside {greedy} of 12000");
     assert!(dropped > 5000, "{dropped}");
     let most = TOTAL + (begin.elapsed().as_secs_f64() * TOTAL as f64) as u64 + 10;
     assert!(modest + greedy <= most, "{modest} and {greedy} of {most}");

@@ -305,7 +305,7 @@ mod tests {
         let alice = QuotaKey::new("alice");
         let pair = PortWish::Even { reserve: true };
         let grant = registrar.handle_wish(now, &alice, HERE, Family::V4, pair).unwrap();
-        assert_eq!((registrar.ports(Family::V4), registrar.ports(Family::V6)), ((2, 8), (0, 4)));
+        assert_eq!((registrar.ports(Family::V4), registrar.ports(Family::V6)), ((2, 8), (0, 8)));
         registrar.handle_drain();
         let token = PortWish::Reserved(grant.reserved.unwrap().token);
         for wish in [PortWish::Any, pair, token] {

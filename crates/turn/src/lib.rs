@@ -46,9 +46,9 @@ pub use address::{Family, FiveTuple, PeerAddress, Transport};
 pub use allocation::{AllocationId, Snapshot, Usage};
 pub use auth::{AuthFailure, Candidates, Credentials, Minted, Origin, RestNames, UserName};
 pub use key::Key;
-pub use limit::{Limits, Rates, Trunk};
+pub use limit::{Direction, Limits, Meter, Rates, Trunk};
 pub use nonce::Nonces;
-pub use policy::{OpenPorts, Policy, PolicyError, Verdict};
+pub use policy::{AddressRange, OpenPorts, Policy, PolicyError, Verdict};
 pub use quota::{QuotaKey, Quotas};
 pub use registrar::{Grant, Lease, PortWish, Registrar, RegistrarConfig, Reserved, Unavailable};
 pub use report::Report;
@@ -60,7 +60,7 @@ pub use server::{
 };
 pub use source_budget::SourceBudget;
 pub use stats::{Drop, Flow, Limit, Stats};
-pub use stream::ConnectionId;
+pub use stream::{ConnectionId, Join};
 
 /// Some moment: tests count from it, and never wait.
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::address::PeerAddress;
 #[cfg(test)]
 pub(crate) use builtin::DENIED;
 use ports::PeerPorts;
-pub(crate) use range::Range;
+pub use range::AddressRange;
 
 /// Why a list is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +79,7 @@ pub struct Verdict<'a> {
 /// An operator's range.
 #[derive(Debug, Clone)]
 struct Rule {
-    range: Range,
+    range: AddressRange,
     allow: bool,
     name: String,
 }
@@ -104,7 +104,7 @@ impl Policy {
         for (list, allow) in [(deny, false), (allow, true)] {
             for text in list {
                 let name = format!("{} {text}", if allow { "allow_peers" } else { "deny_peers" });
-                rules.push(Rule { range: Range::parse(text)?, allow, name });
+                rules.push(Rule { range: AddressRange::parse(text)?, allow, name });
             }
         }
         rules.sort_by_key(|rule| (rule.range.size(), rule.allow));

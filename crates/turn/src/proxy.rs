@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::policy::{PolicyError, Range};
+use crate::policy::{AddressRange, PolicyError};
 
 /// "\r\n\r\n\0\r\nQUIT\n": no protocol begins so by accident, and neither STUN nor TLS.
 const SIGNATURE: [u8; 12] = [0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A];
@@ -95,7 +95,7 @@ fn address<const N: usize, Ip: From<[u8; N]> + Into<IpAddr>>(body: &[u8]) -> Opt
 
 /// The proxies whose word counts.
 #[derive(Debug, Clone, Default)]
-pub struct Proxies(Vec<Range>);
+pub struct Proxies(Vec<AddressRange>);
 
 impl Proxies {
     /// Reads ranges such as `10.0.0.0/8` or `10.0.0.1-10.0.0.9`.
@@ -103,7 +103,7 @@ impl Proxies {
     /// # Errors
     /// The first one that cannot be read.
     pub fn new(ranges: &[String]) -> Result<Self, PolicyError> {
-        ranges.iter().map(|text| Range::parse(text)).collect::<Result<_, _>>().map(Self)
+        ranges.iter().map(|text| AddressRange::parse(text)).collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether connections from this address must begin with a header.

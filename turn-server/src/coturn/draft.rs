@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::ranges::Range;
 use super::values::{External, Set, User};
+use turn::AddressRange;
 
 /// The family of relayed addresses that nobody asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +79,8 @@ pub(super) struct Draft {
     pub(super) users: Vec<Set<User>>,
     pub(super) realm: Option<Set<String>>,
     pub(super) separator: Option<Set<String>>,
-    pub(super) allowed: Vec<Set<Range>>,
-    pub(super) denied: Vec<Set<Range>>,
+    pub(super) allowed: Vec<Set<AddressRange>>,
+    pub(super) denied: Vec<Set<AddressRange>>,
     pub(super) per_user: Option<Set<u32>>,
     pub(super) total: Option<Set<u32>>,
     /// Bytes a second of one session, each way.

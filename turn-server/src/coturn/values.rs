@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use turn::Key;
 
-use super::ranges::Range;
+use turn::AddressRange;
 
 /// A value and the line that it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +92,8 @@ pub(super) fn external(value: &str) -> Result<External, String> {
     }
 }
 
-pub(super) fn range(value: &str) -> Result<Range, String> {
-    Range::read(word(value))
+pub(super) fn range(value: &str) -> Result<AddressRange, String> {
+    super::ranges::read(word(value))
 }
 
 /// `name:password` or `name:0xKEY`. The value is a secret and stays out of messages.

@@ -33,7 +33,12 @@ fn encode_relay(encoder: &mut DescriptorEncoder<'_>, stats: &RelayStats) -> fmt:
     let core = &stats.core;
     gauge(encoder, "relay_allocations", "Live allocations", core.allocations)?;
     let over = Transport::ALL.map(|transport| (transport.label(), core.allocations_over[transport as usize]));
-    gauges(encoder, "relay_allocations_over", "Live allocations by the client's transport", "transport", over)?;
+    family(
+        encoder,
+        level,
+        ("relay_allocations_over", "Live allocations by the client's transport", "transport"),
+        over,
+    )?;
     gauge(encoder, "relay_permissions", "Live permissions", core.permissions)?;
     gauge(encoder, "relay_channels", "Bound channels", core.channels)?;
     gauge(encoder, "relay_connections", "TCP connections of clients", stats.connections)?;
@@ -54,18 +59,38 @@ fn encode_relay(encoder: &mut DescriptorEncoder<'_>, stats: &RelayStats) -> fmt:
         counter(encoder, name, help, value)?;
     }
     let ways = [("to_peers", core.to_peers), ("to_clients", core.to_clients)];
-    family(encoder, "relay_packets", "Relayed packets", "way", ways.map(|(way, flow)| (way, flow.packets)))?;
-    family(encoder, "relay_bytes", "Relayed payload bytes", "way", ways.map(|(way, flow)| (way, flow.bytes)))?;
+    family(
+        encoder,
+        ConstCounter::new,
+        ("relay_packets", "Relayed packets", "way"),
+        ways.map(|(way, flow)| (way, flow.packets)),
+    )?;
+    family(
+        encoder,
+        ConstCounter::new,
+        ("relay_bytes", "Relayed payload bytes", "way"),
+        ways.map(|(way, flow)| (way, flow.bytes)),
+    )?;
     let dropped = turn::Drop::ALL.map(|reason| (reason.label(), core.dropped_for(reason)));
-    family(encoder, "relay_dropped", "Packets dropped by rule", "reason", dropped)?;
+    family(encoder, ConstCounter::new, ("relay_dropped", "Packets dropped by rule", "reason"), dropped)?;
     gauge(encoder, "relay_revocations", "Ids whose credentials were taken back", stats.revocations)?;
     let failures = turn::AuthFailure::ALL.map(|reason| (reason.label(), core.auth_failures_by(reason)));
-    family(encoder, "relay_auth_failures", "Signed requests that got 401, by reason", "reason", failures)?;
+    family(
+        encoder,
+        ConstCounter::new,
+        ("relay_auth_failures", "Signed requests that got 401, by reason", "reason"),
+        failures,
+    )?;
     let limited = turn::Limit::ALL.map(|limit| (limit.label(), core.limited_by(limit)));
-    family(encoder, "relay_limited", "Allocations and permissions refused by a limit", "limit", limited)?;
+    family(
+        encoder,
+        ConstCounter::new,
+        ("relay_limited", "Allocations and permissions refused by a limit", "limit"),
+        limited,
+    )?;
     let errors = turn::Stats::CODES.map(|code| (code.to_string(), core.errors_with(code)));
     let errors = errors.iter().map(|(code, count)| (code.as_str(), *count));
-    family(encoder, "relay_errors", "Error responses", "code", errors)
+    family(encoder, ConstCounter::new, ("relay_errors", "Error responses", "code"), errors)
 }
 
 fn encode_media(encoder: &mut DescriptorEncoder<'_>, workers: &[Stats]) -> fmt::Result {
@@ -108,38 +133,24 @@ fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u
 }
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    let metric = level(value);
     metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
 }
 
-fn gauges<'a>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    label: &'static str,
-    values: impl IntoIterator<Item = (&'a str, u64)>,
-) -> fmt::Result {
-    let kind = ConstGauge::new(0_i64).metric_type();
-    let mut metrics = encoder.encode_descriptor(name, help, None, kind)?;
-    for (value, count) in values {
-        let labels = [(label, value)];
-        ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX)).encode(metrics.encode_family(&labels)?)?;
-    }
-    Ok(())
+fn level(value: u64) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-fn family<'a>(
+/// Numbers that differ in one label, each of the kind that `metric` makes.
+fn family<'a, M: EncodeMetric>(
     encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    label: &'static str,
+    metric: impl Fn(u64) -> M,
+    (name, help, label): (&str, &str, &'static str),
     values: impl IntoIterator<Item = (&'a str, u64)>,
 ) -> fmt::Result {
-    let kind = ConstCounter::new(0_u64).metric_type();
-    let mut metrics = encoder.encode_descriptor(name, help, None, kind)?;
+    let mut metrics = encoder.encode_descriptor(name, help, None, metric(0).metric_type())?;
     for (value, count) in values {
-        let labels = [(label, value)];
-        ConstCounter::new(count).encode(metrics.encode_family(&labels)?)?;
+        metric(count).encode(metrics.encode_family(&[(label, value)])?)?;
     }
     Ok(())
 }

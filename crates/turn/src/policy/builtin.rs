@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use super::range::Range;
+use super::range::AddressRange;
 
 pub(super) const UNSPECIFIED: &str = "built-in: unspecified address";
 pub(super) const OWN_OPEN: &str = "own address: media port or live relayed port";
@@ -59,10 +59,10 @@ pub(crate) const DENIED: [(&str, &str); 32] = [
     ("::1/128", "built-in: loopback ::1"),
 ];
 
-type Table = Vec<(Range, &'static str)>;
+type Table = Vec<(AddressRange, &'static str)>;
 
 fn read(table: &[(&str, &'static str)]) -> Table {
-    let read = |(text, name): &(&str, &'static str)| (Range::parse(text).expect("the table is tested"), *name);
+    let read = |(text, name): &(&str, &'static str)| (AddressRange::parse(text).expect("the table is tested"), *name);
     table.iter().map(read).collect()
 }
 

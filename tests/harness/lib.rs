@@ -7,6 +7,7 @@ pub mod binary;
 pub mod bot;
 pub mod browser;
 pub mod capture;
+pub mod churn;
 pub mod conformance;
 pub mod dtls;
 pub mod firefox;

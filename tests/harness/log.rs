@@ -28,7 +28,7 @@ impl Write for Lines {
 pub fn capture() -> Lines {
     static LINES: OnceLock<Lines> = OnceLock::new();
     let start = || {
-        let (lines, config) = (Lines::default(), LogConfig { level: "info".into(), format: LogFormat::Json });
+        let (lines, config) = (Lines::default(), LogConfig { format: LogFormat::Json, ..LogConfig::default() });
         let writer = lines.clone();
         let started = service::log::start_to(&config, false, move || writer.clone()).expect("a good level");
         assert!(started.is_some(), "nobody else logs in a process of tests");

@@ -43,7 +43,11 @@ pub struct TurnClient {
 impl TurnClient {
     /// Over UDP.
     pub fn udp(server: SocketAddr, name: &str, password: &str) -> Self {
-        let socket = UdpSocket::bind((server.ip(), 0)).expect("a free port");
+        Self::over_udp(UdpSocket::bind((server.ip(), 0)).expect("a free port"), server, name, password)
+    }
+
+    /// Over a UDP socket that is there already.
+    pub fn over_udp(socket: UdpSocket, server: SocketAddr, name: &str, password: &str) -> Self {
         socket.connect(server).expect("a local address");
         socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
         Self::over(Way::Udp(socket), name, password)

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
+use tests::binary::Program;
 use tests::relay::{USER, start, start_beside};
 use tests::turn_client::TurnClient;
 use turn::Drop;
@@ -92,4 +93,34 @@ fn a_refusal_says_its_rule_in_the_log_and_does_not_fill_it() {
     assert_eq!(line["rule"], "built-in: private 10.0.0.0/8");
     let count = lines.all("peer denied").iter().filter(|fields| fields["client"] == from.as_str()).count();
     assert!((1..100).contains(&count), "{count} lines of 200 refusals");
+}
+
+/// Rule: abuse-40
+#[test]
+fn who_may_reach_whom_is_logged_whole_or_anonymous() {
+    for anonymize in ["false", "true"] {
+        let environment = [
+            ("TERN__RELAY__LISTEN", "127.0.0.1:0"),
+            ("TERN__RELAY__RELAY_ADDRESSES", "127.0.0.1"),
+            ("TERN__LOG__ANONYMIZE", anonymize),
+        ];
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("turnserver.conf");
+        std::fs::write(&file, "user=alice:pw\nrealm=x\n").expect("written");
+        let mut program = Program::start(&["--coturn", file.to_str().expect("UTF-8")], &environment);
+        let mut client = TurnClient::udp(program.relay, "alice", "pw");
+        let relayed = client.allocate().expect("an allocation");
+        assert_eq!(client.permit("9.9.9.9:1".parse().expect("an address")), 0);
+        let line: serde_json::Value =
+            serde_json::from_str(&program.wait_for("peer permitted")).expect("a line of JSON");
+        let fields = &line["fields"];
+        assert_eq!((&fields["user"], &fields["relayed"]), (&"alice".into(), &relayed.to_string().into()));
+        let whole = (client.local_addr().to_string(), "9.9.9.9".to_owned());
+        let network = ("127.0.0.0/24".to_owned(), "9.9.9.0/24".to_owned());
+        let wanted = if anonymize == "true" { network } else { whole };
+        assert_eq!((&fields["client"], &fields["peer"]), (&wanted.0.into(), &wanted.1.into()));
+        assert_eq!(client.refresh(0), 0);
+        let ended = program.wait_for("allocation ended");
+        assert_eq!(ended.contains(&client.local_addr().to_string()), anonymize == "false", "{ended}");
+    }
 }

@@ -1,14 +1,14 @@
 //! TCP relaying (RFC 6062): to a peer in another network, between two allocations, and across workers.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use stun_types::attribute::AttributeWrite;
 use stun_types::message::{Message, TransactionId};
 use tests::netns::Namespace;
 use tests::pki::Pki;
+use tests::program::Listening;
 use tests::relay::{USER, start};
 use tests::turn_client::TurnClient;
 use turn_server::config::TlsMode;
@@ -27,25 +27,6 @@ def echo(peer):
 while True:
     threading.Thread(target=echo, args=(listener.accept()[0],), daemon=True).start()
 ";
-
-struct Echo(Child, SocketAddr);
-
-impl Echo {
-    fn start(space: &Namespace) -> Self {
-        let mut child = space.command("python3").args(["-c", ECHO]).stdout(Stdio::piped()).spawn().expect("python3");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-        let port: u16 = line.trim().parse().expect("a port");
-        Self(child, SocketAddr::from((space.there, port)))
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn code(answer: &[u8]) -> u16 {
     let message = Message::from_bytes(answer).expect("a STUN message");
@@ -95,7 +76,8 @@ fn pattern(len: usize) -> Vec<u8> {
 #[test]
 fn bytes_reach_a_peer_and_come_back_whole() {
     let space = Namespace::new();
-    let echo = Echo::start(&space);
+    let echo = Listening::start(space.command("python3").args(["-c", ECHO]));
+    let peer = SocketAddr::from((space.there, echo.port));
     let (relay, server) = start(|config| {
         config.tcp_relay = true;
         config.relay_addresses = vec![space.here.into()];
@@ -104,8 +86,8 @@ fn bytes_reach_a_peer_and_come_back_whole() {
     // Ports land on either worker: in 12 rounds both ways come up.
     for round in 0..12 {
         let (mut control, _) = allocated(server);
-        let connection = connect(&mut control, echo.1).expect("a connection");
-        assert_eq!(connect(&mut control, echo.1), Err(446));
+        let connection = connect(&mut control, peer).expect("a connection");
+        assert_eq!(connect(&mut control, peer), Err(446));
         let mut data = bind(server, connection);
         let sent = pattern(if round == 0 { 4 << 20 } else { 100_000 });
         let mut writer = data.try_clone().expect("another handle");
@@ -163,6 +145,50 @@ fn two_allocations_reach_each_other_and_nothing_else_of_the_host() {
         assert_eq!(near.read(&mut [0; 10]).unwrap_or(0), 0);
         assert_eq!(far.read(&mut [0; 10]).unwrap_or(0), 0);
     }
+}
+
+/// Rule: abuse-31
+#[test]
+fn bytes_beyond_a_limit_wait_and_none_is_lost() {
+    const RATE: usize = 400_000;
+    let (relay, server) = start(|config| {
+        config.tcp_relay = true;
+        config.allocations_per_user = 0;
+        config.allocation_bytes_per_second = RATE as u64;
+    });
+    // Each way at the same time, with both ends on either worker.
+    let pairs: Vec<_> = (0..8)
+        .map(|_| {
+            let (mut caller, _) = allocated(server);
+            let (mut callee, there) = allocated(server);
+            assert_eq!(callee.permit(there), 0);
+            let connection = connect(&mut caller, there).expect("a connection");
+            let attempt = callee.receive().expect("an indication");
+            let incoming = Message::from_bytes(&attempt).expect("a STUN message");
+            let incoming = incoming.attribute::<ConnectionId>().expect("a connection").id();
+            (caller, callee, bind(server, connection), bind(server, incoming))
+        })
+        .collect();
+    let sent = pattern(2 * RATE);
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for (_, _, near, far) in &pairs {
+            for (mut from, mut to) in [(near, far), (far, near)] {
+                let sent = &sent;
+                scope.spawn(move || from.write_all(sent).expect("sent"));
+                scope.spawn(move || {
+                    let mut got = vec![0; sent.len()];
+                    to.set_read_timeout(Some(Duration::from_secs(30))).expect("not zero");
+                    to.read_exact(&mut got).expect("all of it");
+                    assert!(got == *sent);
+                });
+            }
+        }
+    });
+    // A second's worth passes at once, and as much as one read takes at the end.
+    let least = Duration::from_millis(700);
+    assert!(begin.elapsed() >= least, "{:?}", begin.elapsed());
+    assert_eq!(relay.stats().core.dropped_for(turn::Drop::AllocationLimit), 0);
 }
 
 #[test]

@@ -107,3 +107,34 @@ fn append<M: Mac_ + KeyInit>(message: &mut Vec<u8>, key: &[u8], kind: u16) {
     message.extend_from_slice(&value);
     message[2..4].copy_from_slice(&((end - STUN_HEADER) as u16).to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use stun_types::message::{
+        BINDING, IntegrityAlgorithm, IntegrityKey, MessageWrite as _, MessageWriteExt as _, MessageWriteVec,
+        ShortTermCredentials,
+    };
+
+    use super::*;
+
+    /// Rule: abuse-13
+    #[test]
+    fn a_mac_that_is_wrong_anywhere_is_wrong() {
+        let key: IntegrityKey = ShortTermCredentials::new("key".into()).make_key();
+        for algorithm in [IntegrityAlgorithm::Sha1, IntegrityAlgorithm::Sha256] {
+            let mut write = Message::builder_request(BINDING, MessageWriteVec::new());
+            write.add_message_integrity_with_key(&key, algorithm).unwrap();
+            let good = write.finish();
+            let is_good = |bytes: &[u8]| {
+                let message = Message::from_bytes(bytes).unwrap();
+                Signed::find(&message).expect("a signature").is_by(b"key")
+            };
+            assert!(is_good(&good));
+            for at in STUN_HEADER + ATTRIBUTE_HEADER..good.len() {
+                let mut bad = good.clone();
+                bad[at] ^= 1;
+                assert!(!is_good(&bad), "byte {at}, however much before it is right");
+            }
+        }
+    }
+}

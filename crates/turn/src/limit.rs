@@ -2,8 +2,10 @@
 //! itself. Checked for every packet, so without a lock: a pace is one atomic number, and each limit that is 0 costs nothing.
 //!
 //! Beyond the limit of an allocation or a user its packets are dropped, after one second's worth at once. Beyond the
-//! server's the greedy ones are slowed (`share`). Nothing here ends or refuses an allocation: `registrar` counts those.
+//! server's the greedy ones are slowed (`share`). Bytes of connections to peers (RFC 6062) wait instead (`meter`).
+//! Nothing here ends or refuses an allocation: `registrar` counts those.
 
+mod meter;
 mod pace;
 mod share;
 
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::account::Account;
 use crate::stats::Drop;
+pub use meter::Meter;
 pub(crate) use pace::{Nanos, Pace, SECOND, cost};
 use share::Share;
 
@@ -42,8 +45,10 @@ pub struct Limits {
 
 /// A way of packets, as an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub enum Direction {
+    /// From the client to peers.
     ToPeers,
+    /// From peers to the client.
     ToClient,
 }
 
@@ -88,14 +93,25 @@ struct Shares {
 }
 
 impl Shares {
-    fn admits(&self, now: Nanos, user: &Pair, total: Rates, bytes: u64) -> bool {
-        let within_share = (total.bytes == 0 || self.bytes.admits(now, &user.bytes, total.bytes))
-            && (total.packets == 0 || self.packets.admits(now, &user.packets, total.packets));
-        within_share && {
-            let bytes_fit = total.bytes == 0 || self.bytes.has_room(now, bytes);
-            let packet_fits = total.packets == 0 || self.packets.has_room(now, 1);
-            bytes_fit && packet_fits
+    /// Whether a user is within its share.
+    fn admits(&self, now: Nanos, user: &Pair, total: Rates) -> bool {
+        (total.bytes == 0 || self.bytes.admits(now, &user.bytes, total.bytes))
+            && (total.packets == 0 || self.packets.admits(now, &user.packets, total.packets))
+    }
+
+    /// Notes what a share let pass.
+    fn note(&self, total: Rates, bytes: u64) {
+        if total.bytes != 0 {
+            self.bytes.note(bytes);
         }
+        if total.packets != 0 {
+            self.packets.note(1);
+        }
+    }
+
+    /// Whether the total has room.
+    fn have_room(&self, now: Nanos, total: Rates) -> bool {
+        (total.bytes == 0 || self.bytes.has_room(now)) && (total.packets == 0 || self.packets.has_room(now))
     }
 
     fn charge(&self, now: Nanos, user: &Pair, total: Rates, bytes: u64) {
@@ -147,22 +163,35 @@ impl Gate {
         account: &Account,
         bytes: usize,
     ) -> Result<(), Drop> {
-        let (now, bytes, limits) = (self.trunk.nanos(now), bytes as u64, &self.limits);
-        let way = direction as usize;
-        let (allocation, user, share) = (&allocation.0[way], &account.paces().0[way], &account.shares().0[way]);
-        if !allocation.has_room(now, limits.allocation) {
-            return Err(Drop::AllocationLimit);
-        }
-        if !user.has_room(now, limits.user) {
-            return Err(Drop::UserLimit);
-        }
-        if !self.trunk.ways[way].admits(now, share, limits.total, bytes) {
+        let (now, bytes, total) = (self.trunk.nanos(now), bytes as u64, self.limits.total);
+        self.is_within(now, direction, allocation, account)?;
+        let shares = &self.trunk.ways[direction as usize];
+        shares.note(total, bytes);
+        if !shares.have_room(now, total) {
             return Err(Drop::TotalLimit);
         }
-        allocation.charge(now, limits.allocation, bytes);
-        user.charge(now, limits.user, bytes);
-        self.trunk.ways[way].charge(now, share, limits.total, bytes);
+        self.charge(now, direction, allocation, account, bytes);
         Ok(())
+    }
+
+    /// Whether an allocation, its user and the user's share of the server owe nothing.
+    fn is_within(&self, now: Nanos, direction: Direction, allocation: &Paces, account: &Account) -> Result<(), Drop> {
+        let (way, limits) = (direction as usize, &self.limits);
+        if !allocation.0[way].has_room(now, limits.allocation) {
+            return Err(Drop::AllocationLimit);
+        }
+        if !account.paces().0[way].has_room(now, limits.user) {
+            return Err(Drop::UserLimit);
+        }
+        let admits = self.trunk.ways[way].admits(now, &account.shares().0[way], limits.total);
+        if admits { Ok(()) } else { Err(Drop::TotalLimit) }
+    }
+
+    fn charge(&self, now: Nanos, direction: Direction, allocation: &Paces, account: &Account, bytes: u64) {
+        let (way, limits) = (direction as usize, &self.limits);
+        allocation.0[way].charge(now, limits.allocation, bytes);
+        account.paces().0[way].charge(now, limits.user, bytes);
+        self.trunk.ways[way].charge(now, &account.shares().0[way], limits.total, bytes);
     }
 }
 

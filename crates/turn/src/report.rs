@@ -1,6 +1,6 @@
 //! What an operator wants to read about: who was refused what, and why. How it is written and how often, is the shell's.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::address::FiveTuple;
@@ -21,6 +21,17 @@ pub enum Report {
         peer: SocketAddr,
         /// The rule that decided, as in [`crate::Verdict::rule`].
         rule: String,
+    },
+    /// A client may exchange data with a peer that it had no permission for: who traces an abuse needs to know.
+    PeerPermitted {
+        /// Who asked.
+        client: FiveTuple,
+        /// As whom.
+        username: String,
+        /// The address that the peer sees.
+        relayed: SocketAddr,
+        /// The peer.
+        peer: IpAddr,
     },
     /// An allocation is over, for whatever reason.
     AllocationEnded {

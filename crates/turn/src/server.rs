@@ -39,7 +39,7 @@ use crate::report::Report;
 use crate::route::{Handled, Route};
 use crate::source_budget::SourceBudget;
 use crate::stats::{Drop, Stats};
-use crate::stream::ConnectionId;
+use crate::stream::{ConnectionId, Join};
 use crate::wire::{self, Class, Content};
 pub use binding::Alternate;
 pub use icmp::IcmpError;
@@ -188,10 +188,8 @@ pub enum Output {
     Join {
         /// The peer's connection.
         connection: ConnectionId,
-        /// The client's.
-        client: FiveTuple,
-        /// What the client is told first.
-        answer: Vec<u8>,
+        /// The client's, and what goes with it.
+        join: Join,
     },
     /// Close the connection of a peer, and the client's that it is joined with.
     CloseStream {

@@ -2,10 +2,13 @@
 //! that change them are `server::connect`'s, their bytes the shell's.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::account::Account;
 use crate::address::FiveTuple;
 use crate::integrity::Signature;
+use crate::limit::{Meter, Paces};
 
 /// RFC 6062 sections 5.2 and 5.4: a peer has this long to answer, and a client to come for a connection.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,34 +72,54 @@ impl Stream {
     }
 }
 
+/// A client's connection that becomes the way to a peer: from now on everything that comes there goes to the other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// The client's connection.
+    pub client: FiveTuple,
+    /// What the client is told first.
+    pub answer: Vec<u8>,
+    /// Whom the bytes are charged to.
+    pub meter: Meter,
+}
+
 /// All peer connections of an allocation.
 #[derive(Debug, Default)]
-pub(crate) struct Streams(Vec<Stream>);
+pub(crate) struct Streams {
+    all: Vec<Stream>,
+    /// They are charged together.
+    paces: Arc<Paces>,
+}
 
 impl Streams {
+    /// What the connections of an allocation are charged to.
+    pub(crate) fn meter(&self, account: Account) -> Meter {
+        Meter { paces: Arc::clone(&self.paces), account }
+    }
+
     pub(crate) fn has_room(&self) -> bool {
-        self.0.len() < MAX
+        self.all.len() < MAX
     }
 
     pub(crate) fn has_peer(&self, peer: SocketAddr) -> bool {
-        self.0.iter().any(|stream| stream.peer == peer)
+        self.all.iter().any(|stream| stream.peer == peer)
     }
 
     pub(crate) fn add(&mut self, stream: Stream) {
-        self.0.push(stream);
+        self.all.push(stream);
     }
 
     pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Stream> {
-        self.0.iter_mut().find(|stream| stream.id == id)
+        self.all.iter_mut().find(|stream| stream.id == id)
     }
 
     /// Takes those out for which `over` says so.
     pub(crate) fn take(&mut self, over: impl FnMut(&mut Stream) -> bool) -> Vec<Stream> {
-        self.0.extract_if(.., over).collect()
+        self.all.extract_if(.., over).collect()
     }
 
     /// When the first one has waited long enough.
     pub(crate) fn next_end(&self) -> Option<Instant> {
-        self.0.iter().filter(|stream| !stream.is_bound()).map(|stream| stream.until).min()
+        self.all.iter().filter(|stream| !stream.is_bound()).map(|stream| stream.until).min()
     }
 }

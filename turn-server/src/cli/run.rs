@@ -57,7 +57,7 @@ fn reload(from: &From, running: &Running, log: Option<&LogHandle>) -> Result<(),
 fn read_again(from: &From, running: &Running, log: Option<&LogHandle>) -> Result<(), String> {
     let loaded = from.load().map_err(|(Failure::Usage(why) | Failure::Run(why))| why)?;
     running.reload(&loaded.config, &loaded.origin).map_err(|error| error.to_string())?;
-    log.map_or(Ok(()), |log| log.set_level(&loaded.config.log.level))
+    log.map_or(Ok(()), |log| log.follow(&loaded.config.log))
 }
 
 fn welcome(running: &Running, dev: bool) {

@@ -1,9 +1,9 @@
 //! What workers tell each other of clients that one of them hears and another one serves: an allocation stays where it was
-//! made, while the kernel gives its client's new 5-tuple to any worker.
+//! made, while the kernel gives its client's new 5-tuple (RFC 8016), or its second connection (RFC 6062), to any worker.
 
 use crossbeam_channel::{Receiver, Sender};
 use mio::net::TcpStream;
-use turn::{ConnectionId, FiveTuple, Usage};
+use turn::{ConnectionId, FiveTuple, Join, Usage};
 
 use crate::handover::Lane;
 
@@ -22,8 +22,8 @@ pub(super) enum Steered {
     Release { client: FiveTuple },
     /// For the serving worker: the client's connection is gone.
     Gone { client: FiveTuple },
-    /// For the worker that has a client's connection: join it with this one of a peer, and say `answer` first.
-    Join { client: FiveTuple, id: ConnectionId, stream: TcpStream, home: u8, answer: Vec<u8> },
+    /// For the worker that has a client's connection: join it with this one of a peer.
+    Join { id: ConnectionId, stream: TcpStream, home: u8, join: Join },
     /// For the worker that has a connection of our allocation: close it.
     CloseStream { id: ConnectionId },
     /// For the worker whose allocation it is: a connection is over.

@@ -199,7 +199,8 @@ impl Worker {
         if unfinished || !self.lane_end.is_empty() || !self.steering.is_empty() {
             return Some(std::time::Duration::ZERO);
         }
-        let clients = [self.connections.next_deadline(), self.sessions.next_deadline(), self.accept_at];
+        let streams = self.streams.next_deadline();
+        let clients = [self.connections.next_deadline(), self.sessions.next_deadline(), self.accept_at, streams];
         let times = [self.server.poll_timeout(), self.reservations_at].into_iter().chain(clients);
         let next = times.flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
@@ -322,6 +323,7 @@ impl Worker {
         if self.reservations_at.is_some_and(|at| at <= now) {
             self.reservations_at = self.shared.expire_reservations(now);
         }
+        self.resume_streams(now);
         self.end_silent_connections(now);
         self.keep_sessions(now);
     }

@@ -1,5 +1,6 @@
 //! One WebSocket of rooms/1: reading with limits, writing from its outbox, and the end of its session with it.
 
+use service::log::Address;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +115,7 @@ fn expire(client: &Client, joined: bool) {
 fn end_of_stream(client: &Client, error: &axum::Error) {
     use std::error::Error as _;
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
-    tracing::debug!(address = %client.address, %error, %cause, "a socket failed");
+    tracing::debug!(address = %Address(client.address), %error, %cause, "a socket failed");
     if cause.contains("too long") || cause.contains("Space limit") || cause.contains("too big") {
         client.outbox.reply(0, Err(Refusal::new(Code::TooLarge, format!("a frame may have {MAX_FRAME} bytes"))));
     } else {

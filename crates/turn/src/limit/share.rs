@@ -49,9 +49,13 @@ impl Share {
         admits
     }
 
-    /// Notes what a share let pass; says whether the total has room for it.
-    pub(crate) fn has_room(&self, now: Nanos, units: u64) -> bool {
+    /// Notes what a share let pass.
+    pub(crate) fn note(&self, units: u64) {
         self.passed.fetch_add(units, Ordering::Relaxed);
+    }
+
+    /// Whether the total has room.
+    pub(crate) fn has_room(&self, now: Nanos) -> bool {
         self.total.has_room(now, TOTAL_BURST)
     }
 

@@ -183,3 +183,36 @@ fn the_total_holds_over_any_time_but_for_its_burst() {
     }
     assert!((18_000_000..=21_010_000).contains(&sum), "{sum}");
 }
+
+/// Rule: abuse-31
+#[test]
+fn bytes_of_connections_wait_for_the_same_limits() {
+    let start = crate::some_instant();
+    for limits in [
+        Limits { allocation: bytes(100_000), ..Limits::default() },
+        Limits { user: bytes(100_000), ..Limits::default() },
+        Limits { total: bytes(100_000), ..Limits::default() },
+        Limits { user: Rates { bytes: 0, packets: 100 }, ..Limits::default() },
+    ] {
+        let gate = gate(start, limits);
+        let meter = Meter { paces: Arc::default(), account: Account::default() };
+        // Another connection of the allocation, somewhere else.
+        let (one, two) = (meter.clone(), meter);
+        let mut passed = 0;
+        for step in 0..10_000 {
+            let now = start + Duration::from_millis(step);
+            for meter in [&one, &two] {
+                if gate.is_open(now, Direction::ToPeers, meter) {
+                    gate.take(now, Direction::ToPeers, meter, 1000);
+                    passed += 1000;
+                }
+            }
+        }
+        // The share of the total aims a little below it.
+        assert!((940_000..=1_110_000).contains(&passed), "{passed} by {limits:?}");
+        let end = start + Duration::from_secs(10);
+        assert!(gate.is_open(end, Direction::ToClient, &one), "each way for itself");
+        gate.take(end, Direction::ToPeers, &one, 1_000_000);
+        assert!(!gate.is_open(end, Direction::ToPeers, &two));
+    }
+}

@@ -19,6 +19,10 @@ use crate::report::Report;
 use crate::route::Handled;
 use crate::stats::Drop;
 
+/// RFC 8489 section 14.3: USERNAME has fewer bytes.
+const LONGEST_NAME: usize = 509;
+/// RFC 8489 sections 14.9 and 14.10: REALM and NONCE have fewer characters.
+const LONGEST_TEXT: usize = 128;
 /// Life of credentials that is as good as no end, seconds.
 const LONGEST: u64 = 100 * 365 * 86_400;
 
@@ -174,8 +178,11 @@ fn failure(signed: bool, refused: Option<AuthFailure>) -> AuthFailure {
 
 /// Reads what a signed request must have beside its signature; `None`: 400.
 fn asking(request: &Message<'_>) -> Option<Asking> {
-    let complete = request.attribute::<Realm>().is_ok() && request.attribute::<Nonce>().is_ok();
+    let is_short = |text: &str| text.chars().count() < LONGEST_TEXT;
+    let complete = request.attribute::<Realm>().is_ok_and(|realm| is_short(realm.realm()))
+        && request.attribute::<Nonce>().is_ok_and(|nonce| is_short(nonce.nonce()));
     let name = match request.attribute::<Username>() {
+        Ok(name) if name.username().len() >= LONGEST_NAME => return None,
         Ok(name) => UserName::Plain(name.username().to_owned()),
         Err(_) => UserName::Hash(*request.attribute::<Userhash>().ok()?.hash()),
     };

@@ -14,9 +14,10 @@ use super::allocate::optional;
 use super::{Context, Output, Server, User};
 use crate::address::{FiveTuple, PeerAddress};
 use crate::allocation::{Allocation, AllocationId, Usage};
+use crate::limit::{Direction, Meter};
 use crate::policy::Listening;
 use crate::reply::{self, Refusal};
-use crate::stream::{ConnectionId, PATIENCE, Stream, StreamState};
+use crate::stream::{ConnectionId, Join, PATIENCE, Stream, StreamState};
 
 /// RFC 6062 section 6.3.
 const CONNECTION_ALREADY_EXISTS: u16 = 446;
@@ -50,6 +51,8 @@ impl Server {
             return Err(ErrorCode::INSUFFICIENT_CAPACITY.into());
         }
         self.check_new_peers(context, id, &[(peer.ip(), own)])?;
+        let allocation = self.table.get(id).expect("owned() found it");
+        self.outputs.extend(super::permit::report_new(allocation, context.now, peer.ip(), own));
         let state =
             StreamState::Connecting { request: request.as_bytes().to_vec(), signature: user.signature, failed: false };
         let connection = self.add_stream(context.now, id, peer.socket(), state);
@@ -159,9 +162,10 @@ impl Server {
             return Err(bad);
         }
         stream.state = StreamState::Bound { client };
+        let meter = streams.meter(allocation.first.lease.account.clone());
         self.table.reschedule(id);
         let answer = reply::success(request, &[], &user.signature);
-        self.outputs.push_back(Output::Join { connection, client, answer });
+        self.outputs.push_back(Output::Join { connection, join: Join { client, answer, meter } });
         Ok(None)
     }
 
@@ -173,6 +177,16 @@ impl Server {
             streams.take(|stream| stream.id == connection);
             self.table.reschedule(id);
         }
+    }
+
+    /// Whether bytes of a connection may be read now; if not, they wait where they are.
+    pub fn may_flow(&self, now: Instant, direction: Direction, meter: &Meter) -> bool {
+        self.gate.is_open(now, direction, meter)
+    }
+
+    /// Bytes of a connection were read, and are charged.
+    pub fn handle_flow(&mut self, now: Instant, direction: Direction, meter: &Meter, bytes: usize) {
+        self.gate.take(now, direction, meter, bytes);
     }
 
     /// What a peer connection carried since the last time.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use stun_types::attribute::{Attribute as _, AttributeStaticType, ErrorCode};
 use stun_types::message::Message;
@@ -49,6 +50,7 @@ impl Server {
         self.check_new_peers(context, id, &granted)?;
         let allocation = self.table.get_mut(id).expect("owned() found it");
         for (ip, own) in granted {
+            self.outputs.extend(report_new(allocation, context.now, ip, own));
             let until = allocation.permissions.install(context.now, ip, own);
             allocation.channels.handle_permitted(ip, until);
             // Their routes live longer now.
@@ -93,6 +95,7 @@ impl Server {
         }
         self.check_new_peers(context, id, &[(peer.ip(), own)])?;
         let allocation = self.table.get_mut(id).expect("owned() found it");
+        self.outputs.extend(report_new(allocation, context.now, peer.ip(), own));
         let permitted_until = allocation.permissions.install(context.now, peer.ip(), own);
         allocation.channels.handle_permitted(peer.ip(), permitted_until);
         allocation.channels.bind(context.now, number, peer.socket(), own, permitted_until);
@@ -139,6 +142,16 @@ pub(super) fn check_peer(
         return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH.into());
     }
     Ok(verdict.own)
+}
+
+/// What is said of a peer that is about to be permitted: nothing if it is already, or is one of our own addresses.
+pub(super) fn report_new(allocation: &Allocation, now: Instant, peer: IpAddr, own: bool) -> Option<Output> {
+    if own || allocation.permissions.get(now, peer).is_some() {
+        return None;
+    }
+    let relayed = allocation.relayed(Family::of(peer)).unwrap_or(&allocation.first).public;
+    let (client, username) = (allocation.client, allocation.username.clone());
+    Some(Output::Report(Report::PeerPermitted { client, username, relayed, peer }))
 }
 
 /// A channel as somebody who mirrors the routes needs it.

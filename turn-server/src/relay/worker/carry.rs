@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use service::log::Address;
 use service::udp::NetworkError;
 use turn::{Context, FiveTuple, Handled, IcmpError, ToClient, ToPeer, Way};
 
@@ -80,7 +81,7 @@ impl Worker {
         self.flush();
         let Some(relay) = self.relays.get(place) else { return };
         if let Err(error) = relay.socket.send_whole(peer, payload) {
-            tracing::debug!(%error, %peer, "a packet that must stay whole was not sent");
+            tracing::debug!(%error, peer = %Address(peer), "a packet that must stay whole was not sent");
             self.stats.send_dropped += 1;
             self.relays.mark_failed(place as usize);
         }

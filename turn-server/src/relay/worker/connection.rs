@@ -3,14 +3,15 @@
 
 use std::io::{self, Read as _};
 use std::sync::Arc;
-use std::time::Instant;
 
 use mio::net::TcpStream;
 use rustls::{ServerConfig, ServerConnection};
+use service::log::Address;
 use turn::framing::{FramingError, first_frame};
 use turn::proxy::{self, first_header};
 use turn::{FiveTuple, Transport};
 
+use super::idle::Watch;
 use super::outbox::Outbox;
 use super::tls_stream;
 
@@ -40,18 +41,11 @@ pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) tuple: FiveTuple,
     pub(super) outbox: Outbox,
-    /// Tells this connection from others that have had its slot.
-    pub(super) serial: u64,
-    /// Its client has an allocation.
-    pub(super) allocated: bool,
+    pub(super) watch: Watch,
     /// The peer's connection that it is joined with: what comes is for that one, and no message any more.
     pub(super) joined: Option<usize>,
-    /// When it was opened, last heard with a whole frame, or lost its allocation.
-    pub(super) last_heard: Instant,
     pub(super) readable: bool,
     pub(super) dirty: bool,
-    /// It has a place in the list of deadlines.
-    pub(super) watched: bool,
     layer: Layer,
     /// Nothing more will be written after what waits.
     ending: bool,
@@ -75,18 +69,15 @@ pub(super) enum ReadOutcome {
 
 impl Connection {
     /// `proxied`: by a proxy that is believed.
-    pub(super) fn new(stream: TcpStream, tuple: FiveTuple, proxied: bool, serial: u64, now: Instant) -> Self {
+    pub(super) fn new(stream: TcpStream, tuple: FiveTuple, proxied: bool, watch: Watch) -> Self {
         Self {
             stream,
             tuple,
             outbox: Outbox::default(),
-            serial,
-            allocated: false,
+            watch,
             joined: None,
-            last_heard: now,
             readable: true,
             dirty: false,
-            watched: true,
             layer: if proxied { Layer::Proxied } else { Layer::Unknown },
             ending: false,
             rest: Vec::new(),
@@ -120,7 +111,7 @@ impl Connection {
             Ok(None) => ReadOutcome::Later,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ReadOutcome::Nothing,
             Err(error) => {
-                tracing::debug!(client = %self.tuple.client, %error, "connection broken");
+                tracing::debug!(client = %Address(self.tuple.client), %error, "connection broken");
                 ReadOutcome::Closed
             }
             Ok(Some(_)) => ReadOutcome::Closed,
@@ -140,7 +131,7 @@ impl Connection {
             // More will be an event.
             Ok(None) => return ReadOutcome::Nothing,
             Err(error) => {
-                tracing::debug!(proxy = %self.tuple.client, %error, "connection closed");
+                tracing::debug!(proxy = %Address(self.tuple.client), %error, "connection closed");
                 return ReadOutcome::Closed;
             }
         };
@@ -191,7 +182,7 @@ impl Connection {
 
     /// The first frame of `bytes`, as long as this client may send.
     pub(super) fn first_frame(&self, bytes: &[u8]) -> Result<Option<turn::framing::Frame>, FramingError> {
-        first_frame(bytes, if self.allocated { LIMIT_AFTER } else { LIMIT_BEFORE })
+        first_frame(bytes, if self.watch.allocated { LIMIT_AFTER } else { LIMIT_BEFORE })
     }
 
     /// Bytes that wait to be written; what TLS holds, a record at most, counts as one.

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use mio::Interest;
 use mio::event::Event;
 use mio::net::TcpStream;
+use service::log::Address;
 use turn::{FiveTuple, Transport};
 
 use super::connection::{Connection, ReadOutcome};
-use super::idle::{Deadline, Deadlines, Idle, OPENING, SILENCE};
+use super::idle::{Deadline, Deadlines, OPENING, Watches};
 use super::{CONNECTION, Worker, token};
 
 /// Connections of one worker.
@@ -31,14 +32,9 @@ pub(super) struct Connections {
     slots: Vec<Option<Connection>>,
     free: Vec<usize>,
     by_tuple: HashMap<FiveTuple, usize>,
-    /// Those without an allocation.
-    idle: Idle,
-    /// When to look at a connection again.
-    deadlines: Deadlines,
+    watches: Watches,
     /// When one that has just been opened must have come to its first message.
     openings: Deadlines,
-    /// How many there have been.
-    opened: u64,
     readable: VecDeque<usize>,
     dirty: Vec<usize>,
 }
@@ -61,7 +57,7 @@ impl Connections {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        [self.deadlines.next(), self.openings.next()].into_iter().flatten().min()
+        [self.watches.next_deadline(), self.openings.next()].into_iter().flatten().min()
     }
 
     /// The stream may be read or written again.
@@ -130,21 +126,8 @@ impl Connections {
     /// The client got an allocation, or lost it.
     pub(super) fn set_allocated(&mut self, tuple: FiveTuple, allocated: bool, now: Instant) {
         let Some(slot) = self.of(tuple) else { return };
-        let Some(connection) = self.get_mut(slot).filter(|connection| connection.allocated != allocated) else {
-            return;
-        };
-        connection.allocated = allocated;
-        connection.last_heard = now;
-        let watch = !allocated && !connection.watched;
-        connection.watched |= watch;
-        let serial = connection.serial;
-        if allocated {
-            self.idle.remove(tuple.client);
-        } else {
-            self.idle.add(tuple.client);
-        }
-        if watch {
-            self.deadlines.push(Deadline { at: now + SILENCE, slot, serial });
+        if let Some(connection) = &mut self.slots[slot] {
+            self.watches.set_allocated(&mut connection.watch, slot, tuple.client, allocated, now);
         }
     }
 
@@ -155,19 +138,32 @@ impl Connections {
         let before = std::mem::replace(&mut connection.tuple, tuple);
         self.by_tuple.remove(&before);
         self.by_tuple.insert(tuple, slot);
-        self.idle.remove(before.client);
-        let room = self.has_room(tuple.client);
-        self.idle.add(tuple.client);
-        room
+        self.watches.rename(before.client, tuple.client)
     }
 
     /// The connection that a deadline is for.
     fn meant(&mut self, deadline: Deadline) -> Option<&mut Connection> {
-        self.get_mut(deadline.slot).filter(|connection| connection.serial == deadline.serial)
+        self.get_mut(deadline.slot).filter(|connection| connection.watch.serial == deadline.serial)
+    }
+
+    /// A connection that was silent for too long without an allocation.
+    fn next_silent(&mut self, now: Instant) -> Option<usize> {
+        while let Some(deadline) = self.watches.pop_due(now) {
+            let place = self.slots.get_mut(deadline.slot).and_then(Option::as_mut);
+            let Some(connection) = place.filter(|connection| connection.watch.serial == deadline.serial) else {
+                continue;
+            };
+            // What is joined with a peer's may carry bytes one way for as long as that takes.
+            let lives = connection.watch.allocated || connection.joined.is_some();
+            if self.watches.is_silent(deadline, &mut connection.watch, lives, now) {
+                return Some(deadline.slot);
+            }
+        }
+        None
     }
 
     fn has_room(&self, client: SocketAddr) -> bool {
-        self.len() < MAX && self.idle.has_room(client)
+        self.len() < MAX && self.watches.have_room(client)
     }
 
     fn free_slot(&mut self) -> usize {
@@ -178,12 +174,10 @@ impl Connections {
     }
 
     fn insert(&mut self, slot: usize, stream: TcpStream, tuple: FiveTuple, proxied: bool, now: Instant) {
-        self.opened += 1;
-        let serial = self.opened;
-        self.slots[slot] = Some(Connection::new(stream, tuple, proxied, serial, now));
+        let watch = self.watches.begin(slot, tuple.client, now);
+        let serial = watch.serial;
+        self.slots[slot] = Some(Connection::new(stream, tuple, proxied, watch));
         self.by_tuple.insert(tuple, slot);
-        self.idle.add(tuple.client);
-        self.deadlines.push(Deadline { at: now + SILENCE, slot, serial });
         self.openings.push(Deadline { at: now + OPENING, slot, serial });
         self.readable.push_back(slot);
     }
@@ -192,9 +186,7 @@ impl Connections {
         let connection = self.slots.get_mut(slot)?.take()?;
         self.by_tuple.remove(&connection.tuple);
         self.free.push(slot);
-        if !connection.allocated {
-            self.idle.remove(connection.tuple.client);
-        }
+        self.watches.end(&connection.watch, connection.tuple.client);
         Some(connection)
     }
 }
@@ -262,8 +254,8 @@ impl Worker {
             let Some(connection) = self.connections.get_mut(slot) else { return };
             let opening = connection.is_opening();
             let joined = connection.joined;
-            if joined.is_some_and(|peer| !self.peer_has_room(peer)) {
-                // Read again when the peer has taken what waits.
+            if joined.is_some_and(|peer| !self.peer_takes(now, peer)) {
+                // Read again when the peer has taken what waits, and the limits let it.
                 return;
             }
             let Some(connection) = self.connections.get_mut(slot) else { return };
@@ -273,7 +265,7 @@ impl Worker {
             let good = match outcome {
                 ReadOutcome::Filled(length) => match joined {
                     Some(peer) => {
-                        self.carry_stream(peer, &scratch[..length]);
+                        self.carry_stream(now, peer, &scratch[..length]);
                         true
                     }
                     None => self.take_frames(now, slot, &scratch[..length]),
@@ -308,12 +300,12 @@ impl Worker {
         loop {
             let Some(connection) = self.connections.get_mut(slot) else { return true };
             if let Some(peer) = connection.joined {
-                self.carry_stream(peer, &bytes[at..]);
+                self.carry_stream(now, peer, &bytes[at..]);
                 return true;
             }
             match connection.first_frame(&bytes[at..]) {
                 Ok(Some(frame)) => {
-                    connection.last_heard = now;
+                    connection.watch.last_heard = now;
                     let tuple = connection.tuple;
                     self.serve_client(now, tuple, &bytes[at..at + frame.len]);
                     at += frame.consumed;
@@ -323,7 +315,7 @@ impl Worker {
                     return !connection.outbox.is_stuck();
                 }
                 Err(error) => {
-                    tracing::debug!(client = %connection.tuple.client, %error, "connection closed");
+                    tracing::debug!(client = %Address(connection.tuple.client), %error, "connection closed");
                     return false;
                 }
             }
@@ -368,21 +360,9 @@ impl Worker {
                 self.close(now, deadline.slot);
             }
         }
-        while let Some(deadline) = self.connections.deadlines.pop_due(now) {
-            let Some(connection) = self.connections.meant(deadline) else { continue };
-            // What is joined with a peer's may carry bytes one way for as long as that takes.
-            let lives = connection.allocated || connection.joined.is_some();
-            connection.watched = !lives;
-            if lives {
-                continue;
-            }
-            let silent = connection.last_heard + SILENCE;
-            if silent <= now {
-                self.stats.connections_refused += 1;
-                self.close(now, deadline.slot);
-            } else {
-                self.connections.deadlines.push(Deadline { at: silent, ..deadline });
-            }
+        while let Some(slot) = self.connections.next_silent(now) {
+            self.stats.connections_refused += 1;
+            self.close(now, slot);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use mio::Interest;
+use service::log::Address;
 use turn::{
     AllocationId, BoundRelays, Context, Family, FiveTuple, Output, Relaying, RequestId, Transport, Unavailable,
     UserName,
@@ -37,13 +38,13 @@ impl Worker {
                     if last {
                         self.set_allocated(client, false, now);
                     }
-                    tracing::debug!(client = %client.client, port = lease.port, "relayed address closed");
+                    tracing::debug!(client = %Address(client.client), port = lease.port, "relayed address closed");
                 }
                 Output::Elsewhere { worker, client, bytes } => self.hand_to(worker, client, bytes),
                 Output::Moved { allocation, from, to } => self.follow(now, allocation, from, to),
                 Output::Released { client } => released.push(client),
                 Output::Connect { connection, local, peer, .. } => self.open_stream(now, connection, local, peer),
-                Output::Join { connection, client, answer } => self.join(now, connection, client, answer),
+                Output::Join { connection, join } => self.join(now, connection, join),
                 Output::CloseStream { connection, .. } => self.close_stream(now, connection),
                 Output::Report(report) => self.reports.write(now, &report),
                 // No mirror of the routes runs beside us.
@@ -111,7 +112,7 @@ impl Worker {
             if let Err(error) = self.poll.registry().register(&mut socket, place, Interest::READABLE) {
                 tracing::warn!(%error, "a relayed socket cannot be polled");
             }
-            tracing::debug!(client = %client.client, user = user.as_str(), relayed = %bound.relayed, "allocation made");
+            tracing::debug!(client = %Address(client.client), user = user.as_str(), relayed = %bound.relayed, "allocation made");
             self.relays.insert(id, socket, reached);
         }
         self.set_allocated(client, true, now);
@@ -136,7 +137,7 @@ impl Worker {
             (Some((listener, _)), Some(id)) => {
                 self.open_listener(id, listener);
                 self.connections.set_allocated(client, true, now);
-                tracing::debug!(client = %client.client, user = user.as_str(), "TCP allocation made");
+                tracing::debug!(client = %Address(client.client), user = user.as_str(), "TCP allocation made");
             }
             (Some((listener, lease)), None) => {
                 drop(listener);
@@ -153,7 +154,7 @@ impl Worker {
         }
         self.set_allocated(from, false, now);
         self.set_allocated(to, true, now);
-        tracing::debug!(from = %from.client, to = %to.client, "allocation moved");
+        tracing::debug!(from = %Address(from.client), to = %Address(to.client), "allocation moved");
     }
 
     pub(super) fn set_allocated(&mut self, client: FiveTuple, allocated: bool, now: Instant) {

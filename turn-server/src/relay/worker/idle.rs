@@ -1,4 +1,5 @@
-//! What connections and DTLS sessions share: how many of a source have no allocation, and when to look at one again.
+//! What connections and DTLS sessions share: how many of a source have no allocation, and who of these is silent for too
+//! long.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -9,11 +10,11 @@ const MAX_PER_SOURCE: u32 = 256;
 /// What may come before the first message (a proxy's header, a handshake) must be over by then.
 pub(super) const OPENING: Duration = Duration::from_secs(10);
 /// Silence of somebody without an allocation.
-pub(super) const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Those without an allocation, by source.
 #[derive(Default)]
-pub(super) struct Idle(HashMap<IpAddr, u32>);
+struct Idle(HashMap<IpAddr, u32>);
 
 fn source(address: SocketAddr) -> IpAddr {
     match address.ip() {
@@ -24,15 +25,15 @@ fn source(address: SocketAddr) -> IpAddr {
 
 impl Idle {
     /// Whether one more may come.
-    pub(super) fn has_room(&self, client: SocketAddr) -> bool {
+    fn has_room(&self, client: SocketAddr) -> bool {
         self.0.get(&source(client)).is_none_or(|count| *count < MAX_PER_SOURCE)
     }
 
-    pub(super) fn add(&mut self, client: SocketAddr) {
+    fn add(&mut self, client: SocketAddr) {
         *self.0.entry(source(client)).or_default() += 1;
     }
 
-    pub(super) fn remove(&mut self, client: SocketAddr) {
+    fn remove(&mut self, client: SocketAddr) {
         let source = source(client);
         if let Some(count) = self.0.get_mut(&source) {
             *count -= 1;
@@ -67,6 +68,98 @@ impl Deadlines {
     /// The first one that is over.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<Deadline> {
         self.0.pop_front_if(|deadline| deadline.at <= now)
+    }
+}
+
+/// What is known of one connection or session.
+pub(super) struct Watch {
+    /// Tells it from others that have had its slot.
+    pub(super) serial: u64,
+    /// Its client has an allocation.
+    pub(super) allocated: bool,
+    /// When it was opened, last heard, or lost its allocation.
+    pub(super) last_heard: Instant,
+    /// It has a place in the list of deadlines.
+    listed: bool,
+}
+
+/// All connections, or all sessions, of a worker.
+#[derive(Default)]
+pub(super) struct Watches {
+    idle: Idle,
+    deadlines: Deadlines,
+    /// How many there have been.
+    opened: u64,
+}
+
+impl Watches {
+    /// Whether one more of this source may come.
+    pub(super) fn have_room(&self, client: SocketAddr) -> bool {
+        self.idle.has_room(client)
+    }
+
+    pub(super) fn begin(&mut self, slot: usize, client: SocketAddr, now: Instant) -> Watch {
+        self.opened += 1;
+        let serial = self.opened;
+        self.idle.add(client);
+        self.deadlines.push(Deadline { at: now + SILENCE, slot, serial });
+        Watch { serial, allocated: false, last_heard: now, listed: true }
+    }
+
+    pub(super) fn end(&mut self, watch: &Watch, client: SocketAddr) {
+        if !watch.allocated {
+            self.idle.remove(client);
+        }
+    }
+
+    /// It turned out to be another client's; `false`: that one may have no more.
+    pub(super) fn rename(&mut self, before: SocketAddr, after: SocketAddr) -> bool {
+        self.idle.remove(before);
+        let room = self.idle.has_room(after);
+        self.idle.add(after);
+        room
+    }
+
+    /// The client got an allocation, or lost it.
+    pub(super) fn set_allocated(
+        &mut self,
+        watch: &mut Watch,
+        slot: usize,
+        client: SocketAddr,
+        allocated: bool,
+        now: Instant,
+    ) {
+        if watch.allocated == allocated {
+            return;
+        }
+        (watch.allocated, watch.last_heard) = (allocated, now);
+        if allocated {
+            return self.idle.remove(client);
+        }
+        self.idle.add(client);
+        if !watch.listed {
+            watch.listed = true;
+            self.deadlines.push(Deadline { at: now + SILENCE, slot, serial: watch.serial });
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Deadline> {
+        self.deadlines.pop_due(now)
+    }
+
+    /// Whether one whose deadline has come is to be ended; else it is looked at again when that may be. `lives`: it may be
+    /// silent for as long as it likes.
+    pub(super) fn is_silent(&mut self, deadline: Deadline, watch: &mut Watch, lives: bool, now: Instant) -> bool {
+        watch.listed = !lives;
+        let silent = watch.last_heard + SILENCE;
+        if !lives && silent > now {
+            self.deadlines.push(Deadline { at: silent, ..deadline });
+        }
+        !lives && silent <= now
     }
 }
 

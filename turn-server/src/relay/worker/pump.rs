@@ -1,12 +1,13 @@
 //! Bytes between a client's connection and a peer's (RFC 6062 section 5.4): as much as the slower end takes, in both
-//! directions for themselves. Nothing is dropped: who is slow is not read for.
+//! directions for themselves, and as the limits let it. Nothing is dropped: who is slow is not read for, nor who is
+//! beyond a limit.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::time::Instant;
 
 use mio::net::TcpStream;
-use turn::{ConnectionId, FiveTuple};
+use turn::{ConnectionId, Direction, Join};
 
 use super::super::steering::Steered;
 use super::Worker;
@@ -32,8 +33,8 @@ impl Worker {
         if stream.connecting {
             return self.finish_connecting(now, slot);
         }
-        let Some(client) = stream.client else { return };
-        let moved = self.move_bytes(slot, client, scratch);
+        let Some((client, _)) = stream.joined else { return };
+        let moved = self.move_bytes(now, slot, client, scratch);
         let Some(stream) = self.streams.get_mut(slot) else { return };
         let told = stream.peer_told && stream.client_told;
         // TLS may still have its good-bye to send.
@@ -66,18 +67,23 @@ impl Worker {
     }
 
     /// Both directions, as far as the ends let it.
-    fn move_bytes(&mut self, slot: usize, client: usize, scratch: &mut [u8]) -> io::Result<()> {
+    fn move_bytes(&mut self, now: Instant, slot: usize, client: usize, scratch: &mut [u8]) -> io::Result<()> {
+        let mut held = false;
         for _ in 0..READ_BUDGET {
             let Some(stream) = self.streams.get_mut(slot) else { return Ok(()) };
             let room = LIMIT.saturating_sub(self.connections.waiting(client));
             if stream.peer_ended || !stream.readable || room == 0 {
                 break;
             }
+            held = !self.may_flow(now, slot, Direction::ToClient);
+            if held {
+                break;
+            }
+            let Some(stream) = self.streams.get_mut(slot) else { return Ok(()) };
             match stream.stream.read(&mut scratch[..room]) {
                 Ok(0) => stream.peer_ended = true,
                 Ok(length) => {
-                    stream.usage.to_client.packets += 1;
-                    stream.usage.to_client.bytes += length as u64;
+                    self.flowed(now, slot, Direction::ToClient, length);
                     self.connections.push_control(client, &scratch[..length]);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable = false,
@@ -111,22 +117,48 @@ impl Worker {
                 stream.client_told = true;
             }
         }
-        if more && self.connections.waiting(client) < LIMIT {
+        if more && !held && self.connections.waiting(client) < LIMIT {
             self.streams.mark(slot);
         }
         Ok(())
     }
 
-    /// Whether a client may be read for its peer now.
-    pub(super) fn peer_has_room(&mut self, slot: usize) -> bool {
-        self.streams.get_mut(slot).is_none_or(|stream| stream.out.len() < LIMIT)
+    /// Whether the limits let more bytes be read now; if not, the stream is tried again later.
+    fn may_flow(&mut self, now: Instant, slot: usize, direction: Direction) -> bool {
+        let Some((_, meter)) = self.streams.get_mut(slot).and_then(|stream| stream.joined.as_ref()) else {
+            return true;
+        };
+        let may = self.server.may_flow(now, direction, meter);
+        if !may {
+            self.streams.pause(slot, now);
+        }
+        may
+    }
+
+    /// Charges bytes and counts them.
+    fn flowed(&mut self, now: Instant, slot: usize, direction: Direction, bytes: usize) {
+        let Some(stream) = self.streams.get_mut(slot) else { return };
+        let flow = match direction {
+            Direction::ToPeers => &mut stream.usage.to_peers,
+            Direction::ToClient => &mut stream.usage.to_client,
+        };
+        flow.packets += 1;
+        flow.bytes += bytes as u64;
+        if let Some((_, meter)) = &stream.joined {
+            self.server.handle_flow(now, direction, meter, bytes);
+        }
+    }
+
+    /// Whether a client may be read for its peer now. If not, its connection is marked when it may.
+    pub(super) fn peer_takes(&mut self, now: Instant, slot: usize) -> bool {
+        let room = self.streams.get_mut(slot).is_none_or(|stream| stream.out.len() < LIMIT);
+        room && self.may_flow(now, slot, Direction::ToPeers)
     }
 
     /// Bytes of a client for its peer.
-    pub(super) fn carry_stream(&mut self, slot: usize, bytes: &[u8]) {
+    pub(super) fn carry_stream(&mut self, now: Instant, slot: usize, bytes: &[u8]) {
+        self.flowed(now, slot, Direction::ToPeers, bytes.len());
         if let Some(stream) = self.streams.get_mut(slot) {
-            stream.usage.to_peers.packets += 1;
-            stream.usage.to_peers.bytes += bytes.len() as u64;
             stream.out.extend(bytes);
         }
         self.streams.mark(slot);
@@ -141,26 +173,20 @@ impl Worker {
     }
 
     /// Joins a peer's connection of ours with its client's, here or at the worker that has it.
-    pub(super) fn join(&mut self, now: Instant, id: ConnectionId, client: FiveTuple, answer: Vec<u8>) {
+    pub(super) fn join(&mut self, now: Instant, id: ConnectionId, join: Join) {
         let Some(slot) = self.streams.slot_of(id) else { return self.server.handle_stream_closed(id) };
-        let Some(hearing) = self.steering_of(client) else { return self.join_here(now, slot, client, &answer) };
+        let Some(hearing) = self.steering_of(join.client) else { return self.join_here(now, slot, join) };
         let Some(mut stream) = self.streams.remove(slot) else { return };
         let _ = self.poll.registry().deregister(&mut stream.stream);
         self.streams.lent.insert(id, hearing);
         let home = self.index;
-        self.tell(hearing, Steered::Join { client, id, stream: stream.stream, home, answer });
+        self.tell(hearing, Steered::Join { id, stream: stream.stream, home, join });
     }
 
     /// The same for a connection of another worker's allocation.
-    pub(super) fn join_lent(
-        &mut self,
-        now: Instant,
-        (id, stream, home): (ConnectionId, TcpStream, u8),
-        client: FiveTuple,
-        answer: &[u8],
-    ) {
+    pub(super) fn join_lent(&mut self, now: Instant, (id, stream, home): (ConnectionId, TcpStream, u8), join: Join) {
         match self.take_in(id, stream, home, false) {
-            Ok(slot) => self.join_here(now, slot, client, answer),
+            Ok(slot) => self.join_here(now, slot, join),
             Err(error) => {
                 tracing::warn!(%error, "a peer's connection cannot be polled");
                 self.tell(home, Steered::StreamClosed { id });
@@ -168,14 +194,14 @@ impl Worker {
         }
     }
 
-    fn join_here(&mut self, now: Instant, slot: usize, client: FiveTuple, answer: &[u8]) {
+    fn join_here(&mut self, now: Instant, slot: usize, Join { client, answer, meter }: Join) {
         let Some(connection) = self.connections.of(client) else { return self.part(now, slot) };
         // The answer goes before everything that the peer says.
-        self.connections.push_control(connection, answer);
+        self.connections.push_control(connection, &answer);
         self.connections.join(connection, slot);
         self.connections.set_allocated(client, true, now);
         if let Some(stream) = self.streams.get_mut(slot) {
-            stream.client = Some(connection);
+            stream.joined = Some((connection, meter));
         }
         self.streams.mark(slot);
     }
@@ -189,7 +215,7 @@ impl Worker {
         } else {
             self.tell(stream.home, Steered::StreamClosed { id: stream.id });
         }
-        if let Some(client) = stream.client {
+        if let Some((client, _)) = stream.joined {
             self.close(now, client);
         }
         self.execute(now);

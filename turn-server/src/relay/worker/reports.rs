@@ -2,10 +2,13 @@
 
 use std::time::Instant;
 
+use service::log::Address;
 use turn::{Report, SourceBudget};
 
 /// Lines a second for each /24 or /64 of clients: who guesses or scans must not fill the disk. The metrics count on.
 const LINES: u32 = 5;
+/// Who may be reached by whom is for tracing abuse, and can be switched off by this name.
+const PERMISSIONS: &str = "turn_server::permissions";
 
 /// See the module.
 pub(super) struct Reports {
@@ -26,11 +29,20 @@ impl Reports {
             Report::PeerDenied { client, username, peer, rule } => {
                 if self.peers.take(now, client.client.ip()) {
                     let (user, rule) = (username.as_str(), rule.as_str());
-                    tracing::info!(client = %client.client, user, peer = %peer, rule, "peer denied");
+                    let (client, peer) = (Address(client.client), Address(*peer));
+                    tracing::info!(%client, user, %peer, rule, "peer denied");
                 }
             }
+            Report::PeerPermitted { client, username, relayed, peer } => tracing::info!(
+                target: PERMISSIONS,
+                client = %Address(client.client),
+                user = username.as_str(),
+                relayed = %relayed,
+                peer = %Address(*peer),
+                "peer permitted"
+            ),
             Report::AllocationEnded { client, username, user, relayed, since, usage } => tracing::info!(
-                client = %client.client,
+                client = %Address(client.client),
                 user = user.as_str(),
                 username = username.as_str(),
                 relayed = %relayed,
@@ -44,7 +56,7 @@ impl Reports {
             Report::AuthenticationFailed { client, username, reason } => {
                 if self.failures.take(now, client.client.ip()) {
                     let (user, reason) = (username.as_str(), reason.label());
-                    tracing::info!(client = %client.client, user, reason, "authentication failed");
+                    tracing::info!(client = %Address(client.client), user, reason, "authentication failed");
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use turn::FiveTuple;
 use turn::dtls_hello::ClientHello;
 
-use super::idle::{Deadline, Deadlines, Idle, SILENCE};
+use super::idle::{Deadline, Watch, Watches};
 use super::{Socket, Worker};
 use crate::relay::dtls::{Action, RECORD, Room, Session};
 
@@ -24,13 +24,9 @@ struct Entry {
     source: Option<IpAddr>,
     /// Of the hello that began it.
     random: [u8; 32],
-    serial: u64,
+    watch: Watch,
     /// When it is in the list of timers.
     timer: Option<Instant>,
-    allocated: bool,
-    last_heard: Instant,
-    /// It has a place in the list of deadlines.
-    watched: bool,
 }
 
 /// See the module.
@@ -39,11 +35,8 @@ pub(super) struct Sessions {
     slots: Vec<Option<Box<Entry>>>,
     free: Vec<usize>,
     by_tuple: HashMap<FiveTuple, usize>,
-    idle: Idle,
-    deadlines: Deadlines,
+    watches: Watches,
     timers: BTreeSet<Deadline>,
-    /// How many there have been.
-    opened: u64,
     /// For one exchange each; an exchange may come within another one's.
     rooms: Vec<Room>,
     payload: Vec<u8>,
@@ -68,7 +61,7 @@ impl Sessions {
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|timer| timer.at);
-        [self.deadlines.next(), timer].into_iter().flatten().min()
+        [self.watches.next_deadline(), timer].into_iter().flatten().min()
     }
 
     fn get_mut(&mut self, slot: usize) -> Option<&mut Entry> {
@@ -77,47 +70,44 @@ impl Sessions {
 
     /// The session that a deadline is for.
     fn meant(&mut self, deadline: Deadline) -> Option<&mut Entry> {
-        self.get_mut(deadline.slot).filter(|entry| entry.serial == deadline.serial)
+        self.get_mut(deadline.slot).filter(|entry| entry.watch.serial == deadline.serial)
     }
 
     /// The client got an allocation, or lost it.
     pub(super) fn set_allocated(&mut self, tuple: FiveTuple, allocated: bool, now: Instant) {
         let Some(slot) = self.of(tuple) else { return };
-        let Some(entry) = self.get_mut(slot).filter(|entry| entry.allocated != allocated) else { return };
-        entry.allocated = allocated;
-        entry.last_heard = now;
-        let watch = !allocated && !entry.watched;
-        entry.watched |= watch;
-        let serial = entry.serial;
-        if allocated {
-            self.idle.remove(tuple.client);
-        } else {
-            self.idle.add(tuple.client);
-        }
-        if watch {
-            self.deadlines.push(Deadline { at: now + SILENCE, slot, serial });
+        if let Some(entry) = &mut self.slots[slot] {
+            self.watches.set_allocated(&mut entry.watch, slot, tuple.client, allocated, now);
         }
     }
 
+    /// A session that was silent for too long without an allocation.
+    fn next_silent(&mut self, now: Instant) -> Option<usize> {
+        while let Some(deadline) = self.watches.pop_due(now) {
+            let place = self.slots.get_mut(deadline.slot).and_then(Option::as_deref_mut);
+            let Some(entry) = place.filter(|entry| entry.watch.serial == deadline.serial) else { continue };
+            let lives = entry.watch.allocated;
+            if self.watches.is_silent(deadline, &mut entry.watch, lives, now) {
+                return Some(deadline.slot);
+            }
+        }
+        None
+    }
+
     fn has_room(&self, client: SocketAddr) -> bool {
-        self.len() < MAX && self.idle.has_room(client)
+        self.len() < MAX && self.watches.have_room(client)
     }
 
     fn insert(&mut self, arrival: Arrival, session: Session, random: [u8; 32], now: Instant) -> usize {
         let Arrival { tuple, socket, source } = arrival;
-        self.opened += 1;
-        let serial = self.opened;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        let (timer, allocated, watched) = (None, false, true);
-        let entry =
-            Entry { session, tuple, socket, source, random, serial, timer, allocated, last_heard: now, watched };
+        let watch = self.watches.begin(slot, tuple.client, now);
+        let entry = Entry { session, tuple, socket, source, random, watch, timer: None };
         self.slots[slot] = Some(Box::new(entry));
         self.by_tuple.insert(tuple, slot);
-        self.idle.add(tuple.client);
-        self.deadlines.push(Deadline { at: now + SILENCE, slot, serial });
         slot
     }
 
@@ -125,11 +115,9 @@ impl Sessions {
         let entry = self.slots.get_mut(slot)?.take()?;
         self.by_tuple.remove(&entry.tuple);
         self.free.push(slot);
-        if !entry.allocated {
-            self.idle.remove(entry.tuple.client);
-        }
+        self.watches.end(&entry.watch, entry.tuple.client);
         if let Some(at) = entry.timer {
-            self.timers.remove(&Deadline { at, slot, serial: entry.serial });
+            self.timers.remove(&Deadline { at, slot, serial: entry.watch.serial });
         }
         Some(entry)
     }
@@ -139,7 +127,7 @@ impl Sessions {
         let Some(entry) = self.get_mut(slot).filter(|entry| entry.timer.is_none_or(|before| at < before)) else {
             return;
         };
-        let (before, serial) = (entry.timer.replace(at), entry.serial);
+        let (before, serial) = (entry.timer.replace(at), entry.watch.serial);
         if let Some(before) = before {
             self.timers.remove(&Deadline { at: before, slot, serial });
         }
@@ -204,12 +192,12 @@ impl Worker {
     fn drive(&mut self, now: Instant, slot: usize, action: Action<'_>) {
         let mut room = self.sessions.rooms.pop().unwrap_or_default();
         let Some(entry) = self.sessions.slots.get_mut(slot).and_then(Option::as_deref_mut) else { return };
-        let (tuple, serial, socket) = (entry.tuple, entry.serial, Socket::Client(entry.socket));
+        let (tuple, serial, socket) = (entry.tuple, entry.watch.serial, Socket::Client(entry.socket));
         let (queue, source) = (&mut self.queue, entry.source);
         let transmit = |packet: &[u8]| queue.push(socket, tuple.client, source, &[packet]);
         let next = entry.session.exchange(now, action, &mut room, transmit);
         if !room.ends.is_empty() {
-            entry.last_heard = now;
+            entry.watch.last_heard = now;
         }
         if let Some(at) = next {
             self.sessions.schedule(slot, at);
@@ -223,7 +211,7 @@ impl Worker {
         room.data.clear();
         room.ends.clear();
         self.sessions.rooms.push(room);
-        if next.is_none() && self.sessions.get_mut(slot).is_some_and(|entry| entry.serial == serial) {
+        if next.is_none() && self.sessions.get_mut(slot).is_some_and(|entry| entry.watch.serial == serial) {
             self.forget_session(now, slot);
         }
     }
@@ -259,19 +247,9 @@ impl Worker {
                 self.drive(now, timer.slot, Action::Tick);
             }
         }
-        while let Some(deadline) = self.sessions.deadlines.pop_due(now) {
-            let Some(entry) = self.sessions.meant(deadline) else { continue };
-            entry.watched = !entry.allocated;
-            if entry.allocated {
-                continue;
-            }
-            let silent = entry.last_heard + SILENCE;
-            if silent <= now {
-                self.stats.sessions_refused += 1;
-                self.drive(now, deadline.slot, Action::Close);
-            } else {
-                self.sessions.deadlines.push(Deadline { at: silent, ..deadline });
-            }
+        while let Some(slot) = self.sessions.next_silent(now) {
+            self.stats.sessions_refused += 1;
+            self.drive(now, slot, Action::Close);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Clients that this worker hears and another serves, and the other way round (RFC 8016 across workers).
+//! Clients that this worker hears and another serves, and the other way round: for as long as it has their allocation
+//! (RFC 8016 across workers), or for the one answer to whoever comes for a connection (RFC 6062).
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -103,9 +104,7 @@ impl Worker {
                     self.steering.away.remove(&client);
                     self.set_allocated(client, false, now);
                 }
-                Steered::Join { client, id, stream, home, answer } => {
-                    self.join_lent(now, (id, stream, home), client, &answer);
-                }
+                Steered::Join { id, stream, home, join } => self.join_lent(now, (id, stream, home), join),
                 Steered::CloseStream { id } => {
                     if let Some(slot) = self.streams.slot_of(id) {
                         self.part(now, slot);

@@ -4,12 +4,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use mio::Interest;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
+use service::log::Address;
 use socket2::{Domain, Protocol, Socket, Type};
-use turn::{AllocationId, ConnectionId, Usage};
+use turn::{AllocationId, ConnectionId, Meter, Usage};
 
 use super::{LISTENER, STREAM, Worker, token};
 
@@ -17,6 +19,8 @@ use super::{LISTENER, STREAM, Worker, token};
 const BACKLOG: i32 = 16;
 /// Peers to accept at one relayed address in a turn.
 const ACCEPT_BUDGET: usize = 16;
+/// How long bytes wait that are beyond a limit.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The connection of a peer.
 pub(super) struct PeerStream {
@@ -24,8 +28,8 @@ pub(super) struct PeerStream {
     pub(super) stream: TcpStream,
     /// Which worker has the allocation.
     pub(super) home: u8,
-    /// The client's connection that it is joined with.
-    pub(super) client: Option<usize>,
+    /// The client's connection that it is joined with, and whom their bytes are charged to.
+    pub(super) joined: Option<(usize, Meter)>,
     /// The kernel has not said yet whether the peer took it.
     pub(super) connecting: bool,
     pub(super) readable: bool,
@@ -39,6 +43,7 @@ pub(super) struct PeerStream {
     /// What it carried and nobody has counted yet.
     pub(super) usage: Usage,
     marked: bool,
+    paused: bool,
 }
 
 /// A relayed address that peers connect to.
@@ -54,6 +59,8 @@ pub(super) struct Streams {
     free: Vec<usize>,
     by_id: HashMap<ConnectionId, usize>,
     ready: VecDeque<usize>,
+    /// Those that are beyond a limit, and when to try again.
+    paused: VecDeque<(Instant, usize)>,
     listeners: HashMap<usize, Listening>,
     listeners_ready: VecDeque<usize>,
     /// Connections of our allocations that another worker has, because it has the client's.
@@ -120,6 +127,25 @@ impl Streams {
         }
     }
 
+    /// Nothing is read at either end for a while: what came is beyond a limit.
+    pub(super) fn pause(&mut self, slot: usize, now: Instant) {
+        if let Some(stream) = self.get_mut(slot)
+            && !stream.paused
+        {
+            stream.paused = true;
+            self.paused.push_back((now + PAUSE, slot));
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.paused.front().map(|(at, _)| *at)
+    }
+
+    /// A stream that has been paused for long enough; both its ends are to be tried.
+    fn next_rested(&mut self, now: Instant) -> Option<usize> {
+        self.paused.pop_front_if(|(at, _)| *at <= now).map(|(_, slot)| slot)
+    }
+
     pub(super) fn mark_event(&mut self, slot: usize, event: &Event) {
         if let Some(stream) = self.get_mut(slot) {
             stream.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
@@ -143,7 +169,7 @@ impl Streams {
             id,
             stream,
             home,
-            client: None,
+            joined: None,
             connecting,
             readable: true,
             out: VecDeque::new(),
@@ -153,6 +179,7 @@ impl Streams {
             client_told: false,
             usage: Usage::default(),
             marked: false,
+            paused: false,
         });
         slot
     }
@@ -184,13 +211,7 @@ impl Worker {
     }
 
     /// Begins a connection to a peer.
-    pub(super) fn open_stream(
-        &mut self,
-        now: std::time::Instant,
-        id: ConnectionId,
-        local: SocketAddr,
-        peer: SocketAddr,
-    ) {
+    pub(super) fn open_stream(&mut self, now: Instant, id: ConnectionId, local: SocketAddr, peer: SocketAddr) {
         let to = self.shared.reachable(peer);
         let begun = open(local).and_then(|socket| match socket.connect(&to.into()) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
@@ -199,7 +220,7 @@ impl Worker {
         match begun.and_then(|stream| self.take_in(id, stream, self.index, true)) {
             Ok(_) => {}
             Err(error) => {
-                tracing::debug!(%error, %peer, "no connection to a peer");
+                tracing::debug!(%error, peer = %Address(peer), "no connection to a peer");
                 self.server.handle_connected(now, id, false);
             }
         }
@@ -221,8 +242,20 @@ impl Worker {
         Ok(self.streams.insert(id, stream, home, connecting))
     }
 
+    /// Tries those again that were beyond a limit.
+    pub(super) fn resume_streams(&mut self, now: Instant) {
+        while let Some(slot) = self.streams.next_rested(now) {
+            let Some(stream) = self.streams.get_mut(slot) else { continue };
+            stream.paused = false;
+            if let Some((client, _)) = stream.joined {
+                self.connections.mark_readable(client);
+            }
+            self.streams.mark(slot);
+        }
+    }
+
     /// Peers that connect to relayed addresses.
-    pub(super) fn accept_peers(&mut self, now: std::time::Instant) {
+    pub(super) fn accept_peers(&mut self, now: Instant) {
         for _ in 0..self.streams.listeners_ready.len() {
             let Some(place) = self.streams.listeners_ready.pop_front() else { break };
             for round in 0..=ACCEPT_BUDGET {

@@ -110,7 +110,7 @@ fn a_connection_is_made_told_and_bound_once() {
     assert_eq!(rig.ask(&data, request).code(), 0);
     let joined = rig.routes.pop();
     assert!(
-        matches!(joined, Some(Output::Join { connection: id, client, .. }) if id == connection && client == data.tuple)
+        matches!(joined, Some(Output::Join { connection: id, join }) if id == connection && join.client == data.tuple)
     );
     let other = data_client(&mut rig, 4002);
     let request = bind(&other, connection);

@@ -62,6 +62,28 @@ fn a_refusal_is_reported_with_the_rule() {
     );
 }
 
+#[test]
+fn who_may_be_reached_is_reported_once() {
+    let mut rig = Rig::new();
+    let user = rig.allocated(udp(), "alice", "pw");
+    assert_eq!(rig.permit(&user, &[PEER, "198.20.0.9:1", "198.20.0.10:1", "203.0.113.5:8189"]), 0);
+    assert_eq!(
+        (rig.permit(&user, &[PEER]), rig.bind(&user, 0x4000, PEER), rig.bind(&user, 0x4001, "198.20.0.11:1")),
+        (0, 0, 0)
+    );
+    rig.advance_to(301.0);
+    assert_eq!(rig.permit(&user, &["198.20.0.10:1"]), 0, "it was over");
+    let relayed = rig.server.table.of_client(user.tuple).expect("an allocation").first.public;
+    let permitted = |peer: &str| Report::PeerPermitted {
+        client: user.tuple,
+        username: "alice".into(),
+        relayed,
+        peer: peer.parse().unwrap(),
+    };
+    let wanted = ["198.20.0.9", "198.20.0.10", "198.20.0.11", "198.20.0.10"].map(permitted);
+    assert_eq!(rig.reports, wanted, "our own addresses are no news");
+}
+
 /// Rule: abuse-7, abuse-6
 #[test]
 fn ports_are_checked_where_there_is_one() {

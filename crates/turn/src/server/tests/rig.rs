@@ -173,9 +173,9 @@ impl Rig {
                     self.registrar.handle_release(&lease);
                 }
                 Output::Report(report) => self.reports.push(report),
-                Output::Join { connection, client, answer } => {
-                    self.sent.push((client, answer.clone()));
-                    self.routes.push(Output::Join { connection, client, answer });
+                Output::Join { connection, join } => {
+                    self.sent.push((join.client, join.answer.clone()));
+                    self.routes.push(Output::Join { connection, join });
                 }
                 route => self.routes.push(route),
             }

@@ -1,8 +1,11 @@
 //! Small rules that no other test is about.
 
-use stun_types::attribute::{AttributeStaticType as _, XorMappedAddress};
-use stun_types::message::{BINDING, Message, MessageWrite as _, MessageWriteVec};
+use stun_types::attribute::{AttributeStaticType as _, Nonce, RawAttribute, Realm, Username, XorMappedAddress};
+use stun_types::message::{
+    BINDING, IntegrityAlgorithm, Message, MessageWrite as _, MessageWriteExt as _, MessageWriteVec,
+};
 use turn_types::attribute::{Lifetime, XorRelayedAddress};
+use turn_types::message::ALLOCATE;
 
 use super::rig::*;
 use crate::Transport;
@@ -52,6 +55,27 @@ fn allocate_says_all_that_a_client_must_know() {
     assert_eq!(message.attribute::<Lifetime>().unwrap().seconds(), 600);
     let mapped = message.attribute::<XorMappedAddress>().unwrap().addr(message.transaction_id());
     assert_eq!(mapped, CLIENT.parse().unwrap());
+}
+
+/// Rule: stun-limits
+#[test]
+fn names_realms_and_nonces_have_their_length_and_no_more() {
+    let mut rig = Rig::new();
+    let mut user = TestClient::new(udp(), "alice", "pw");
+    user.greet(&mut rig);
+    assert!(user.nonce.chars().count() < 128);
+    let mut ask = |name: &str, realm: &str, nonce: &str| {
+        let mut write = Message::builder_request(ALLOCATE, MessageWriteVec::new());
+        for (kind, text) in [(Username::TYPE, name), (Realm::TYPE, realm), (Nonce::TYPE, nonce)] {
+            write.add_attribute(&RawAttribute::new(kind, text.as_bytes())).unwrap();
+        }
+        write.add_message_integrity(&user.credentials(), IntegrityAlgorithm::Sha1).unwrap();
+        rig.ask(&user, write.finish()).code()
+    };
+    let (nonce, long) = (user.nonce.as_str(), |character: &str, count: usize| character.repeat(count));
+    assert_eq!((ask(&long("a", 508), "tern", nonce), ask(&long("a", 509), "tern", nonce)), (401, 400));
+    assert_eq!((ask("bob", &long("ü", 127), nonce), ask("bob", &long("ü", 128), nonce)), (401, 400));
+    assert_eq!((ask("bob", "tern", &long("ü", 127)), ask("bob", "tern", &long("ü", 128))), (401, 400));
 }
 
 /// Rule: turn-508-permissions, abuse-30

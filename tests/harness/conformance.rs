@@ -104,6 +104,7 @@ pub fn proofs() -> Result<Vec<Proof>, String> {
     let mut found = Vec::new();
     for (folder, package, module) in [
         ("crates/turn/src", "turn", ""),
+        ("crates/sfu/tests/sim", "sfu", ""),
         ("turn-server/src", "turn-server", ""),
         ("tests", "tests", ""),
         ("fuzz/src", "fuzz", ""),

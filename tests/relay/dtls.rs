@@ -47,6 +47,7 @@ fn ask(socket: &UdpSocket, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
+/// Rule: abuse-23
 #[test]
 fn a_flood_of_hellos_keeps_nothing_and_is_answered_by_the_budget() {
     let pki = Pki::new();

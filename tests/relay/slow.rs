@@ -43,6 +43,7 @@ fn until_closed(mut stream: impl std::io::Read + Send + 'static) -> JoinHandle<u
     })
 }
 
+/// Rule: abuse-24
 #[test]
 fn nobody_is_held_open_without_becoming_a_client() {
     let pki = Pki::new();

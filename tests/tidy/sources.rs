@@ -128,6 +128,31 @@ fn crates_are_pure() {
     assert_eq!(impure(Path::new("a"), sample), ["a:2: std::fs", "a:3: Instant::now"]);
 }
 
+/// Where a file makes MACs or digests of secrets, whatever is compared with them is compared in constant time.
+fn hasty(path: &Path, source: &str) -> Vec<String> {
+    let secrets = ["mac_over(", ".tag(", ".finalize()", "digest(", "secret", "signature", "cookie)", "ticket)"];
+    let careful = source.contains("Hmac<") || source.contains("ct_eq");
+    let code = product(source).filter(|(_, line)| careful && !line.trim_start().starts_with("//"));
+    // The kind of a MAC is no secret.
+    let is_careful = |line: &str| line.contains("ct_eq") || line.contains("Mac::");
+    let signs = [" == ", " != ", ".eq(", "starts_with(", "contains("];
+    let compares = |line: &str| !is_careful(line) && signs.iter().any(|sign| line.contains(sign));
+    let found = code.filter(|(_, line)| compares(line) && secrets.iter().any(|secret| line.contains(secret)));
+    found.map(|(at, line)| format!("{}:{at}: {}", path.display(), line.trim())).collect()
+}
+
+/// Rule: abuse-13
+#[test]
+fn secrets_are_compared_in_constant_time() {
+    let folders = ["crates/turn", "turn-server/src"].into_iter().flat_map(|folder| files_named(folder, ".rs"));
+    let sources: Vec<_> = folders.filter(|path| is_product(path)).map(|path| (read(&path), path)).collect();
+    let careful = sources.iter().filter(|(source, _)| source.contains("ct_eq")).count();
+    assert!(careful >= 5, "the sources are where they were: {careful}");
+    none(sources.iter().flat_map(|(source, path)| hasty(path, source)).collect());
+    let sample = "use hmac::Hmac;\ntype Tag = Hmac<Sha1>;\nlet good = self.tag(seconds) == given;\n// secret == x\n";
+    assert_eq!(hasty(Path::new("a"), sample), ["a:3: let good = self.tag(seconds) == given;"]);
+}
+
 /// Tests and examples of a crate may touch the world; modules of tests are recognised by their place.
 fn is_product(path: &Path) -> bool {
     let place = path.to_string_lossy();

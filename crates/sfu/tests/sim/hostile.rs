@@ -72,3 +72,39 @@ fn noise_on_a_validated_path_harms_nobody() {
     assert_eq!(world.worker.counters().panics, 0);
     assert!(world.worker.counters().unrouted > 0);
 }
+
+/// Whoever can forge a publisher's address, as a host can that a relay's client has permitted.
+///
+/// Rule: abuse-39
+#[test]
+fn what_is_forged_or_sent_again_from_a_publisher_s_address_is_no_media() {
+    let mut world = World::new(7);
+    let a = world.join(browser(&[]), &CALL, &[]);
+    let b = world.join(browser(&[]), &CALL, &[]);
+    world.connect();
+    world.run(Duration::from_secs(1));
+    world.tapped = Some(Vec::new());
+    world.run(Duration::from_secs(1));
+    let publisher = world.clients[a].address;
+    let tapped = world.tapped.take().expect("tapped");
+    let sent: Vec<_> = tapped.into_iter().filter(|(path, _)| path.remote == publisher).collect();
+    let media = sent.iter().filter(|(_, bytes)| (0x80..0xc0).contains(&bytes[0])).count();
+    assert!(media > 60, "{media} packets of media");
+    let before = world.worker.counters().clone();
+    for (index, (path, bytes)) in sent.iter().enumerate() {
+        world.worker.handle_datagram(*path, bytes, world.now);
+        // The sequence number is 1000 on, so that it is none that has been; the payload; the last byte of the tag.
+        for at in [2, bytes.len() / 2, bytes.len() - 1 - index % 4] {
+            let mut forged = bytes.clone();
+            forged[at] = forged[at].wrapping_add(4);
+            world.worker.handle_datagram(*path, &forged, world.now);
+        }
+    }
+    let after = world.worker.counters();
+    assert_eq!((after.packets_in, after.packets_out), (before.packets_in, before.packets_out));
+    let seen = world.clients[b].pictures(world.clients[a].id).len();
+    world.run(Duration::from_secs(3));
+    let pictures = world.clients[b].pictures(world.clients[a].id);
+    assert!(pictures.len() > seen + 60, "the call goes on: {seen} {}", pictures.len());
+    assert!(pictures.is_sorted_by_key(|(_, stamp)| stamp.number), "each once, in order");
+}

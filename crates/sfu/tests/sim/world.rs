@@ -21,6 +21,8 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     /// Bytes of the SDP of the last answer to a join.
     pub(crate) last_answer: usize,
+    /// What came to the worker, if a test wants to have it.
+    pub(crate) tapped: Option<Vec<(Path, Vec<u8>)>>,
     media: SocketAddr,
     replies: BTreeMap<RequestId, Result<Success, Error>>,
     next: u64,
@@ -54,6 +56,7 @@ impl World {
             network: Network::new(seed),
             clients: Vec::new(),
             last_answer: 0,
+            tapped: None,
             media,
             replies: BTreeMap::new(),
             next: 0,
@@ -184,6 +187,9 @@ impl World {
         if *to == self.media {
             let path = Path { protocol: Protocol::Udp, local: self.media, remote: *from };
             self.worker.handle_datagram(path, bytes, self.now);
+            if let Some(tapped) = &mut self.tapped {
+                tapped.push((path, bytes.clone()));
+            }
             return;
         }
         let now = self.now;

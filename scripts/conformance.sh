@@ -9,6 +9,7 @@ step "binaries"
 cargo build --release --locked --workspace --bins --quiet
 step "tests"
 cargo nextest run --cargo-profile release --locked --workspace --profile conformance --no-fail-fast \
+    --test-threads $((2 * $(nproc))) \
     -E 'package(turn) | package(sfu) | package(turn-server) | package(fuzz) | package(tests) & test(/^(rooms::)?relay::/)' || say "some tests failed"
 step "docs/conformance.md"
 document=$("${CARGO_TARGET_DIR:-$root/target}/release/conformance" \

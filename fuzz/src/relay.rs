@@ -16,8 +16,8 @@ use stun_types::message::{
 use turn::dtls_hello::{ClientHello, Cookies, is_dtls};
 use turn::{
     AllocationId, BoundRelay, BoundRelays, Context, Credentials, Family, FiveTuple, Handled, Key, Limits, Nonces,
-    OpenPorts, Output, Policy, Quotas, Rates, Registrar, RegistrarConfig, Secret, Server, ServerConfig, Transport,
-    Trunk, Way,
+    OpenPorts, Options, Output, Policy, Quotas, Rates, Registrar, RegistrarConfig, Secret, Server, ServerConfig,
+    Transport, Trunk, Way,
 };
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CONNECT, CREATE_PERMISSION, REFRESH};
 
@@ -63,21 +63,23 @@ impl Rig {
             Policy::new([own_ip(Family::V4)], &["198.18.0.0/15".into()], &[]).expect("the ranges are well-formed");
         let rates = Rates { bytes: 2000, packets: 20 };
         let limits = Limits { allocation: rates, user: rates, total: rates, new_peers: 1 };
-        let config = ServerConfig {
-            worker: 0,
+        let options = Options {
+            anonymity: true,
             mobility: true,
             tcp_relay: true,
+            rfc5766_channels: true,
+            strict_expiry: true,
+            ..Options::default()
+        };
+        let config = ServerConfig {
+            worker: 0,
+            options,
             realm: "tern".into(),
             nonces: Nonces::new(&[3; 32], now, Duration::from_secs(1800)),
             policy: Arc::new(policy),
-            anonymity: true,
             families: vec![Family::V4, Family::V6],
-            keep_family: false,
             alternate: None,
-            rfc5766_channels: true,
             unproven_replies: 100,
-            strict_expiry: true,
-            ask_only_our_own_sources: false,
             limits,
             trunk: Arc::new(Trunk::new(now, 6)),
             seed: [4; 32],

@@ -50,6 +50,11 @@ impl Lines {
         fields.filter(|fields| fields["message"] == message).collect()
     }
 
+    /// How many lines there are.
+    pub fn count(&self) -> usize {
+        self.0.lock().expect("no writer panics").iter().filter(|byte| **byte == b'\n').count()
+    }
+
     /// The fields of the first line with this message that `is` it; waits for it.
     pub fn wait(&self, message: &str, is: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;

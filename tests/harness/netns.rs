@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+/// The device at either end of a cable.
+const CABLE: &str = "cable";
+
 /// A host with nothing but loopback, deleted with all its devices when this is dropped.
 pub struct Host {
     name: String,
@@ -53,16 +56,20 @@ impl Host {
 
     /// Runs a piece of this process here: sockets that it makes, and threads that it starts, belong to this host.
     pub fn within<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
-        let path = format!("/run/netns/{}", self.name);
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                let space = std::fs::File::open(path).expect("the namespace exists");
-                move_into_link_name_space(std::os::fd::AsFd::as_fd(&space), Some(LinkNameSpaceType::Network))
-                    .expect("root may enter it");
+                self.enter();
                 run()
             });
             thread.join().expect("what ran there does not panic")
         })
+    }
+
+    /// Moves this thread here.
+    fn enter(&self) {
+        let space = std::fs::File::open(format!("/run/netns/{}", self.name)).expect("the namespace exists");
+        move_into_link_name_space(std::os::fd::AsFd::as_fd(&space), Some(LinkNameSpaceType::Network))
+            .expect("root may enter it");
     }
 }
 
@@ -73,10 +80,11 @@ impl Drop for Host {
     }
 }
 
-/// A host with an address, and a cable from our own to it.
+/// A host with an address, and a cable to it from one that this test has for itself: what comes and goes here changes
+/// nothing in the network of the machine, where browsers of other tests would drop their connections.
 pub struct Namespace {
-    host: Host,
-    device: String,
+    near: Host,
+    far: Host,
     /// Our end's address.
     pub here: Ipv4Addr,
     /// Its end's address.
@@ -84,50 +92,42 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes a host with an address, and a way to it.
+    /// Makes both hosts. This thread is on ours from now on, with whatever it starts later: make it first.
     pub fn new() -> Self {
-        static COUNT: AtomicU8 = AtomicU8::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let pid = std::process::id();
-        // A /30 of a private range, by process and count, so that tests beside us have others.
-        let network = (pid % 1024) * 64 + u32::from(count % 16) * 4;
-        let at = |host: u32| Ipv4Addr::from_bits(0x0AC8_0000 + network + host);
-        let device = format!("tn{:x}{count}", pid & 0xF_FFFF);
-        let (near, far) = (format!("{device}a"), format!("{device}b"));
-        let space = Self { host: Host::new("far"), device, here: at(1), there: at(2) };
-        ip(&["link", "add", &near, "type", "veth", "peer", "name", &far, "netns", space.host.name()]);
-        ip(&["addr", "add", &format!("{}/30", space.here), "dev", &near]);
-        ip(&["link", "set", &near, "up"]);
-        space.host.ip(&["addr", "add", &format!("{}/30", space.there), "dev", &far]);
-        space.host.ip(&["link", "set", &far, "up"]);
-        space
+        let (near, far) = (Host::new("near"), Host::new("far"));
+        let (here, there) = (Ipv4Addr::new(10, 200, 0, 1), Ipv4Addr::new(10, 200, 0, 2));
+        let ends = [here, there].map(|address| format!("{address}/30"));
+        near.connect((CABLE, Some(&ends[0])), &far, (CABLE, Some(&ends[1])));
+        near.enter();
+        Self { near, far, here, there }
     }
 
     /// Changes the size of packets that fit between the two.
     pub fn set_mtu(&self, mtu: u16) {
-        let mtu = mtu.to_string();
-        ip(&["link", "set", &format!("{}a", self.device), "mtu", &mtu]);
-        self.host.ip(&["link", "set", &format!("{}b", self.device), "mtu", &mtu]);
+        for host in [&self.near, &self.far] {
+            host.ip(&["link", "set", CABLE, "mtu", &mtu.to_string()]);
+        }
     }
 
     /// Gives both ends an IPv6 address, too: ours, and its.
     pub fn add_ipv6(&self) -> (Ipv6Addr, Ipv6Addr) {
         let at = |v4: Ipv4Addr| Ipv6Addr::from_bits(0xFD54_6572_6E00_u128 << 80 | u128::from(v4.to_bits()));
         let ends = (at(self.here), at(self.there));
-        // Nobody else is there whose address it could be: no time for that question.
-        ip(&["addr", "add", &format!("{}/126", ends.0), "dev", &format!("{}a", self.device), "nodad"]);
-        self.host.ip(&["addr", "add", &format!("{}/126", ends.1), "dev", &format!("{}b", self.device), "nodad"]);
+        for (host, address) in [(&self.near, ends.0), (&self.far, ends.1)] {
+            // Nobody else is there whose address it could be: no time for that question.
+            host.ip(&["addr", "add", &format!("{address}/126"), "dev", CABLE, "nodad"]);
+        }
         ends
     }
 
     /// A command that runs inside.
     pub fn command(&self, program: &str) -> Command {
-        self.host.command(program)
+        self.far.command(program)
     }
 
     /// As [`Host::within`].
     pub fn within<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
-        self.host.within(run)
+        self.far.within(run)
     }
 }
 

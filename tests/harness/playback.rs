@@ -68,8 +68,10 @@ async function run(url, play, seeks) {
     video.onerror = () => fail(new Error(video.error.message || 'code ' + video.error.code));
   });
   const happens = (name) => Promise.race([failed, new Promise(done => video.addEventListener(name, done, { once: true }))]);
-  const shown = () =>
-    Promise.race([failed, new Promise(done => video.requestVideoFrameCallback((_, frame) => done(frame.mediaTime)))]);
+  // The picture that is shown: a player that stands still shows one only once.
+  let picture = null;
+  const look = () => video.requestVideoFrameCallback((_, frame) => { picture = frame.mediaTime; look(); });
+  look();
   const sizes = [];
   video.addEventListener('resize', () => sizes.push([video.videoWidth, video.videoHeight]));
   const known = happens('loadeddata');
@@ -86,16 +88,14 @@ async function run(url, play, seeks) {
   const went = [];
   for (const part of seeks) {
     const target = duration * part;
-    let picture = video.videoWidth ? shown() : null;
     const arrived = happens('seeked');
     video.currentTime = target;
     await arrived;
-    picture = await picture;
-    // The first one may still be from before the seek.
-    while (picture !== null && Math.abs(picture - target) > 0.5) {
-      const next = await Promise.race([shown(), new Promise(done => setTimeout(done, 5000))]);
-      if (next === undefined) break;
-      picture = next;
+    // Until then it may still be the one from before.
+    const end = performance.now() + 5000;
+    const isThere = () => !video.videoWidth || (picture !== null && Math.abs(picture - target) <= 0.5);
+    while (!isThere() && performance.now() < end) {
+      await Promise.race([failed, new Promise(done => setTimeout(done, 20))]);
     }
     went.push({ target, arrived: video.currentTime, picture });
   }

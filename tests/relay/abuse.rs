@@ -189,6 +189,7 @@ const GARBAGE: [&[u8]; 12] = [
 /// Rule: abuse-36
 #[test]
 fn garbage_on_every_port_harms_nobody() {
+    let lines = tests::log::capture();
     let (relay, address) = start(|_| {});
     let mut client = TurnClient::udp(address, USER.0, USER.1);
     let relayed = client.allocate().expect("an allocation");
@@ -218,6 +219,8 @@ fn garbage_on_every_port_harms_nobody() {
     assert!(TurnClient::tcp(address, USER.0, USER.1).allocate().is_ok());
     assert_eq!(client.refresh(600), 0, "the allocation lives");
     assert_eq!(relay.stats().sent_to_peers, 0);
+    let sources = 1 + 2 * noise.len();
+    assert!(lines.count() <= sources, "a line for each source at most: {} for {sources}", lines.count());
 }
 
 /// Rule: abuse-25

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use service::config::Origin;
 use tests::server::Server;
 use tests::turn_client::TurnClient;
 use tests::wire::Wire;
@@ -220,13 +221,48 @@ async fn a_reload_is_asked_of_whoever_runs_the_server() {
     let mut orders = server.running.orders().expect("the first one gets it");
     assert!(server.running.orders().is_none());
     let runner = tokio::spawn(async move {
-        for outcome in [Ok(()), Err("relay.listen: is wrong".to_owned())] {
+        for outcome in [Ok(vec!["relay.listen".to_owned()]), Err("relay.listen: is wrong".to_owned())] {
             let Some(Order::Reload(reply)) = orders.recv().await else { panic!("a reload") };
             reply.send(outcome).expect("the API waits");
         }
     });
-    assert_eq!(server.ask("POST", "/v1/admin/reload", None).await.status, 204);
+    let taken = server.ask("POST", "/v1/admin/reload", None).await;
+    assert_eq!((taken.status, taken.body), (200, json!({ "next_start": ["relay.listen"] })));
     let refused = server.ask("POST", "/v1/admin/reload", None).await;
     assert_eq!((refused.status, &refused.body["detail"]), (400, &json!("relay.listen: is wrong")));
     runner.await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_takes_what_can_change_and_names_what_waits() {
+    let kept = std::cell::RefCell::new(None);
+    let server = Server::start_with(|config| {
+        config.relay.secrets = vec!["north".into()];
+        *kept.borrow_mut() = Some(config.clone());
+    })
+    .await;
+    let mut config = kept.into_inner().expect("edited");
+    let origin = Origin::default();
+    let taken = server.running.reload(&config, &origin).expect("the same");
+    assert!(taken.is_empty(), "{taken:?}");
+    let peer = "9.9.9.9:9".parse().expect("an address");
+    assert_eq!(clients(&server, "alice", 1).await[0].bind(0x5000, peer), 0);
+
+    (config.relay.credential_ttl_s, config.relay.rfc5766_channels) = (77, false);
+    let ways = "turn:turn.example:443?transport=tcp";
+    config.relay.advertise_urls = vec![ways.into()];
+    config.rooms.relay_only = true;
+    config.relay.min_port += 1;
+    let taken = server.running.reload(&config, &origin).expect("good");
+    assert_eq!(taken, ["relay.min_port"]);
+    assert_eq!(clients(&server, "alice", 1).await[0].bind(0x5000, peer), 400);
+    let granted = server.ask("GET", "/v1/turn?service=turn&username=alice", None).await.body;
+    assert_eq!((&granted["ttl"], &granted["uris"]), (&json!(77), &json!([ways])));
+    assert_eq!(server.ask_as("", "GET", "/v1/info", None).await.body["relay_only"], true);
+
+    config.relay.credential_ttl_s = 78;
+    config.relay.allow_peers = vec!["nonsense".into()];
+    server.running.reload(&config, &origin).expect_err("it is refused");
+    let granted = server.ask("GET", "/v1/turn?service=turn&username=alice", None).await.body;
+    assert_eq!(granted["ttl"], 77, "nothing has changed");
 }

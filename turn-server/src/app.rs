@@ -1,5 +1,6 @@
 //! What every handler of the control plane shares. One per process, behind an `Arc`.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -26,10 +27,13 @@ const API_TOKEN_TTL_S: u64 = 12 * 3600;
 
 /// See the module.
 pub(crate) struct App {
-    pub(crate) config: Config,
+    /// Changes with a reload: look at it anew each time.
+    config: ArcSwap<Config>,
+    /// The longest life of credentials, in seconds, that this process has made.
+    longest_ttl: AtomicU64,
     pub(crate) secrets: ArcSwap<Secrets>,
     pub(crate) hub: Hub,
-    pub(crate) limits: AddressLimits,
+    pub(crate) limits: ArcSwap<AddressLimits>,
     pub(crate) store: Store,
     pub(crate) recordings: Recordings,
     pub(crate) metrics: Metrics,
@@ -38,7 +42,7 @@ pub(crate) struct App {
     /// The running SFU, until the end.
     pub(crate) sfu: ArcSwapOption<Sfu>,
     /// Where the relay is reached; unset without a relay.
-    pub(crate) relay_urls: OnceLock<RelayUrls>,
+    pub(crate) relay_urls: ArcSwapOption<RelayUrls>,
     /// What the API wants of whoever runs the server.
     pub(crate) orders: Orders,
     /// The port of the HTTPS listener, if there is one.
@@ -49,7 +53,7 @@ impl App {
     pub(crate) fn new(config: Config, secrets: Secrets, store: Store) -> Arc<Self> {
         let metrics = Metrics::new();
         Arc::new(Self {
-            limits: AddressLimits::new(config.rooms.joins_per_second),
+            limits: ArcSwap::from_pointee(AddressLimits::new(config.rooms.joins_per_second)),
             recordings: Recordings::new(&config.recording),
             secrets: ArcSwap::from_pointee(secrets),
             hub: Hub::new(metrics.joins.clone()),
@@ -57,20 +61,44 @@ impl App {
             metrics,
             relay: ArcSwapOption::empty(),
             sfu: ArcSwapOption::empty(),
-            relay_urls: OnceLock::new(),
+            relay_urls: ArcSwapOption::empty(),
             orders: Orders::default(),
             https_port: OnceLock::new(),
-            config,
+            longest_ttl: AtomicU64::new(config.relay.credential_ttl_s),
+            config: ArcSwap::from_pointee(config),
         })
+    }
+
+    /// The configuration that is in force.
+    pub(crate) fn config(&self) -> arc_swap::Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// As long as credentials of ours live at most, in seconds: what was taken back is remembered for this time.
+    pub(crate) fn longest_ttl(&self) -> u64 {
+        self.longest_ttl.load(Ordering::Relaxed)
+    }
+
+    /// Puts a new configuration in force.
+    pub(crate) fn follow(&self, config: Config) {
+        if config.rooms.joins_per_second != self.config().rooms.joins_per_second {
+            self.limits.store(Arc::new(AddressLimits::new(config.rooms.joins_per_second)));
+        }
+        if let Some(urls) = self.relay_urls.load_full() {
+            let advertised = config.relay.advertise_urls.clone();
+            self.relay_urls.store(Some(Arc::new(RelayUrls { advertised, ..(*urls).clone() })));
+        }
+        self.longest_ttl.fetch_max(config.relay.credential_ttl_s, Ordering::Relaxed);
+        self.config.store(Arc::new(config));
     }
 
     /// What this server can do beyond the protocol's version.
     pub(crate) fn features(&self) -> Vec<String> {
         let mut features = vec!["sdpz", "mesh", "sfu"];
-        if self.relay_urls.get().is_some() {
+        if self.relay_urls.load().is_some() {
             features.push("turn");
         }
-        if self.config.rooms.relay_only {
+        if self.config().rooms.relay_only {
             features.push("relay_only");
         }
         if self.recordings.is_possible() {
@@ -81,7 +109,8 @@ impl App {
 
     /// `iceServers` for a participant that reached us under `host`.
     pub(crate) fn ice_servers(&self, host: &str, user: &str) -> Vec<IceServer> {
-        let Some(urls) = self.relay_urls.get() else { return Vec::new() };
+        let urls = self.relay_urls.load();
+        let Some(urls) = &*urls else { return Vec::new() };
         match self.credentials(user) {
             Some((credentials, _)) => urls.ice_servers(host, credentials),
             None => Vec::new(),
@@ -90,7 +119,7 @@ impl App {
 
     /// Relay credentials and their life in seconds.
     pub(crate) fn credentials(&self, user: &str) -> Option<(ice::Credentials, u64)> {
-        let ttl = self.config.relay.credential_ttl_s;
+        let ttl = self.config().relay.credential_ttl_s;
         let secrets = self.secrets.load();
         Some((ice::mint(secrets.relay.first()?, user, clock::unix_s() + ttl)?, ttl))
     }

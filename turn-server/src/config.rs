@@ -5,6 +5,7 @@
 
 mod check;
 mod dev;
+mod reload;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -415,8 +416,8 @@ mod tests {
         assert_eq!(sample, Config::default());
     }
 
-    #[test]
-    fn the_sample_has_every_key_with_a_comment() {
+    /// A configuration in which every key is set.
+    pub(super) fn with_every_key() -> Config {
         let mut all = Config::default();
         let file = Some(PathBuf::from("x"));
         (all.api.tls_cert, all.api.tls_key, all.api.keys_file) = (file.clone(), file.clone(), file.clone());
@@ -425,6 +426,12 @@ mod tests {
         (all.relay.secrets_file, all.rooms.token_keys_file) = (file.clone(), file.clone());
         (all.recording.keys_file, all.storage.access_key_file) = (file.clone(), file.clone());
         all.storage.secret_key_file = file;
+        all
+    }
+
+    #[test]
+    fn the_sample_has_every_key_with_a_comment() {
+        let all = with_every_key();
         let all = toml::Table::try_from(all).expect("a configuration is a table");
         for (section, keys) in &all {
             let (_, rest) = SAMPLE.split_once(&format!("\n[{section}]\n")).expect("each section is there");

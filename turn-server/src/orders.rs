@@ -17,8 +17,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Something that only the one who runs the server can do.
 #[derive(Debug)]
 pub enum Order {
-    /// Read the configuration again; the reply is what was wrong with it.
-    Reload(oneshot::Sender<Result<(), String>>),
+    /// Read the configuration again; the reply is which keys wait for the next start, or what was wrong.
+    Reload(oneshot::Sender<Result<Vec<String>, String>>),
     /// Stop: what was to be drained is gone, or its time is over.
     Stop,
 }

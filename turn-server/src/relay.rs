@@ -127,19 +127,13 @@ impl Bound {
         for (index, ((sockets, steered), (commands, inbox))) in sockets.into_iter().zip(ends).zip(inboxes).enumerate() {
             let server = turn::Server::new(turn::ServerConfig {
                 worker: index as u8,
-                mobility: settings.mobility,
-                tcp_relay: settings.tcp_relay,
+                options: settings.options(&shared.credentials.load()),
                 realm: settings.realm.clone(),
                 nonces: nonces.clone(),
                 policy: Arc::clone(&policy),
-                anonymity: shared.credentials.load().names_are_known(),
                 families: settings.families(),
-                keep_family: settings.keep_family,
                 alternate: settings.alternate,
-                rfc5766_channels: settings.rfc5766_channels,
                 unproven_replies: settings.unproven_replies,
-                strict_expiry: settings.strict_expiry,
-                ask_only_our_own_sources: settings.hook.is_some(),
                 limits: settings.limits,
                 trunk: Arc::clone(&trunk),
                 seed: rand::random(),
@@ -273,8 +267,7 @@ impl Relay {
             policy,
             limits: settings.limits,
             unproven_replies: settings.unproven_replies,
-            strict_expiry: settings.strict_expiry,
-            asks_elsewhere: settings.hook.is_some(),
+            options: settings.options(&self.shared.credentials.load()),
             credentials: self.shared.credentials.load_full(),
         };
         self.ask(|reply| Command::Rules(rules.clone(), reply));

@@ -23,7 +23,7 @@ impl Rooms {
         if directory.rooms.contains_key(name) {
             return Err(Refusal::new(Code::BadRequest, format!("there is a room {name} already")));
         }
-        let new = NewRoom { permanent: true, ..NewRoom::by_joining(&self.0.config) };
+        let new = NewRoom { permanent: true, ..NewRoom::by_joining(&self.0.config()) };
         self.0.hub.open(&mut directory, name, new).map(drop)
     }
 

@@ -162,7 +162,8 @@ fn hand_over(
 fn connect_relay(app: &Arc<App>, relay: Option<relay::Bound>, handover: &Handover) -> Result<(), StartError> {
     let Some(bound) = relay else { return Ok(()) };
     let relay: Relay = bound.start(handover.clone()).map_err(|error| StartError::Bind(error.to_string()))?;
-    let section = &app.config.relay;
+    let config = app.config();
+    let section = &config.relay;
     let secure = match section.tls {
         // No browser takes it for `turns:`; who has other clients says so in advertise_urls.
         TlsMode::Off | TlsMode::SelfSigned => &[],
@@ -176,15 +177,14 @@ fn connect_relay(app: &Arc<App>, relay: Option<relay::Bound>, handover: &Handove
         tcp: section.listen_tcp,
         secure: secure.to_vec(),
     };
-    // Nobody else sets it.
-    let _ = app.relay_urls.set(urls);
+    app.relay_urls.store(Some(Arc::new(urls)));
     app.relay.store(Some(Arc::new(relay)));
     let for_leaving = Arc::downgrade(app);
     app.hub.directory().on_leave(Box::new(move |id| {
         let Some(app) = for_leaving.upgrade() else { return };
         if let Some(relay) = &*app.relay.load() {
             // Nobody waits for the workers here.
-            drop(relay.revoke(id, app.config.relay.credential_ttl_s, clock::unix_s()));
+            drop(relay.revoke(id, app.longest_ttl(), clock::unix_s()));
         }
     }));
     Ok(())
@@ -223,13 +223,12 @@ async fn listen(app: Arc<App>, mut outputs: mpsc::Receiver<Output>) {
 }
 
 async fn sweep(app: Arc<App>) {
-    let empty_timeout = Duration::from_secs(app.config.rooms.empty_timeout_s);
     let mut tick = tokio::time::interval(SWEEP);
     let mut shrink = tokio::time::interval(SHRINK);
     loop {
         tokio::select! {
-            _ = tick.tick() => app.hub.sweep(empty_timeout),
-            _ = shrink.tick() => app.limits.shrink(),
+            _ = tick.tick() => app.hub.sweep(Duration::from_secs(app.config().rooms.empty_timeout_s)),
+            _ = shrink.tick() => app.limits.load().shrink(),
         }
     }
 }
@@ -256,23 +255,28 @@ impl Running {
         Rooms(self.app.clone())
     }
 
-    /// Reads certificates and secrets again; what cannot be read stays as it was.
+    /// Takes a new configuration, and reads certificates and secrets again. Gives the keys (`relay.listen`) that differ and
+    /// wait for the next start.
     ///
     /// # Errors
-    /// What is wrong with the new configuration.
-    pub fn reload(&self, config: &Config, origin: &Origin) -> Result<(), StartError> {
+    /// What is wrong with the new configuration; then everything stays as it was.
+    pub fn reload(&self, config: &Config, origin: &Origin) -> Result<Vec<String>, StartError> {
         config.check(origin)?;
+        let (config, waiting) = self.app.config().followed_by(config);
+        let config = &config;
         let secrets = Secrets::collect(config, origin)?;
-        if let Some((running, new)) = self.tls.as_ref().zip(tls::server_config(&config.api).map_err(StartError::Bind)?)
-        {
-            running.reload_from_config(new);
-        }
+        let https = tls::server_config(&config.api).map_err(StartError::Bind)?;
         if let Some(relay) = &*self.app.relay.load() {
             let new = relay_section(config, &secrets)?;
             relay.reload(&new).map_err(|error| StartError::Bind(error.to_string()))?;
         }
+        // Nothing is refused from here on.
+        if let Some((running, new)) = self.tls.as_ref().zip(https) {
+            running.reload_from_config(new);
+        }
         self.app.secrets.store(Arc::new(secrets));
-        Ok(())
+        self.app.follow(config.clone());
+        Ok(waiting)
     }
 
     /// Takes nobody new, tells everybody to come back later, and ends after `deadline` at the latest.

@@ -56,7 +56,8 @@ pub use revocation::Revocations;
 pub use route::{Handled, Head, Route, ToClient, ToPeer};
 pub use secret::{Secret, SecretError};
 pub use server::{
-    Alternate, BoundRelay, BoundRelays, Context, IcmpError, Output, Relaying, RequestId, Server, ServerConfig, Way,
+    Alternate, BoundRelay, BoundRelays, Context, IcmpError, Options, Output, Relaying, RequestId, Server, ServerConfig,
+    Way,
 };
 pub use source_budget::SourceBudget;
 pub use stats::{Drop, Flow, Limit, Stats};

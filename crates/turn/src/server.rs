@@ -49,21 +49,11 @@ use table::Table;
 /// The largest request that is looked at: user name, realm and nonce of full length, and 256 peers, need 8 KB.
 const MAX_REQUEST: usize = 8192;
 
-/// What a server is made with.
-#[derive(Clone)]
-pub struct ServerConfig {
-    /// Which worker this is, of those that share the registrar.
-    pub worker: u8,
-    /// Told to clients; keys are made for it.
-    pub realm: String,
-    /// Shared by all workers.
-    pub nonces: Nonces,
-    /// Who may be reached.
-    pub policy: Arc<Policy>,
-    /// Whether users can be named by their hash: only where every name is known beforehand.
+/// What a server may do, or must not; can change while it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Tell users that they may be named by their hash (RFC 8489 section 9.2.1): only where every name is known beforehand.
     pub anonymity: bool,
-    /// Families that relayed addresses can have.
-    pub families: Vec<Family>,
     /// Without REQUESTED-ADDRESS-FAMILY, relay in the family that the client reaches us with; else in IPv4.
     pub keep_family: bool,
     /// Let allocations follow their clients (RFC 8016).
@@ -72,14 +62,31 @@ pub struct ServerConfig {
     pub tcp_relay: bool,
     /// Accept channel numbers above 0x4FFF, as RFC 5766 had them.
     pub rfc5766_channels: bool,
+    /// Expired credentials end more than the making of allocations: refreshing them, permissions, channels.
+    pub strict_expiry: bool,
+    /// Keys are asked for only where the nonce is good, because asking is dear: 438 then comes before 401.
+    pub ask_only_our_own_sources: bool,
+}
+
+/// What a server is made with.
+#[derive(Clone)]
+pub struct ServerConfig {
+    /// What it may do at first.
+    pub options: Options,
+    /// Which worker this is, of those that share the registrar.
+    pub worker: u8,
+    /// Told to clients; keys are made for it.
+    pub realm: String,
+    /// Shared by all workers.
+    pub nonces: Nonces,
+    /// Who may be reached.
+    pub policy: Arc<Policy>,
+    /// Families that relayed addresses can have.
+    pub families: Vec<Family>,
     /// Discover the behaviour of NATs (RFC 5780) between these two addresses.
     pub alternate: Option<Alternate>,
     /// Answers a second to a /24 or /64 of datagram sources that have not shown a password; 0: no limit.
     pub unproven_replies: u32,
-    /// Whether expired credentials end more than the making of allocations: refreshing them, permissions, channels.
-    pub strict_expiry: bool,
-    /// Whether keys are asked for only where the nonce is good, because asking is dear: 438 then comes before 401.
-    pub ask_only_our_own_sources: bool,
     /// How much may be carried.
     pub limits: Limits,
     /// What all workers carry: they share one.
@@ -264,21 +271,15 @@ pub struct Server {
     realm: String,
     nonces: Nonces,
     policy: Arc<Policy>,
-    anonymity: bool,
+    options: Options,
     families: Vec<Family>,
-    keep_family: bool,
     alternate: Option<Alternate>,
-    mobility: bool,
-    tcp_relay: bool,
-    rfc5766_channels: bool,
     table: Table,
     /// Peer connections (RFC 6062), each with its allocation.
     connections: HashMap<ConnectionId, AllocationId>,
     next_connection: u32,
     pending: Pending,
     budget: SourceBudget,
-    strict_expiry: bool,
-    ask_only_our_own_sources: bool,
     gate: Gate,
     outputs: VecDeque<Output>,
     stats: Stats,
@@ -290,23 +291,17 @@ impl Server {
     pub fn new(config: ServerConfig) -> Self {
         Self {
             worker: config.worker,
-            mobility: config.mobility,
-            tcp_relay: config.tcp_relay,
+            options: config.options,
             realm: config.realm,
             nonces: config.nonces,
             policy: config.policy,
-            anonymity: config.anonymity,
             families: config.families,
-            keep_family: config.keep_family,
             alternate: config.alternate,
-            rfc5766_channels: config.rfc5766_channels,
             table: Table::default(),
             connections: HashMap::new(),
             next_connection: 0,
             pending: Pending::default(),
             budget: SourceBudget::new(config.unproven_replies),
-            strict_expiry: config.strict_expiry,
-            ask_only_our_own_sources: config.ask_only_our_own_sources,
             gate: Gate { limits: config.limits, trunk: config.trunk },
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -317,7 +312,7 @@ impl Server {
     /// Takes what a client sent: a datagram, or a frame of its stream.
     pub fn handle_client(&mut self, context: Context<'_>, client: FiveTuple, bytes: &[u8]) -> Handled {
         let content = wire::classify(bytes);
-        if self.mobility && content.as_ref().is_some_and(Content::is_data) {
+        if self.options.mobility && content.as_ref().is_some_and(Content::is_data) {
             self.hear(client);
         }
         match content {
@@ -343,7 +338,7 @@ impl Server {
         match request.method() {
             BINDING => self.binding(context, client, &request),
             ALLOCATE | REFRESH | CREATE_PERMISSION | CHANNEL_BIND => self.authenticate(context, client, &request),
-            CONNECT | CONNECTION_BIND if self.tcp_relay => self.authenticate(context, client, &request),
+            CONNECT | CONNECTION_BIND if self.options.tcp_relay => self.authenticate(context, client, &request),
             // RFC 8489 section 6.3: a method that is not known is not answered.
             _ => self.dropped(Drop::NotARequest),
         }
@@ -360,7 +355,7 @@ impl Server {
     /// Does what an authenticated request asks for.
     fn dispatch(&mut self, context: Context<'_>, client: FiveTuple, request: &Message<'_>, user: User) {
         let signature = user.signature;
-        if self.mobility && !request.has_attribute(mobility::MOBILITY_TICKET) {
+        if self.options.mobility && !request.has_attribute(mobility::MOBILITY_TICKET) {
             self.hear(client);
         }
         let unknown = unknown_attributes(request);
@@ -425,9 +420,9 @@ impl Server {
         }
     }
 
-    /// Changes whether users are told that they may be named by their hash (RFC 8489 section 9.2.1).
-    pub fn handle_anonymity(&mut self, anonymity: bool) {
-        self.anonymity = anonymity;
+    /// Changes what the server may do, from the next request on: what is there stays.
+    pub fn handle_options(&mut self, options: Options) {
+        self.options = options;
     }
 
     /// Changes the peer policy and applies it to what is installed: nothing denied survives.
@@ -436,19 +431,9 @@ impl Server {
         self.apply_policy(context);
     }
 
-    /// Changes whether expired credentials end more than the making of allocations.
-    pub fn handle_strict_expiry(&mut self, strict: bool) {
-        self.strict_expiry = strict;
-    }
-
-    /// Changes whether keys are asked for only where the nonce is good.
-    pub fn handle_asking(&mut self, only_our_own_sources: bool) {
-        self.ask_only_our_own_sources = only_our_own_sources;
-    }
-
     /// Users and secrets have changed: where expiry is strict, ends the allocations of credentials that are no longer good.
     pub fn handle_credentials(&mut self, credentials: &Credentials) {
-        if self.strict_expiry {
+        if self.options.strict_expiry {
             self.end_where(|allocation| !credentials.covers(&allocation.username, &allocation.key, &allocation.origin));
         }
     }

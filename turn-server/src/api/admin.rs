@@ -57,16 +57,23 @@ pub(crate) async fn drain(
     Ok((StatusCode::ACCEPTED, Json(Draining { deadline_s, allocations, participants })))
 }
 
+/// What a reload did not do.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Reloaded {
+    /// Keys (`relay.listen`) that differ and wait for the next start.
+    next_start: Vec<String>,
+}
+
 /// Reads the configuration again, as SIGHUP does. One that is refused changes nothing.
 #[utoipa::path(post, path = "/v1/admin/reload", security(("bearer" = [])), responses(
-    (status = 204, description = "It is in force"), (status = 400, description = "It is refused", body = Problem),
+    (status = 200, body = Reloaded, description = "It is in force"), (status = 400, description = "It is refused", body = Problem),
     (status = 501, description = "Whoever embeds this server does not reload", body = Problem)))]
-pub(crate) async fn reload(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode, Problem> {
+pub(crate) async fn reload(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Reloaded>, Problem> {
     caller.operator()?;
     let (reply, outcome) = tokio::sync::oneshot::channel();
     let given = app.orders.give(Order::Reload(reply));
     match (given, outcome.await) {
-        (true, Ok(Ok(()))) => Ok(StatusCode::NO_CONTENT),
+        (true, Ok(Ok(next_start))) => Ok(Json(Reloaded { next_start })),
         (true, Ok(Err(why))) => Err(Problem::new(Code::BadRequest, why)),
         _ => Err(Problem::new(Code::BadRequest, "nobody reloads the configuration of this server")
             .with_status(StatusCode::NOT_IMPLEMENTED)),

@@ -77,7 +77,7 @@ impl FromRequestParts<Arc<App>> for Caller {
         let token =
             bearer(parts).ok_or_else(|| Problem::new(Code::Unauthorized, "an Authorization: Bearer is needed"))?;
         authenticate(app, token).map_err(|refusal| {
-            let limited = address(parts).and_then(|address| app.limits.failure(address).err());
+            let limited = address(parts).and_then(|address| app.limits.load().failure(address).err());
             limited.unwrap_or(refusal).into()
         })
     }

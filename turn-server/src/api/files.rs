@@ -71,7 +71,7 @@ pub(crate) async fn download(
     let file =
         file.ok_or_else(|| Problem::new(Code::RecordingNotFound, format!("recording {id} has no file {name}")))?;
     let key = format!("{}/{name}", folder(&manifest.room_id, &id));
-    let ttl = Duration::from_secs(app.config.storage.link_ttl_s);
+    let ttl = Duration::from_secs(app.config().storage.link_ttl_s);
     if let Some(url) = app.store.presign_get(&key, ttl, &name).await.map_err(|error| storage_problem(&error))? {
         // The link is good for a while only, so nobody may keep the redirect.
         return Ok(([(header::CACHE_CONTROL, "no-store")], Redirect::temporary(&url)).into_response());

@@ -104,15 +104,15 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
     let load = app.relay.load().as_ref().map(|relay| relay.load());
     let full = load.is_some_and(|load| !load.has_room());
     let RelayLoad { allocations, max_allocations, ports_used, ports, draining } = load.unwrap_or_default();
-    let (enabled, ok) = (app.config.relay.enabled, load.is_some());
+    let (enabled, ok) = (app.config().relay.enabled, load.is_some());
     let relay = RelayReady { enabled, ok, allocations, max_allocations, ports_used, ports };
     let rooms = RoomsReady {
-        enabled: app.config.rooms.enabled,
+        enabled: app.config().rooms.enabled,
         ok: app.hub.is_connected(),
         rooms,
         participants,
         sockets: app.metrics.sockets.count(),
-        max_sockets: app.config.api.max_sockets,
+        max_sockets: app.config().api.max_sockets,
     };
     let (recorders, capacity) = app.recordings.capacity();
     let recording = RecordingReady { enabled: app.recordings.is_possible(), ok: recorders > 0, recorders, capacity };

@@ -32,7 +32,7 @@ pub(crate) async fn info(State(app): State<Arc<App>>) -> Json<Info> {
         version: env!("CARGO_PKG_VERSION"),
         features: app.features(),
         https_port: app.https_port.get().copied(),
-        guests: app.config.rooms.guests,
-        relay_only: app.config.rooms.relay_only,
+        guests: app.config().rooms.guests,
+        relay_only: app.config().rooms.relay_only,
     })
 }

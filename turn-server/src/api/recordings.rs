@@ -70,7 +70,7 @@ async fn file_view(app: &App, manifest: &Manifest, file: &RecordedFile) -> FileV
 
 /// A link to a file that works for a while, without a header: `<video>` and `<a>` cannot send one.
 async fn link(app: &App, manifest: &Manifest, name: &str) -> Option<String> {
-    let ttl = app.config.storage.link_ttl_s;
+    let ttl = app.config().storage.link_ttl_s;
     let key = format!("{}/{name}", folder(&manifest.room_id, &manifest.id));
     match app.store.presign_get(&key, Duration::from_secs(ttl), name).await {
         Ok(Some(url)) => Some(url),

@@ -74,8 +74,8 @@ pub(crate) async fn create(
     Body(wanted): Body<CreateRoom>,
 ) -> Result<(StatusCode, Json<RoomView>), Problem> {
     caller.operator()?;
-    let rooms = &app.config.rooms;
-    let mut new = NewRoom::by_joining(&app.config);
+    let rooms = &app.config().rooms;
+    let mut new = NewRoom::by_joining(&app.config());
     new.permanent = true;
     new.max_participants = check_size(wanted.max_participants.unwrap_or(rooms.max_participants))?;
     new.guests = wanted.guests.unwrap_or(rooms.guests);

@@ -59,7 +59,7 @@ pub(crate) async fn rooms(
     ReachedAt(host): ReachedAt,
     Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Problem> {
-    if app.metrics.sockets.count() >= i64::from(app.config.api.max_sockets) {
+    if app.metrics.sockets.count() >= i64::from(app.config().api.max_sockets) {
         let mut busy = signalling::code::Refusal::new(Code::RateLimited, "the server has its limit of sockets");
         busy.retry_ms = 5000;
         return Err(Problem::from(busy).with_status(axum::http::StatusCode::SERVICE_UNAVAILABLE));
@@ -79,7 +79,7 @@ impl FromRequestParts<Arc<App>> for RecorderKey {
             return Ok(Self);
         }
         if let Some(address) = auth::address(parts) {
-            app.limits.failure(address)?;
+            app.limits.load().failure(address)?;
         }
         Err(Problem::new(Code::Unauthorized, "a recorder's key is needed ([recording] keys)"))
     }

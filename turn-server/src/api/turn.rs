@@ -64,7 +64,7 @@ pub(crate) async fn credentials(
         Problem::new(Code::BadRequest, "[relay] is not enabled on this server")
             .with_status(axum::http::StatusCode::NOT_FOUND)
     };
-    let urls = app.relay_urls.get().ok_or_else(none)?;
+    let urls = app.relay_urls.load_full().ok_or_else(none)?;
     let (credentials, ttl) = app.credentials(&user).ok_or_else(none)?;
     let uris = urls.turn(&host);
     Ok(Json(Credentials { username: credentials.username, password: credentials.password, ttl, uris }))

@@ -129,7 +129,7 @@ pub(crate) async fn revoke(
     InQuery(back): InQuery<Back>,
 ) -> Result<Json<Revoked>, Problem> {
     caller.operator()?;
-    let ttl = back.ttl_s.unwrap_or(app.config.relay.credential_ttl_s);
+    let ttl = back.ttl_s.unwrap_or_else(|| app.longest_ttl());
     if !(1..=MAX_TTL).contains(&ttl) {
         return Err(Problem::new(Code::BadRequest, format!("ttl_s must be 1 to {MAX_TTL}")));
     }

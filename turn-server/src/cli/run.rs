@@ -45,19 +45,21 @@ pub(super) async fn run(from: &From) -> Result<(), Failure> {
     Ok(())
 }
 
-fn reload(from: &From, running: &Running, log: Option<&LogHandle>) -> Result<(), String> {
+fn reload(from: &From, running: &Running, log: Option<&LogHandle>) -> Result<Vec<String>, String> {
     let outcome = read_again(from, running, log);
     match &outcome {
-        Ok(()) => tracing::info!("configuration reloaded"),
+        Ok(waiting) if waiting.is_empty() => tracing::info!("configuration reloaded"),
+        Ok(waiting) => tracing::warn!(?waiting, "configuration reloaded; some keys wait for the next start"),
         Err(why) => tracing::error!(why, "the new configuration is refused; the old one stays"),
     }
     outcome
 }
 
-fn read_again(from: &From, running: &Running, log: Option<&LogHandle>) -> Result<(), String> {
+fn read_again(from: &From, running: &Running, log: Option<&LogHandle>) -> Result<Vec<String>, String> {
     let loaded = from.load().map_err(|(Failure::Usage(why) | Failure::Run(why))| why)?;
-    running.reload(&loaded.config, &loaded.origin).map_err(|error| error.to_string())?;
-    log.map_or(Ok(()), |log| log.follow(&loaded.config.log))
+    let waiting = running.reload(&loaded.config, &loaded.origin).map_err(|error| error.to_string())?;
+    log.map_or(Ok(()), |log| log.follow(&loaded.config.log))?;
+    Ok(waiting)
 }
 
 fn welcome(running: &Running, dev: bool) {

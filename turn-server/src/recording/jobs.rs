@@ -369,7 +369,7 @@ fn reconcile_locked(app: &App, state: &mut State) {
 fn is_due(app: &App, active: &Active) -> bool {
     let limit = Duration::from_secs(active.options.max_duration_s);
     let too_long = !limit.is_zero() && active.since.elapsed() + LIMIT_SLACK >= limit;
-    let empty_timeout = Duration::from_secs(app.config.rooms.empty_timeout_s);
+    let empty_timeout = Duration::from_secs(app.config().rooms.empty_timeout_s);
     too_long
         || app.hub.directory().rooms.get(&active.room).is_none_or(|room| {
             room.visible() == 0 && room.vacant_since.is_some_and(|since| since.elapsed() >= empty_timeout)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use turn::{AllocationId, Candidates, Credentials, Limits, Policy, RequestId, Snapshot, Stats};
+use turn::{AllocationId, Candidates, Credentials, Limits, Options, Policy, RequestId, Snapshot, Stats};
 
 /// A question or an order for a worker.
 pub(super) enum Command {
@@ -25,8 +25,7 @@ pub(super) struct Rules {
     pub(super) policy: Arc<Policy>,
     pub(super) limits: Limits,
     pub(super) unproven_replies: u32,
-    pub(super) strict_expiry: bool,
-    pub(super) asks_elsewhere: bool,
+    pub(super) options: Options,
     pub(super) credentials: Arc<Credentials>,
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use turn::proxy::Proxies;
-use turn::{Alternate, Family, Key, Limits, Policy, Quotas, Rates, RestNames, Secret};
+use turn::{Alternate, Credentials, Family, Key, Limits, Options, Policy, Quotas, Rates, RestNames, Secret};
 
 use super::hook::HookSettings;
 use crate::config::{self, DefaultFamily, Peers, RelayConfig, RelayUser};
@@ -58,15 +58,11 @@ pub(super) struct Settings {
     pub(super) users: Vec<(String, Key)>,
     pub(super) secrets: Vec<Secret>,
     pub(super) rest_names: RestNames,
-    pub(super) strict_expiry: bool,
     pub(super) hook: Option<HookSettings>,
-    pub(super) keep_family: bool,
     pub(super) alternate: Option<Alternate>,
-    pub(super) mobility: bool,
-    pub(super) tcp_relay: bool,
+    options: Options,
     pub(super) quotas: Quotas,
     pub(super) limits: Limits,
-    pub(super) rfc5766_channels: bool,
     pub(super) unproven_replies: u32,
     pub(super) proxies: Proxies,
     peers: Peers,
@@ -115,15 +111,20 @@ impl Settings {
                 config::RestNames::StampFirst => RestNames::StampFirst,
                 config::RestNames::Either => RestNames::Either,
             },
-            strict_expiry: config.strict_expiry,
             hook: hook(config),
-            keep_family: config.default_family == DefaultFamily::Keep,
+            options: Options {
+                // Who the users are is not known yet.
+                anonymity: false,
+                keep_family: config.default_family == DefaultFamily::Keep,
+                mobility: config.mobility,
+                tcp_relay: config.tcp_relay,
+                rfc5766_channels: config.rfc5766_channels,
+                strict_expiry: config.strict_expiry,
+                ask_only_our_own_sources: !config.auth_hook_url.is_empty(),
+            },
             alternate,
-            mobility: config.mobility,
-            tcp_relay: config.tcp_relay,
             quotas: quotas(config),
             limits: limits(config),
-            rfc5766_channels: config.rfc5766_channels,
             unproven_replies: config.unproven_replies,
             proxies: Proxies::new(&config.proxy_protocol_from)
                 .map_err(|error| wrong("proxy_protocol_from", &error.to_string()))?,
@@ -132,6 +133,11 @@ impl Settings {
             allow_peers: config.allow_peers.clone(),
             deny_peers: config.deny_peers.clone(),
         })
+    }
+
+    /// What the cores may do with these users and secrets.
+    pub(super) fn options(&self, credentials: &Credentials) -> Options {
+        Options { anonymity: credentials.names_are_known(), ..self.options }
     }
 
     /// Families that relayed addresses can have.

@@ -250,9 +250,7 @@ impl Worker {
     fn change_rules(&mut self, now: Instant, rules: Rules) {
         self.server.handle_limits(rules.limits);
         self.server.handle_unproven_replies(rules.unproven_replies);
-        self.server.handle_anonymity(rules.credentials.names_are_known());
-        self.server.handle_asking(rules.asks_elsewhere);
-        self.server.handle_strict_expiry(rules.strict_expiry);
+        self.server.handle_options(rules.options);
         self.server.handle_credentials(&rules.credentials);
         self.server.handle_policy(Context { now, open: &self.handover }, rules.policy);
     }

@@ -58,7 +58,7 @@ fn holder(claims: Claims, shown: &str) -> Who {
 
 fn guest(app: &App, room: &RoomName, name: &str) -> Result<Who, Refusal> {
     let of_room = app.hub.directory().rooms.get(room).map(|room| room.guests);
-    let grants = match of_room.unwrap_or(app.config.rooms.guests) {
+    let grants = match of_room.unwrap_or(app.config().rooms.guests) {
         Guests::Off => return Err(Refusal::new(Code::Unauthorized, "a token is needed: guests are not allowed here")),
         Guests::Join => Grants::default(),
         Guests::Moderate => Grants { moderate: true, ..Grants::default() },

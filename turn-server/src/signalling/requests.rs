@@ -74,7 +74,7 @@ impl Client {
         if self.with_session().is_ok() {
             return Err(Refusal::new(Code::AlreadyInRoom, "this socket has joined already"));
         }
-        self.app.limits.join(self.address)?;
+        self.app.limits.load().join(self.address)?;
         if self.app.hub.is_draining() {
             return Err(Refusal::new(Code::Draining, "the server stops; join again in a moment"));
         }
@@ -82,7 +82,7 @@ impl Client {
             Ok(who) => who,
             Err(refusal) => {
                 self.app.metrics.joins_refused.get_or_create(&refusal.code.into()).inc();
-                self.app.limits.failure(self.address)?;
+                self.app.limits.load().failure(self.address)?;
                 return Err(refusal);
             }
         };
@@ -96,10 +96,10 @@ impl Client {
         let mut directory = app.hub.directory();
         let replaced = door::check_presence(&directory, &self.room, &who)?;
         if !directory.rooms.contains_key(&self.room) {
-            if !app.config.rooms.create_on_join {
+            if !app.config().rooms.create_on_join {
                 return Err(Refusal::new(Code::RoomNotFound, format!("there is no room {}", self.room)));
             }
-            app.hub.open(&mut directory, &self.room, NewRoom::by_joining(&app.config))?;
+            app.hub.open(&mut directory, &self.room, NewRoom::by_joining(&app.config()))?;
         }
         let participant = directory.next_participant();
         let Some(room) = directory.rooms.get(&self.room) else { return Err(Code::RoomNotFound.into()) };

@@ -72,7 +72,7 @@ impl Server {
         let bad = ErrorCode::BAD_REQUEST;
         match optional::<RequestedTransport>(request)?.map(|transport| transport.protocol()) {
             Some(RequestedTransport::UDP) => {}
-            Some(TCP) if self.tcp_relay => return read_tcp(client, request, &self.families),
+            Some(TCP) if self.options.tcp_relay => return read_tcp(client, request, &self.families),
             Some(_) => return Err(ErrorCode::UNSUPPORTED_TRANSPORT_PROTOCOL.into()),
             None => return Err(bad.into()),
         }
@@ -92,7 +92,7 @@ impl Server {
         let family = match family {
             // RFC 8656 section 7.2 item 8: IPv4 unless asked otherwise. Clients that never heard of the attribute and
             // have IPv6 only are better served by what they use themselves.
-            None if self.keep_family && additional.is_none() => Family::of(client.server.ip()),
+            None if self.options.keep_family && additional.is_none() => Family::of(client.server.ip()),
             None | Some(AddressFamily::IPV4) => Family::V4,
             Some(AddressFamily::IPV6) => Family::V6,
         };

@@ -53,7 +53,7 @@ impl Server {
             self.outputs.push_back(Output::Elsewhere { worker, client, bytes });
             return Handled::Control;
         }
-        if self.ask_only_our_own_sources && !self.has_fresh_nonce(context, client, request) {
+        if self.options.ask_only_our_own_sources && !self.has_fresh_nonce(context, client, request) {
             self.challenge(context, client, request, ErrorCode::STALE_NONCE);
             return Handled::Control;
         }
@@ -62,7 +62,7 @@ impl Server {
             of_client.or_else(|| self.named_by_ticket(client, request)).or_else(|| self.named_by_connection(request));
         if let Some(allocation) = owner.filter(|allocation| self.is_named(&asking.name, &allocation.username)) {
             // The key was good when the allocation was made, and stays good for it, unless its time counts.
-            let over = self.strict_expiry && allocation.expires.is_some_and(|end| end <= context.now);
+            let over = self.options.strict_expiry && allocation.expires.is_some_and(|end| end <= context.now);
             let claim = Claim {
                 username: allocation.username.clone(),
                 signers: vec![Signer { key: allocation.key, origin: allocation.origin.clone() }],
@@ -159,7 +159,7 @@ impl Server {
             return;
         }
         self.stats.error(code);
-        let nonce = self.nonces.issue(context.now, client.client, self.anonymity);
+        let nonce = self.nonces.issue(context.now, client.client, self.options.anonymity);
         let bytes = reply::challenge(request, code, &self.realm, &nonce);
         self.transmit(client, bytes);
     }

@@ -131,7 +131,7 @@ impl Server {
     /// The worker that has a connection, if it is another one.
     pub(super) fn connected_elsewhere(&self, request: &Message<'_>) -> Option<u8> {
         let worker = Self::named_connection(request)?.worker();
-        (self.tcp_relay && worker != self.worker).then_some(worker)
+        (self.options.tcp_relay && worker != self.worker).then_some(worker)
     }
 
     /// The allocation whose connection a request names.

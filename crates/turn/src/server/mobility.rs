@@ -22,7 +22,7 @@ impl Server {
     pub(super) fn wants_ticket(&self, request: &Message<'_>) -> Result<bool, Refusal> {
         match request.raw_attribute(MOBILITY_TICKET) {
             None => Ok(false),
-            Some(_) if !self.mobility => Err(MOBILITY_FORBIDDEN.into()),
+            Some(_) if !self.options.mobility => Err(MOBILITY_FORBIDDEN.into()),
             Some(ticket) if ticket.value.is_empty() => Ok(true),
             Some(_) => Err(ErrorCode::BAD_REQUEST.into()),
         }
@@ -41,14 +41,15 @@ impl Server {
 
     /// The worker that has the allocation of a moving client, if it is another one.
     pub(super) fn elsewhere(&self, client: FiveTuple, request: &Message<'_>) -> Option<u8> {
-        let moves = self.mobility && request.method() == REFRESH && self.table.id_of(client).is_none();
+        let moves = self.options.mobility && request.method() == REFRESH && self.table.id_of(client).is_none();
         let ticket = request.raw_attribute(MOBILITY_TICKET).filter(|_| moves)?;
         Ticket::read(&ticket.value).map(|ticket| ticket.worker).filter(|worker| *worker != self.worker)
     }
 
     /// The allocation that a ticket in a request names: its user needs no other proof of being known than the MAC.
     pub(super) fn named_by_ticket(&self, client: FiveTuple, request: &Message<'_>) -> Option<&Allocation> {
-        let ticket = request.raw_attribute(MOBILITY_TICKET).filter(|_| self.mobility && request.method() == REFRESH)?;
+        let ticket =
+            request.raw_attribute(MOBILITY_TICKET).filter(|_| self.options.mobility && request.method() == REFRESH)?;
         self.of_ticket(client, &Ticket::read(&ticket.value)?)
     }
 
@@ -59,7 +60,7 @@ impl Server {
 
     /// RFC 8016 section 3.2.2: a Refresh request with a ticket begins a move, or asks for a new ticket.
     pub(super) fn follow(&mut self, client: FiveTuple, value: &[u8], user: &User) -> Result<AllocationId, Refusal> {
-        if !self.mobility {
+        if !self.options.mobility {
             return Err(MOBILITY_FORBIDDEN.into());
         }
         if value.is_empty() {

@@ -73,7 +73,7 @@ impl Server {
         let number = optional::<ChannelNumber>(request)?.ok_or(ErrorCode::BAD_REQUEST)?.channel();
         let peer = optional::<XorPeerAddress>(request)?.ok_or(ErrorCode::BAD_REQUEST)?;
         let peer = PeerAddress::new(peer.addr(request.transaction_id()));
-        if !channel::numbers(self.rfc5766_channels).contains(&number) {
+        if !channel::numbers(self.options.rfc5766_channels).contains(&number) {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
         let allocation = self.table.get(id).expect("owned() found it");

@@ -21,7 +21,7 @@ fn tcp() -> FiveTuple {
 }
 
 fn relaying(rig: &mut Rig) -> TestClient {
-    rig.server.tcp_relay = true;
+    rig.server.options.tcp_relay = true;
     let mut user = TestClient::new(tcp(), "alice", "pw");
     user.greet(rig);
     let request = user.request(ALLOCATE, &[&tcp_transport()]);
@@ -75,7 +75,7 @@ fn a_tcp_allocation_needs_a_stream_and_nothing_of_datagrams() {
     ];
     for (index, (over, attributes, wanted)) in cases.into_iter().enumerate() {
         let mut rig = Rig::new();
-        rig.server.tcp_relay = true;
+        rig.server.options.tcp_relay = true;
         let mut user = TestClient::new(five_tuple(CLIENT, over), "alice", "pw");
         user.greet(&mut rig);
         let request = user.request(ALLOCATE, &attributes);

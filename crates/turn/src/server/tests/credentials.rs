@@ -34,7 +34,7 @@ fn refresh(rig: &mut Rig, user: &TestClient) -> u16 {
 fn a_call_outlives_its_credentials_unless_expiry_is_strict() {
     for strict in [false, true] {
         let mut rig = Rig::new();
-        rig.server.handle_strict_expiry(strict);
+        rig.server.options.strict_expiry = strict;
         let user = limited(&mut rig, 1, "bob", 60);
         let alice = rig.allocated(udp(), "alice", "pw");
         assert_eq!(allocate(&mut rig, &user), 0);
@@ -77,7 +77,7 @@ fn a_user_that_is_taken_back_loses_its_allocations_and_gets_no_new_ones() {
 fn a_secret_that_is_gone_makes_nothing_new_and_ends_what_is_there_only_where_that_is_strict() {
     for strict in [false, true] {
         let mut rig = Rig::new();
-        rig.server.handle_strict_expiry(strict);
+        rig.server.options.strict_expiry = strict;
         let (user, late) = (limited(&mut rig, 1, "bob", 600), limited(&mut rig, 2, "bob", 600));
         let alice = rig.allocated(udp(), "alice", "pw");
         assert_eq!(allocate(&mut rig, &user), 0);
@@ -153,7 +153,7 @@ fn a_forged_source_is_not_reported() {
 #[test]
 fn who_cannot_be_asked_is_500_and_no_stale_nonce_asks_anybody() {
     let mut rig = Rig::new();
-    rig.server.ask_only_our_own_sources = true;
+    rig.server.options.ask_only_our_own_sources = true;
     let mut user = limited(&mut rig, 1, "bob", 60);
     let open = rig.open.clone();
     let context = Context { now: rig.now, open: &open };
@@ -168,7 +168,7 @@ fn who_cannot_be_asked_is_500_and_no_stale_nonce_asks_anybody() {
     user.tuple = five_tuple("198.20.0.66:9", Transport::Udp);
     rig.server.handle_client(context, user.tuple, &user.allocate(&[]));
     assert!(matches!(rig.server.poll_output(), Some(Output::Transmit { .. })), "another source's nonce: 438 at once");
-    rig.server.ask_only_our_own_sources = false;
+    rig.server.options.ask_only_our_own_sources = false;
     rig.server.handle_client(context, user.tuple, &user.allocate(&[]));
     assert!(matches!(rig.server.poll_output(), Some(Output::NeedKey { .. })));
 }
@@ -176,7 +176,7 @@ fn who_cannot_be_asked_is_500_and_no_stale_nonce_asks_anybody() {
 #[test]
 fn somebody_elsewhere_may_know_a_user() {
     let mut rig = Rig::new();
-    rig.server.handle_strict_expiry(true);
+    rig.server.options.strict_expiry = true;
     let mut user = TestClient::new(udp(), "carol", "from elsewhere");
     user.greet(&mut rig);
     let open = rig.open.clone();

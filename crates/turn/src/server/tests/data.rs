@@ -44,7 +44,7 @@ fn channels_are_a_bijection() {
     for number in [0x3FFF, 0x5000, 0x7FFE, 0x7FFF, 0, 0xFFFF] {
         assert_eq!(rig.bind(&user, number, "198.20.0.9:7002"), 400, "{number:#x}");
     }
-    rig.server.rfc5766_channels = true;
+    rig.server.options.rfc5766_channels = true;
     for (number, wanted) in [(0x3FFF, 400), (0x5000, 0), (0x7FFE, 0), (0x7FFF, 400), (0x8000, 400)] {
         assert_eq!(rig.bind(&user, number, &format!("198.20.0.9:{number}")), wanted, "{number:#x}");
     }

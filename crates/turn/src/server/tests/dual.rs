@@ -130,7 +130,7 @@ fn a_client_that_names_no_family_may_keep_its_own() {
         (true, "203.0.113.5:3478", Family::V4),
     ] {
         let mut rig = Rig::new();
-        rig.server.keep_family = keep;
+        rig.server.options.keep_family = keep;
         let tuple = FiveTuple { server: server.parse().unwrap(), ..udp() };
         let mut user = TestClient::new(tuple, "alice", "pw");
         user.greet(&mut rig);

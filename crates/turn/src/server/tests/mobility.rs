@@ -124,7 +124,7 @@ fn user_with_ticket_bytes(rig: &mut Rig) -> u16 {
 #[test]
 fn a_server_that_does_not_want_it_says_405() {
     let mut rig = Rig::new();
-    rig.server.mobility = false;
+    rig.server.options.mobility = false;
     let user = elsewhere(&mut rig, CLIENT, Transport::Udp);
     let request = user.allocate(&[&RawAttribute::new(TICKET, &[])]);
     assert_eq!(rig.ask(&user, request).code(), 405);

@@ -200,7 +200,7 @@ proptest! {
     #[test]
     fn no_sequence_panics_or_leaks_a_port(steps in prop::collection::vec(step(), 0..120)) {
         let mut rig = Rig::with_quota(6);
-        rig.server.tcp_relay = true;
+        rig.server.options.tcp_relay = true;
         let mut denied = BTreeSet::new();
         for step in steps {
             rig.sent.clear();

@@ -70,7 +70,7 @@ fn a_challenge_says_what_can_be_done() {
     assert_eq!(offered.algorithms(), [Value::SHA256, Value::MD5]);
     assert!(challenge.nonce().starts_with("obMatJos2AAAB"), "the lowest bit: password algorithms");
     assert!(!has::<MessageIntegrity>(&challenge) && !has::<MessageIntegritySha256>(&challenge));
-    rig.server.handle_anonymity(true);
+    rig.server.options.anonymity = true;
     let challenge = rig.ask(&user, Message::builder_request(ALLOCATE, MessageWriteVec::new()).finish());
     assert!(challenge.nonce().starts_with("obMatJos2AAAD"), "the next bit: names as hashes");
 }

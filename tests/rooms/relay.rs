@@ -245,7 +245,7 @@ async fn a_reload_takes_what_can_change_and_names_what_waits() {
     let origin = Origin::default();
     let taken = server.running.reload(&config, &origin).expect("the same");
     assert!(taken.is_empty(), "{taken:?}");
-    let peer = "9.9.9.9:9".parse().expect("an address");
+    let peer = "9.9.9.9:9999".parse().expect("an address");
     assert_eq!(clients(&server, "alice", 1).await[0].bind(0x5000, peer), 0);
 
     (config.relay.credential_ttl_s, config.relay.rfc5766_channels) = (77, false);

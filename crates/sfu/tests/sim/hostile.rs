@@ -90,7 +90,7 @@ fn what_is_forged_or_sent_again_from_a_publisher_s_address_is_no_media() {
     let sent: Vec<_> = tapped.into_iter().filter(|(path, _)| path.remote == publisher).collect();
     let media = sent.iter().filter(|(_, bytes)| (0x80..0xc0).contains(&bytes[0])).count();
     assert!(media > 60, "{media} packets of media");
-    let before = world.worker.counters().clone();
+    let before = world.worker.counters();
     for (index, (path, bytes)) in sent.iter().enumerate() {
         world.worker.handle_datagram(*path, bytes, world.now);
         // The sequence number is 1000 on, so that it is none that has been; the payload; the last byte of the tag.

@@ -109,6 +109,11 @@ impl Namespace {
         }
     }
 
+    /// Sends what is for this network (`10.201.0.0/24`) to the other end, where nobody has its addresses.
+    pub fn add_route(&self, network: &str) {
+        self.near.ip(&["route", "add", network, "dev", CABLE]);
+    }
+
     /// Gives both ends an IPv6 address, too: ours, and its.
     pub fn add_ipv6(&self) -> (Ipv6Addr, Ipv6Addr) {
         let at = |v4: Ipv4Addr| Ipv6Addr::from_bits(0xFD54_6572_6E00_u128 << 80 | u128::from(v4.to_bits()));

@@ -179,6 +179,12 @@ impl TurnClient {
     }
 
     fn request(&mut self, transaction: TransactionId, method: Method, attributes: &[&dyn AttributeWrite]) -> Vec<u8> {
+        let request = self.written(transaction, method, attributes);
+        self.exchange(&request)
+    }
+
+    /// A request as it is sent.
+    pub fn written(&self, transaction: TransactionId, method: Method, attributes: &[&dyn AttributeWrite]) -> Vec<u8> {
         let kind = MessageType::from_class_method(MessageClass::Request, method);
         let mut write = Message::builder(kind, transaction, MessageWriteVec::new());
         for attribute in attributes {
@@ -192,7 +198,7 @@ impl TurnClient {
             let key = MessageIntegrityCredentials::from(key);
             write.add_message_integrity(&key, IntegrityAlgorithm::Sha1).expect("fits");
         }
-        self.exchange(&write.finish())
+        write.finish()
     }
 
     /// An Allocate request, with the challenge before it: the relayed address, or the error code.

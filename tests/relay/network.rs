@@ -122,6 +122,8 @@ fn one_allocation_relays_both_families() {
 /// Rule: behaviour
 #[test]
 fn the_four_addresses_of_behaviour_discovery_answer() {
+    // With ports that nobody else takes meanwhile.
+    let _alone = Namespace::new();
     let free = |ip: [u8; 4]| UdpSocket::bind(SocketAddr::from((ip, 0))).expect("a port").local_addr().expect("bound");
     let (primary, other) = (free([127, 0, 0, 1]), free([127, 0, 0, 2]));
     let (_relay, address) = start(|config| {

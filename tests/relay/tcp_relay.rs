@@ -239,3 +239,128 @@ fn it_is_off_unless_wanted() {
     client.greet();
     assert_eq!(code(&client.ask(ALLOCATE, &[&RequestedTransport::new(6)])), 442);
 }
+
+/// Two allocations and a connection between them: both control connections, and the names of both ends.
+fn pair(server: SocketAddr) -> (TurnClient, TurnClient, u32, u32) {
+    let (mut caller, _) = allocated(server);
+    let (mut callee, there) = allocated(server);
+    assert_eq!(callee.permit(there), 0);
+    let connection = connect(&mut caller, there).expect("a connection");
+    let attempt = callee.receive().expect("an indication");
+    let message = Message::from_bytes(&attempt).expect("a STUN message");
+    let incoming = message.attribute::<ConnectionId>().expect("a connection").id();
+    (caller, callee, connection, incoming)
+}
+
+#[test]
+fn one_connection_is_never_joined_with_two_peers() {
+    let (_relay, server) = start(|config| {
+        config.tcp_relay = true;
+        config.allocations_per_user = 0;
+    });
+    // Both ends are on either worker: the second request may come before the first one has its effect.
+    for _ in 0..12 {
+        let (one, two) = (pair(server), pair(server));
+        let mut data = TurnClient::tcp(server, USER.0, USER.1);
+        data.greet();
+        let binds = [one.2, two.2].map(|connection| {
+            data.written(TransactionId::generate(), CONNECTION_BIND, &[&ConnectionId::new(connection)])
+        });
+        data.send_raw(&binds.concat());
+        assert_eq!(code(&data.receive().expect("an answer")), 0);
+        let mut data = data.into_stream();
+        let (mut first, mut second) = (bind(server, one.3), bind(server, two.3));
+        // Either may be closed already.
+        let _ = second.write_all(&[b'B'; 1000]);
+        let _ = first.write_all(&[b'A'; 1000]);
+        let _ = (first.shutdown(Shutdown::Write), second.shutdown(Shutdown::Write));
+        let mut got = Vec::new();
+        let _ = data.read_to_end(&mut got);
+        // Which request comes first is not said where they go to different workers.
+        let of = |peer: u8| got.iter().filter(|byte| **byte == peer).count();
+        assert!(of(b'A') == 0 || of(b'B') == 0, "bytes of two peers: {} and {}", of(b'A'), of(b'B'));
+    }
+}
+
+#[test]
+fn a_client_that_breaks_off_takes_its_peer_s_connection_with_it() {
+    let (relay, server) = start(|config| {
+        config.tcp_relay = true;
+        config.allocations_per_user = 0;
+    });
+    for _ in 0..6 {
+        let (_caller, _callee, connection, incoming) = pair(server);
+        let (near, mut far) = (bind(server, connection), bind(server, incoming));
+        far.set_write_timeout(Some(Duration::from_secs(20))).expect("not zero");
+        let sending = std::thread::spawn(move || {
+            let piece = pattern(65_536);
+            let mut sent = 0;
+            while far.write_all(&piece).is_ok() {
+                sent += piece.len();
+                assert!(sent < 1 << 30, "somebody takes it all");
+            }
+        });
+        // It reads a little, and is gone while the peer still sends.
+        let mut some = [0; 1000];
+        (&near).read_exact(&mut some).expect("the beginning");
+        socket2::SockRef::from(&near).set_linger(Some(Duration::ZERO)).expect("TCP");
+        drop(near);
+        sending.join().expect("the peer is told");
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while relay.stats().connections > 12 {
+        assert!(Instant::now() < deadline, "control connections are left: {:?}", relay.stats());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn of_our_own_addresses_only_the_relay_s_is_connected_to() {
+    let space = Namespace::new();
+    let (_relay, server) = start(|config| {
+        config.tcp_relay = true;
+        config.relay_addresses = vec![space.here.into()];
+    });
+    let (mut client, relayed) = allocated(server);
+    // Another program of this host, at the port of a live relayed address.
+    let program = std::net::TcpListener::bind(("127.0.0.1", relayed.port())).expect("that port is free there");
+    program.set_nonblocking(true).expect("Linux");
+    let transaction = TransactionId::generate();
+    let peer = XorPeerAddress::new(program.local_addr().expect("bound"), transaction);
+    let request = client.written(transaction, CONNECT, &[&peer]);
+    client.send_raw(&request);
+    client.binding();
+    let reached = program.accept().is_ok();
+    assert!(!reached, "a program that is none of ours");
+}
+
+#[test]
+fn thousands_of_connections_end_at_once() {
+    let space = Namespace::new();
+    // Nobody answers there.
+    space.add_route("10.201.0.0/24");
+    let (relay, server) = start(|config| {
+        config.tcp_relay = true;
+        config.relay_addresses = vec![space.here.into()];
+        config.allow_peers = vec!["10.201.0.0/24".into()];
+        config.allocations_per_user = 0;
+    });
+    let mut clients: Vec<_> = (0..48).map(|_| allocated(server).0).collect();
+    for client in &mut clients {
+        let requests = (0..64).map(|number: u16| {
+            let transaction = TransactionId::generate();
+            let peer = XorPeerAddress::new(SocketAddr::from(([10, 201, 0, 9], 2000 + number)), transaction);
+            client.written(transaction, CONNECT, &[&peer])
+        });
+        let requests: Vec<u8> = requests.collect::<Vec<_>>().concat();
+        client.send_raw(&requests);
+        client.binding();
+    }
+    // One order to each worker.
+    assert_eq!(relay.revoke(USER.0, 60, 0).ended(), 48);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while relay.stats().ports_used > 0 {
+        assert!(Instant::now() < deadline, "{:?}", relay.stats());
+    }
+    assert!(TurnClient::udp(server, USER.0, USER.1).allocate().is_ok());
+}

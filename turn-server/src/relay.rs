@@ -24,7 +24,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender};
 use turn::{AllocationId, Minted, PeerAddress, Policy, Snapshot};
 
-use crate::config::RelayConfig;
+use crate::config::{RelayConfig, TlsMode};
 use crate::handover::{Handover, Lane, OwnAddresses};
 use command::{Command, Rules};
 pub use command::{RelayLoad, RelayStats};
@@ -35,9 +35,6 @@ pub use settings::RelayError;
 use settings::Settings;
 use shared::Shared;
 use steering::Ways;
-
-/// Orders and answers that may wait for a worker.
-const INBOX: usize = 1024;
 
 /// How long a worker may take to answer a question of the API.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -65,6 +62,20 @@ pub fn bind(config: &RelayConfig) -> Result<Bound, RelayError> {
     let (addresses, sockets) = listen::bind(&places, settings.workers)?;
     let plain = settings.listen.len();
     Ok(Bound { settings, encryption, sockets, addresses, plain })
+}
+
+/// Says what is wrong with a configuration, as far as that can be known without binding a socket.
+///
+/// # Errors
+/// As [`start`], but for what only the system knows.
+pub(crate) fn check(config: &RelayConfig) -> Result<(), RelayError> {
+    let settings = Settings::read(config)?;
+    settings.policy([])?;
+    // A certificate of our own is made at the start.
+    if config.tls == TlsMode::Files {
+        Encryption::read(config)?;
+    }
+    Ok(())
 }
 
 /// Starts a relay alone: for programs that have no rooms. It ends when the handle is dropped.
@@ -118,7 +129,7 @@ impl Bound {
         let shared = Arc::new(Shared::new(&settings, encryption, Arc::clone(&handover.live))?);
         let nonces = turn::Nonces::new(&rand::random(), Instant::now(), turn::Nonces::LIFE);
         let trunk = Arc::new(turn::Trunk::new(Instant::now(), rand::random()));
-        let inboxes: Vec<_> = sockets.iter().map(|_| crossbeam_channel::bounded(INBOX)).collect();
+        let inboxes: Vec<_> = sockets.iter().map(|_| crossbeam_channel::unbounded()).collect();
         let answers =
             inboxes.iter().zip(&sockets).map(|((commands, _), sockets)| (commands.clone(), sockets.lane.clone()));
         shared.hook.store(start_hook(settings.hook.clone(), answers.collect())?);
@@ -160,8 +171,8 @@ struct WorkerHandle {
 
 impl WorkerHandle {
     fn tell(&self, command: Command) {
-        // A full inbox means a worker that hangs; who waits for its answer will notice.
-        let _ = self.commands.try_send(command);
+        // Orders are few, and none may be lost. A worker that is gone takes none.
+        let _ = self.commands.send(command);
         self.lane.wake();
     }
 }
@@ -248,7 +259,9 @@ impl Relay {
     /// One sentence naming the key that is wrong; nothing is changed then.
     pub fn reload(&self, config: &RelayConfig) -> Result<(), RelayError> {
         let settings = Settings::read(config)?;
-        let policy = Arc::new(settings.policy(self.own.iter().copied())?);
+        // Addresses may have come since the start.
+        let own = OwnAddresses::of_host(self.own.iter().copied()).map_err(RelayError::System)?;
+        let policy = Arc::new(settings.policy(own.0)?);
         let encryption = Encryption::read(config)?;
         if settings.realm != self.shared.realm() {
             return Err(settings::wrong("realm", "changing it needs a restart"));
@@ -256,12 +269,12 @@ impl Relay {
         if encryption.is_some() != self.shared.encryption.load().is_some() {
             return Err(settings::wrong("tls", "turning it on or off needs a restart"));
         }
-        self.shared.reload(&settings, encryption);
         let same_hook = self.shared.hook.load().as_ref().map(|hook| &hook.settings) == settings.hook.as_ref();
         if !same_hook {
             let answers = self.workers.iter().map(|worker| (worker.commands.clone(), worker.lane.clone())).collect();
             self.shared.hook.store(start_hook(settings.hook.clone(), answers)?);
         }
+        self.shared.reload(&settings, encryption);
         self.policy.store(Arc::clone(&policy));
         let rules = Rules {
             policy,
@@ -270,7 +283,10 @@ impl Relay {
             options: settings.options(&self.shared.credentials.load()),
             credentials: self.shared.credentials.load_full(),
         };
-        self.ask(|reply| Command::Rules(rules.clone(), reply));
+        let answers = self.ask(|reply| Command::Rules(rules.clone(), reply));
+        if answers.len() < self.workers.len() {
+            tracing::error!("a relay worker does not answer, and may go by the old rules");
+        }
         Ok(())
     }
 

@@ -168,7 +168,7 @@ impl Credentials {
         let quota = match (user, &rest) {
             (None, Some(RestName { id: Some(id), .. })) => QuotaKey::new(id),
             // A bare timestamp tells nobody apart but by address.
-            (None, Some(_)) => QuotaKey::new(&client.to_string()),
+            (None, Some(_)) => QuotaKey::of_client(client),
             _ => QuotaKey::new(username),
         };
         let expiry = rest.filter(|_| user.is_none()).map(|rest| rest.expiry);

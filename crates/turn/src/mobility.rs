@@ -82,11 +82,14 @@ impl Mobility {
         moves.any(|last| last.to == client && last.shown.ct_eq(&ticket.secret).into())
     }
 
-    /// Begins a move with the present ticket, which `secret` replaces. A request sent again changes nothing.
+    /// Begins a move with the present ticket, which `secret` replaces. A request sent again changes nothing, unless the client
+    /// was lost meanwhile: then it is back.
     pub(crate) fn begin(&mut self, to: FiveTuple, ticket: &Ticket, secret: Secret) {
         if bool::from(self.secret.ct_eq(&ticket.secret)) {
             self.pending = Some(Move { to, shown: self.secret });
             self.secret = secret;
+        } else if self.detached && self.pending.is_none() {
+            self.pending = Some(Move { to, shown: ticket.secret });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How many allocations each user, each address and the server hold. Which user that is, `auth` says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -15,6 +15,11 @@ impl QuotaKey {
     /// Names a payer.
     pub fn new(name: &str) -> Self {
         Self(name.into())
+    }
+
+    /// A payer who has no name: the part of an address that one client is likely to have for itself.
+    pub(crate) fn of_client(client: IpAddr) -> Self {
+        Self::new(&Source::of(client).0.to_string())
     }
 
     /// The name.
@@ -47,18 +52,31 @@ impl Source {
     }
 }
 
-/// What is held, and the accounts of those who hold something.
+/// Users who hold nothing and whose accounts are kept: whoever gives back and takes again has no new one, and so no new
+/// burst at any limit.
+const RESTING: usize = 4096;
+
+#[derive(Debug, Default)]
+struct Entry {
+    held: u32,
+    account: Account,
+    /// It is in the list of those who held nothing at some time.
+    resting: bool,
+}
+
+/// What is held, and the accounts of those who hold something, or did lately.
 #[derive(Debug)]
 pub(crate) struct Quota {
     limits: Quotas,
-    users: HashMap<QuotaKey, (u32, Account)>,
+    users: HashMap<QuotaKey, Entry>,
+    resting: VecDeque<QuotaKey>,
     sources: HashMap<Source, u32>,
     total: u32,
 }
 
 impl Quota {
     pub(crate) fn new(limits: Quotas) -> Self {
-        Self { limits, users: HashMap::new(), sources: HashMap::new(), total: 0 }
+        Self { limits, users: HashMap::new(), resting: VecDeque::new(), sources: HashMap::new(), total: 0 }
     }
 
     pub(crate) fn set_limits(&mut self, limits: Quotas) {
@@ -82,17 +100,19 @@ impl Quota {
         }
         *self.sources.entry(source).or_default() += count;
         self.total += count;
-        let (held, account) = self.users.entry(user.clone()).or_default();
-        *held += count;
-        Ok(account.clone())
+        let entry = self.users.entry(user.clone()).or_default();
+        entry.held += count;
+        Ok(entry.account.clone())
     }
 
     pub(crate) fn give_back(&mut self, user: &QuotaKey, source: Source) {
-        let Some((held, _)) = self.users.get_mut(user) else { return };
-        *held -= 1;
-        if *held == 0 {
-            self.users.remove(user);
+        let Some(entry) = self.users.get_mut(user).filter(|entry| entry.held > 0) else { return };
+        entry.held -= 1;
+        if entry.held == 0 && !entry.resting {
+            entry.resting = true;
+            self.resting.push_back(user.clone());
         }
+        self.forget();
         self.total -= 1;
         if let Some(count) = self.sources.get_mut(&source) {
             *count -= 1;
@@ -102,8 +122,20 @@ impl Quota {
         }
     }
 
+    /// Keeps as many accounts as may rest, those that began last.
+    fn forget(&mut self) {
+        while self.resting.len() > RESTING
+            && let Some(user) = self.resting.pop_front()
+        {
+            match self.users.get_mut(&user) {
+                Some(entry) if entry.held > 0 => entry.resting = false,
+                _ => drop(self.users.remove(&user)),
+            }
+        }
+    }
+
     pub(crate) fn held(&self, user: &QuotaKey) -> u32 {
-        self.users.get(user).map_or(0, |(held, _)| *held)
+        self.users.get(user).map_or(0, |entry| entry.held)
     }
 
     /// Of all users together.
@@ -121,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_up_to_the_limit_and_forgets_who_holds_nothing() {
+    fn takes_up_to_the_limit() {
         let mut quota = Quota::new(Quotas { per_user: 2, ..Quotas::default() });
         let (key, here) = (QuotaKey::new("alice"), source("192.0.2.1"));
         assert_eq!(quota.take(&key, here, 3), Err(Unavailable::UserQuota));
@@ -132,7 +164,33 @@ mod tests {
         assert_eq!(quota.take(&key, here, 1), Ok(account));
         quota.give_back(&key, here);
         quota.give_back(&key, here);
-        assert_eq!((quota.users.len(), quota.sources.len(), quota.total()), (1, 1, 1));
+        assert_eq!((quota.held(&key), quota.sources.len(), quota.total()), (0, 1, 1));
+    }
+
+    #[test]
+    fn who_gives_back_and_takes_again_has_the_same_account_until_many_have_come() {
+        let mut quota = Quota::new(Quotas::default());
+        let here = source("192.0.2.1");
+        let mut visit = |name: &str| {
+            let account = quota.take(&QuotaKey::new(name), here, 1).unwrap();
+            quota.give_back(&QuotaKey::new(name), here);
+            account
+        };
+        let alice = visit("alice");
+        assert_eq!(visit("alice"), alice, "no new burst");
+        (0..RESTING - 1).for_each(|number| drop(visit(&number.to_string())));
+        assert_eq!(visit("alice"), alice);
+        drop(visit("one more"));
+        assert_ne!(visit("alice"), alice, "it was the first to rest");
+        assert_eq!((quota.users.len(), quota.resting.len(), quota.total()), (RESTING, RESTING, 0));
+        let (alice, again) = (quota.take(&QuotaKey::new("alice"), here, 1), QuotaKey::new("alice"));
+        (0..RESTING).for_each(|number| {
+            let key = QuotaKey::new(&format!("x{number}"));
+            quota.take(&key, here, 1).unwrap();
+            quota.give_back(&key, here);
+        });
+        assert_eq!(quota.take(&again, here, 1), alice, "who holds something is never forgotten");
+        assert_eq!(quota.held(&again), 2);
     }
 
     #[test]

@@ -190,6 +190,8 @@ pub enum Output {
         local: SocketAddr,
         /// Where to.
         peer: SocketAddr,
+        /// It is an address of ours, of which only relayed ones may be reached.
+        own: bool,
     },
     /// From now on everything that this client sends goes to the peer of a connection, and back.
     Join {

@@ -109,7 +109,7 @@ impl Limit {
 }
 
 /// The error codes that this server sends.
-const CODES: [u16; 14] = [400, 401, 403, 405, 420, 437, 438, 440, 441, 442, 443, 486, 500, 508];
+const CODES: [u16; 16] = [400, 401, 403, 405, 420, 437, 438, 440, 441, 442, 443, 446, 447, 486, 500, 508];
 
 /// Counters of one worker; add them up with `+=`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

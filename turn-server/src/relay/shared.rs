@@ -21,7 +21,7 @@ use super::command::RelayLoad;
 use super::credentials;
 use super::encryption::Encryption;
 use super::hook::Hook;
-use super::settings::{RelayError, Settings};
+use super::settings::{RelayAddress, RelayError, Settings};
 use super::worker::listen;
 use crate::handover::LivePorts;
 
@@ -88,10 +88,14 @@ impl Shared {
         held.max_allocations = settings.quotas.total;
     }
 
-    /// Where a peer is reached that may have been named by an external address of ours.
-    pub(super) fn reachable(&self, peer: SocketAddr) -> SocketAddr {
-        let own = self.settings.relay_addresses.iter().find(|address| address.public == peer.ip());
-        SocketAddr::new(own.map_or(peer.ip(), |address| address.bind), peer.port())
+    /// Where a peer is reached that may have been named by an external address of ours. `None`: an `own` address that nothing
+    /// is relayed at, where the kernel would find other programs of this host.
+    pub(super) fn reachable(&self, peer: SocketAddr, own: bool) -> Option<SocketAddr> {
+        let is_it = |address: &&RelayAddress| address.public == peer.ip() || address.bind == peer.ip();
+        match self.settings.relay_addresses.iter().find(is_it) {
+            Some(relay) => Some(SocketAddr::new(relay.bind, peer.port())),
+            None => (!own).then_some(peer),
+        }
     }
 
     /// How a peer is known that may be a relayed address of ours.

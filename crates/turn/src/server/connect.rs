@@ -57,7 +57,7 @@ impl Server {
             StreamState::Connecting { request: request.as_bytes().to_vec(), signature: user.signature, failed: false };
         let connection = self.add_stream(context.now, id, peer.socket(), state);
         let local = self.table.get(id).expect("owned() found it").first.local;
-        self.outputs.push_back(Output::Connect { allocation: id, connection, local, peer: peer.socket() });
+        self.outputs.push_back(Output::Connect { allocation: id, connection, local, peer: peer.socket(), own });
         Ok(None)
     }
 
@@ -105,7 +105,11 @@ impl Server {
         let streams = allocation.streams.as_ref()?;
         let permission = allocation.permissions.get(context.now, peer.ip())?;
         // Another program of this host is no peer; another allocation is.
-        let stranger = permission.own && !context.open.is_listening(peer.socket());
+        let stranger = if permission.own {
+            !context.open.is_listening(peer.socket())
+        } else {
+            !self.policy.is_port_allowed(peer.port())
+        };
         if stranger || !streams.has_room() || streams.has_peer(peer.socket()) {
             return None;
         }

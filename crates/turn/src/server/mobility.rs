@@ -92,7 +92,7 @@ impl Server {
         mobility.begin(client, &ticket, secret);
         let detached = mobility.detached;
         if let Some(before) = before {
-            self.table.unalias(before);
+            self.table.unalias(before, id);
             self.outputs.push_back(Output::Released { client: before });
         }
         self.table.alias(client, id);
@@ -123,7 +123,7 @@ impl Server {
         mobility.over = was_detached.then_some(over);
         let from = std::mem::replace(&mut allocation.client, to);
         if !was_detached && from != to {
-            self.table.unalias(from);
+            self.table.unalias(from, id);
         }
         self.table.alias(to, id);
         self.outputs.push_back(Output::Moved { allocation: id, from, to });
@@ -149,7 +149,7 @@ impl Server {
         } else {
             mobility.pending = None;
         }
-        self.table.unalias(client);
+        self.table.unalias(client, id);
         self.outputs.push_back(Output::Released { client });
         true
     }

@@ -44,6 +44,9 @@ impl Server {
         if granted.is_empty() {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
+        // One IP may be named as often as fits: it is one permission, and is refreshed once.
+        granted.sort_unstable();
+        granted.dedup();
         if !allocation.permissions.has_room(&granted) {
             return Err(ErrorCode::INSUFFICIENT_CAPACITY.into());
         }

@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use super::{Context, Server, Way};
 use crate::address::{Family, FiveTuple, PeerAddress};
-use crate::allocation::AllocationId;
+use crate::allocation::{Allocation, AllocationId};
 use crate::limit::Direction;
 use crate::route::{Handled, Head, ToClient, ToPeer};
 use crate::stats::Drop;
@@ -96,7 +96,9 @@ impl Server {
         way: Way,
     ) -> Result<ToClient, Drop> {
         let allocation = self.table.get_mut(id).filter(|allocation| allocation.until > context.now);
-        let allocation = allocation.ok_or(Drop::NoAllocation)?;
+        // Nobody is reached while a mobile client's connection is gone: what had its place may be somebody else's.
+        let is_detached = |allocation: &Allocation| allocation.mobility.as_ref().is_some_and(|it| it.detached);
+        let allocation = allocation.filter(|allocation| !is_detached(allocation)).ok_or(Drop::NoAllocation)?;
         let peer = PeerAddress::new(from).socket();
         // A channel is bound to IP and port: another port of a permitted IP arrives as an indication.
         let channel = allocation.channels.open_for(context.now, peer);

@@ -48,9 +48,9 @@ impl Table {
         let allocation = slot.allocation.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.slot);
-        self.unalias(allocation.client);
+        self.unalias(allocation.client, id);
         if let Some(to) = allocation.mobility.as_ref().and_then(|mobility| mobility.pending.map(|pending| pending.to)) {
-            self.unalias(to);
+            self.unalias(to, id);
         }
         self.timers.remove(&(allocation.timer, id));
         self.last = None;
@@ -62,9 +62,11 @@ impl Table {
         self.by_client.insert(client, id);
     }
 
-    /// A 5-tuple leads nowhere any more.
-    pub(super) fn unalias(&mut self, client: FiveTuple) {
-        self.by_client.remove(&client);
+    /// A 5-tuple leads to an allocation no more. Where it leads to another one by now, it stays.
+    pub(super) fn unalias(&mut self, client: FiveTuple, id: AllocationId) {
+        if self.by_client.get(&client) == Some(&id) {
+            self.by_client.remove(&client);
+        }
         self.last = None;
     }
 

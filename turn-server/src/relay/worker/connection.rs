@@ -63,8 +63,10 @@ pub(super) enum ReadOutcome {
     Later,
     /// Nothing for now.
     Nothing,
-    /// The stream is over.
+    /// The client will send nothing more.
     Closed,
+    /// The stream is over, both ways.
+    Broken,
 }
 
 impl Connection {
@@ -110,9 +112,11 @@ impl Connection {
             }
             Ok(None) => ReadOutcome::Later,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ReadOutcome::Nothing,
+            // TLS that ends without a good-bye.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => ReadOutcome::Closed,
             Err(error) => {
                 tracing::debug!(client = %Address(self.tuple.client), %error, "connection broken");
-                ReadOutcome::Closed
+                ReadOutcome::Broken
             }
             Ok(Some(_)) => ReadOutcome::Closed,
         }

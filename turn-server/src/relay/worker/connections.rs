@@ -109,11 +109,12 @@ impl Connections {
         self.get_mut(slot).map_or(0, |connection| connection.waiting())
     }
 
-    /// From now on a connection carries bytes to a peer.
-    pub(super) fn join(&mut self, slot: usize, peer: usize) {
-        if let Some(connection) = self.get_mut(slot) {
-            connection.joined = Some(peer);
-        }
+    /// From now on a connection carries bytes to a peer. `false`: it does so already, or has an allocation.
+    pub(super) fn join(&mut self, slot: usize, peer: usize) -> bool {
+        let free = |connection: &&mut Connection| connection.joined.is_none() && !connection.watch.allocated;
+        let Some(connection) = self.get_mut(slot).filter(free) else { return false };
+        connection.joined = Some(peer);
+        true
     }
 
     /// Nothing more will be written to a client.
@@ -233,6 +234,10 @@ impl Worker {
             return;
         }
         let tuple = FiveTuple { transport: Transport::Tcp, client, server };
+        // The kernel gives a 4-tuple again when its connection is gone, whether that was noticed here or not.
+        if let Some(older) = self.connections.of(tuple) {
+            self.close(now, older);
+        }
         let proxied = self.shared.proxies.load().contains(client.ip());
         self.connections.insert(slot, stream, tuple, proxied, now);
     }
@@ -259,7 +264,9 @@ impl Worker {
                 return;
             }
             let Some(connection) = self.connections.get_mut(slot) else { return };
-            let outcome = connection.read(scratch, tls);
+            // As much as may wait for a peer, at most.
+            let room = if joined.is_some() { scratch.len().min(super::pump::LIMIT) } else { scratch.len() };
+            let outcome = connection.read(&mut scratch[..room], tls);
             // A handshake is answered although no message has come.
             self.connections.mark_dirty(slot);
             let good = match outcome {
@@ -272,7 +279,7 @@ impl Worker {
                 },
                 ReadOutcome::Renamed(tuple) => {
                     // Nobody has two connections from one address to one: an older one is a proxy's that has gone.
-                    if let Some(older) = self.connections.of(tuple) {
+                    if let Some(older) = self.connections.of(tuple).filter(|older| *older != slot) {
                         self.close(now, older);
                     }
                     self.connections.rename(slot, tuple)
@@ -280,7 +287,8 @@ impl Worker {
                 ReadOutcome::Later => true,
                 ReadOutcome::Nothing => return,
                 ReadOutcome::Closed if let Some(peer) = joined => return self.client_ended(peer),
-                ReadOutcome::Closed => {
+                ReadOutcome::Broken if let Some(peer) = joined => return self.part(now, peer),
+                ReadOutcome::Closed | ReadOutcome::Broken => {
                     self.stats.connections_refused += u64::from(opening);
                     return self.close(now, slot);
                 }
@@ -324,6 +332,10 @@ impl Worker {
 
     pub(super) fn close(&mut self, now: Instant, slot: usize) {
         if let Some(connection) = self.connections.remove(slot) {
+            if let Some(peer) = connection.joined {
+                // Before somebody else has this slot.
+                self.part_from(now, peer, slot);
+            }
             if !self.disconnected_elsewhere(connection.tuple) {
                 self.server.handle_disconnected(connection.tuple);
             }
@@ -332,24 +344,29 @@ impl Worker {
         }
     }
 
-    pub(super) fn write_streams(&mut self) {
+    pub(super) fn write_streams(&mut self, now: Instant) {
         let dirty = std::mem::take(&mut self.connections.dirty);
+        let mut broken = Vec::new();
         for slot in &dirty {
             if let Some(connection) = self.connections.get_mut(*slot) {
                 connection.dirty = false;
-                // A broken stream shows itself at the next read.
-                let (broken, joined) = (connection.write().is_err(), connection.joined);
-                if broken {
-                    self.connections.mark_readable(*slot);
-                }
-                // There may be room for more of the peer.
-                if let Some(peer) = joined {
-                    self.streams.mark(peer);
+                match (connection.write().is_err(), connection.joined) {
+                    // Nobody takes what the peer says any more, whatever may still be read.
+                    (true, Some(peer)) => broken.push(peer),
+                    // A broken stream shows itself at the next read.
+                    (true, None) => self.connections.mark_readable(*slot),
+                    // There may be room for more of the peer.
+                    (false, Some(peer)) => self.streams.mark(peer),
+                    (false, None) => {}
                 }
             }
         }
-        self.connections.dirty = dirty;
-        self.connections.dirty.clear();
+        // What is marked meanwhile is for the next turn.
+        let mut emptied = dirty;
+        emptied.clear();
+        emptied.append(&mut self.connections.dirty);
+        self.connections.dirty = emptied;
+        broken.into_iter().for_each(|peer| self.part(now, peer));
     }
 
     /// Closes connections that neither speak nor have an allocation: open sockets are what a flood is after.

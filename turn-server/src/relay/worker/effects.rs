@@ -16,6 +16,10 @@ use super::{RELAY, Socket, Worker, token};
 impl Worker {
     /// Executes all outputs.
     pub(super) fn execute(&mut self, now: Instant) {
+        // What an output leads to may be more outputs: they are done here, and not by one call inside another.
+        if std::mem::replace(&mut self.executing, true) {
+            return;
+        }
         // An answer that comes after must still find its way.
         let mut released = Vec::new();
         while let Some(output) = self.server.poll_output() {
@@ -35,7 +39,8 @@ impl Worker {
                     drop(self.relays.remove(allocation, lease.family));
                     self.close_listener(allocation);
                     self.shared.release(&lease);
-                    if last {
+                    // Of a client that was gone, the 5-tuple may have another allocation.
+                    if last && !self.server.knows(client) {
                         self.set_allocated(client, false, now);
                     }
                     tracing::debug!(client = %Address(client.client), port = lease.port, "relayed address closed");
@@ -43,7 +48,9 @@ impl Worker {
                 Output::Elsewhere { worker, client, bytes } => self.hand_to(worker, client, bytes),
                 Output::Moved { allocation, from, to } => self.follow(now, allocation, from, to),
                 Output::Released { client } => released.push(client),
-                Output::Connect { connection, local, peer, .. } => self.open_stream(now, connection, local, peer),
+                Output::Connect { connection, local, peer, own, .. } => {
+                    self.open_stream(now, connection, local, self.shared.reachable(peer, own));
+                }
                 Output::Join { connection, join } => self.join(now, connection, join),
                 Output::CloseStream { connection, .. } => self.close_stream(now, connection),
                 Output::Report(report) => self.reports.write(now, &report),
@@ -51,7 +58,13 @@ impl Worker {
                 Output::RouteInstalled(_) | Output::RouteRemoved(..) => {}
             }
         }
-        released.into_iter().for_each(|client| self.release(client));
+        self.executing = false;
+        for client in released {
+            // It may have a new allocation by now.
+            if !self.server.knows(client) {
+                self.release(client);
+            }
+        }
     }
 
     fn find_key(&mut self, now: Instant, request: RequestId, username: UserName, client: FiveTuple) {
@@ -152,7 +165,9 @@ impl Worker {
         if let Some(reached) = self.reached(to) {
             self.relays.set_reached(allocation, reached);
         }
-        self.set_allocated(from, false, now);
+        if !self.server.knows(from) {
+            self.set_allocated(from, false, now);
+        }
         self.set_allocated(to, true, now);
         tracing::debug!(from = %Address(from.client), to = %Address(to.client), "allocation moved");
     }

@@ -13,11 +13,11 @@ use super::super::steering::Steered;
 use super::Worker;
 
 /// Bytes that may wait for either end.
-const LIMIT: usize = 64 << 10;
+pub(super) const LIMIT: usize = 64 << 10;
 /// Reads of one peer in a turn.
 const READ_BUDGET: usize = 4;
 /// Bytes after which another worker is told what was carried.
-const REPORT: u64 = 1 << 20;
+const REPORT: u64 = 64 << 10;
 
 impl Worker {
     /// What came and went at the connections of peers.
@@ -42,7 +42,9 @@ impl Worker {
         if moved.is_err() || over {
             return self.part(now, slot);
         }
-        if stream.usage.to_peers.bytes + stream.usage.to_client.bytes > REPORT {
+        // Our own allocation is told at once: its end says what it carried.
+        let carried = stream.usage.to_peers.bytes + stream.usage.to_client.bytes;
+        if carried > REPORT || (carried > 0 && stream.home == self.index) {
             self.count_stream(slot);
         }
     }
@@ -195,10 +197,12 @@ impl Worker {
     }
 
     fn join_here(&mut self, now: Instant, slot: usize, Join { client, answer, meter }: Join) {
-        let Some(connection) = self.connections.of(client) else { return self.part(now, slot) };
+        let connection = self.connections.of(client);
+        let Some(connection) = connection.filter(|connection| self.connections.join(*connection, slot)) else {
+            return self.part(now, slot);
+        };
         // The answer goes before everything that the peer says.
         self.connections.push_control(connection, &answer);
-        self.connections.join(connection, slot);
         self.connections.set_allocated(client, true, now);
         if let Some(stream) = self.streams.get_mut(slot) {
             stream.joined = Some((connection, meter));
@@ -219,6 +223,14 @@ impl Worker {
             self.close(now, client);
         }
         self.execute(now);
+    }
+
+    /// Ends a peer's connection whose client's, which was in this slot, is gone.
+    pub(super) fn part_from(&mut self, now: Instant, slot: usize, client: usize) {
+        let Some(stream) = self.streams.get_mut(slot) else { return };
+        if stream.joined.take_if(|(joined, _)| *joined == client).is_some() {
+            self.part(now, slot);
+        }
     }
 
     /// Ends a connection at the core's wish, wherever it is.

@@ -1,12 +1,15 @@
 //! What the core reports, as lines of the log. Messages and field names are a promise: filters (fail2ban) read them.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use service::log::Address;
-use turn::{Report, SourceBudget};
+use turn::{AuthFailure, Report, SourceBudget};
 
 /// Lines a second for each /24 or /64 of clients: who guesses or scans must not fill the disk. The metrics count on.
 const LINES: u32 = 5;
+/// The same for permissions: more than calls need, so that what must be traced is there.
+const PERMITS: u32 = 50;
 /// Who may be reached by whom is for tracing abuse, and can be switched off by this name.
 const PERMISSIONS: &str = "turn_server::permissions";
 
@@ -14,12 +17,19 @@ const PERMISSIONS: &str = "turn_server::permissions";
 pub(super) struct Reports {
     peers: SourceBudget,
     failures: SourceBudget,
+    permits: SourceBudget,
 }
 
 impl Default for Reports {
     fn default() -> Self {
-        Self { peers: SourceBudget::new(LINES), failures: SourceBudget::new(LINES) }
+        let (lines, permits) = (|| SourceBudget::new(LINES), SourceBudget::new(PERMITS));
+        Self { peers: lines(), failures: lines(), permits }
     }
+}
+
+/// Who pays, for the log. Time-limited credentials without an id are paid for by the client's address.
+fn payer(user: &str) -> String {
+    user.parse::<IpAddr>().map_or_else(|_| user.to_owned(), |ip| Address(ip).to_string())
 }
 
 impl Reports {
@@ -33,6 +43,7 @@ impl Reports {
                     tracing::info!(%client, user, %peer, rule, "peer denied");
                 }
             }
+            Report::PeerPermitted { client, .. } if !self.permits.take(now, client.client.ip()) => {}
             Report::PeerPermitted { client, username, relayed, peer } => tracing::info!(
                 target: PERMISSIONS,
                 client = %Address(client.client),
@@ -43,7 +54,7 @@ impl Reports {
             ),
             Report::AllocationEnded { client, username, user, relayed, since, usage } => tracing::info!(
                 client = %Address(client.client),
-                user = user.as_str(),
+                user = payer(user.as_str()),
                 username = username.as_str(),
                 relayed = %relayed,
                 seconds = now.saturating_duration_since(*since).as_secs(),
@@ -53,6 +64,10 @@ impl Reports {
                 packets_to_client = usage.to_client.packets,
                 "allocation ended"
             ),
+            Report::AuthenticationFailed { client, username, reason: AuthFailure::Revoked } => {
+                // A client that leaves a room gives back what the room has already ended.
+                tracing::debug!(client = %Address(client.client), user = username.as_str(), "credentials were taken back");
+            }
             Report::AuthenticationFailed { client, username, reason } => {
                 if self.failures.take(now, client.client.ip()) {
                     let (user, reason) = (username.as_str(), reason.label());

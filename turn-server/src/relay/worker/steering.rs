@@ -128,10 +128,11 @@ impl Worker {
         let known = self.steering.guests.insert(client, hearing).is_some();
         let handled = self.server.handle_client(Context { now, open: &self.handover }, client, bytes);
         // Before the answer goes the same way: with it, the client begins to send.
-        if !known && self.server.knows(client) {
-            self.steering.ways.tell(hearing, Steered::Claim { client, serving: self.index });
-        }
+        let mut claimed = known;
+        self.claim(client, hearing, &mut claimed);
         self.act(now, handled, bytes);
+        // A client that gave one allocation back and asked for another has that only now.
+        self.claim(client, hearing, &mut claimed);
         // Whoever showed no good ticket, or came for a connection only, got an answer and is no guest.
         if !self.server.knows(client) {
             if known {
@@ -139,6 +140,15 @@ impl Worker {
             } else {
                 self.steering.guests.remove(&client);
             }
+        }
+    }
+
+    /// Tells the worker that hears a client that this one serves it, if it does and that is news.
+    fn claim(&mut self, client: FiveTuple, hearing: u8, claimed: &mut bool) {
+        if !*claimed && self.server.knows(client) {
+            self.steering.guests.insert(client, hearing);
+            self.steering.ways.tell(hearing, Steered::Claim { client, serving: self.index });
+            *claimed = true;
         }
     }
 

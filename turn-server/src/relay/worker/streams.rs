@@ -63,6 +63,8 @@ pub(super) struct Streams {
     paused: VecDeque<(Instant, usize)>,
     listeners: HashMap<usize, Listening>,
     listeners_ready: VecDeque<usize>,
+    /// Those that found no descriptor, and when to try again.
+    listeners_paused: VecDeque<(Instant, usize)>,
     /// Connections of our allocations that another worker has, because it has the client's.
     pub(super) lent: HashMap<ConnectionId, u8>,
 }
@@ -138,7 +140,7 @@ impl Streams {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.paused.front().map(|(at, _)| *at)
+        self.paused.front().into_iter().chain(self.listeners_paused.front()).map(|(at, _)| *at).min()
     }
 
     /// A stream that has been paused for long enough; both its ends are to be tried.
@@ -211,8 +213,8 @@ impl Worker {
     }
 
     /// Begins a connection to a peer.
-    pub(super) fn open_stream(&mut self, now: Instant, id: ConnectionId, local: SocketAddr, peer: SocketAddr) {
-        let to = self.shared.reachable(peer);
+    pub(super) fn open_stream(&mut self, now: Instant, id: ConnectionId, local: SocketAddr, to: Option<SocketAddr>) {
+        let Some(to) = to else { return self.server.handle_connected(now, id, false) };
         let begun = open(local).and_then(|socket| match socket.connect(&to.into()) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
             _ => Ok(TcpStream::from_std(socket.into())),
@@ -220,7 +222,7 @@ impl Worker {
         match begun.and_then(|stream| self.take_in(id, stream, self.index, true)) {
             Ok(_) => {}
             Err(error) => {
-                tracing::debug!(%error, peer = %Address(peer), "no connection to a peer");
+                tracing::debug!(%error, peer = %Address(to), "no connection to a peer");
                 self.server.handle_connected(now, id, false);
             }
         }
@@ -244,6 +246,9 @@ impl Worker {
 
     /// Tries those again that were beyond a limit.
     pub(super) fn resume_streams(&mut self, now: Instant) {
+        while let Some((_, place)) = self.streams.listeners_paused.pop_front_if(|(at, _)| *at <= now) {
+            self.streams.mark_listener(place);
+        }
         while let Some(slot) = self.streams.next_rested(now) {
             let Some(stream) = self.streams.get_mut(slot) else { continue };
             stream.paused = false;
@@ -265,8 +270,16 @@ impl Worker {
                     break;
                 }
                 let allocation = listening.allocation;
-                // Errors are of one peer, or of descriptors: the next peer is a new event.
-                let Ok((stream, from)) = listening.listener.accept() else { break };
+                let (stream, from) = match listening.listener.accept() {
+                    Ok(accepted) => accepted,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                    Err(_) => {
+                        // No descriptors, most likely. Who waits makes no new event.
+                        self.streams.listeners_paused.push_back((now + PAUSE, place));
+                        break;
+                    }
+                };
                 let context = turn::Context { now, open: &self.handover };
                 if let Some(id) = self.server.handle_incoming(context, allocation, self.shared.known_as(from))
                     && self.take_in(id, stream, self.index, false).is_err()

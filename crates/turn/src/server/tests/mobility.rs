@@ -245,3 +245,54 @@ fn a_retransmitted_allocate_gets_the_same_ticket() {
     let first = rig.ask(&user, request.clone());
     assert_eq!(first.bytes, rig.ask(&user, request).bytes);
 }
+
+/// A connection of a client that has gone: its place may be another client's by now.
+#[test]
+fn nobody_is_served_while_the_client_is_gone() {
+    let mut rig = Rig::new();
+    let (old, _) = mobile(&mut rig, Transport::Tcp);
+    assert_eq!(rig.permit(&old, &[PEER]), 0);
+    let id = rig.id(&old);
+    assert_eq!(served(&mut rig, id), old.tuple);
+    rig.server.handle_disconnected(old.tuple);
+    rig.drain();
+    assert_eq!(rig.peer(id, PEER, 10, Way::Network), Err(Drop::NoAllocation));
+}
+
+#[test]
+fn a_new_allocation_from_the_same_address_outlives_the_one_that_lost_its_client() {
+    for moves in [false, true] {
+        let mut rig = Rig::new();
+        let (old, ticket) = mobile(&mut rig, Transport::Tcp);
+        let first = rig.id(&old);
+        rig.server.handle_disconnected(old.tuple);
+        rig.drain();
+        let again = rig.allocated(old.tuple, "alice", "pw");
+        let second = rig.id(&again);
+        assert_ne!(first, second);
+        if moves {
+            let new = elsewhere(&mut rig, "198.20.0.77:9", Transport::Tcp);
+            assert_eq!(rig.ask(&new, follow(&new, &ticket)).code(), 0);
+        } else {
+            assert!(rig.server.handle_end(first));
+            rig.drain();
+        }
+        assert_eq!(rig.permit(&again, &[PEER]), 0, "it is known: {moves}");
+        assert_eq!(served(&mut rig, second), again.tuple);
+    }
+}
+
+#[test]
+fn a_client_that_is_lost_again_before_it_heard_its_answer_comes_back_with_the_same_ticket() {
+    let mut rig = Rig::new();
+    let (old, ticket) = mobile(&mut rig, Transport::Tcp);
+    assert_eq!(rig.permit(&old, &[PEER]), 0);
+    let id = rig.id(&old);
+    rig.server.handle_disconnected(old.tuple);
+    let new = elsewhere(&mut rig, "198.20.0.77:9", Transport::Tcp);
+    assert_eq!(rig.ask(&new, follow(&new, &ticket)).code(), 0);
+    rig.server.handle_disconnected(new.tuple);
+    rig.drain();
+    assert_eq!(rig.ask(&new, follow(&new, &ticket)).code(), 0);
+    assert_eq!(served(&mut rig, id), new.tuple, "and is served");
+}

@@ -140,3 +140,15 @@ fn padding_is_zero() {
     }
     assert!(padded > 0);
 }
+
+#[test]
+fn a_peer_that_is_named_often_is_permitted_once() {
+    let mut rig = Rig::new();
+    let user = rig.allocated(udp(), "alice", "pw");
+    for number in 0..200 {
+        assert_eq!(rig.bind(&user, 0x4000 + number, &format!("198.20.0.9:{}", 2000 + number)), 0);
+    }
+    rig.routes.clear();
+    assert_eq!(rig.permit(&user, &["198.20.0.9:1"; 300]), 0);
+    assert_eq!(rig.routes.len(), 200, "each channel is refreshed once");
+}

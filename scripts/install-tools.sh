@@ -24,7 +24,15 @@ packages=(
     # Checks of the scripts themselves.
     shellcheck
 )
+new=$(missing_packages coturn fail2ban)
 apt_install "${packages[@]}"
+# Debian starts what it installs. The tests want the programs only: a coturn without credentials relays for everybody.
+if [ -n "$new" ] && [ -d /run/systemd/system ]; then
+    sudo=
+    [ "$(id -u)" -eq 0 ] || sudo=sudo
+    # shellcheck disable=SC2086 # a list of words
+    $sudo systemctl disable --now $new >/dev/null 2>&1 || say "warning: could not stop the new services: $new"
+fi
 
 # Debian's Python, whichever one comes first on PATH; made anew when the list changes.
 python=$root/.cache/python
@@ -38,7 +46,7 @@ fi
 
 # The runner: one version, so that its configuration means the same everywhere.
 nextest=0.9.143
-if ! cargo nextest --version >/dev/null 2>&1; then
+if ! cargo nextest --version 2>/dev/null | grep -q "$nextest"; then
     say "installing cargo-nextest $nextest (some minutes, once)"
     # Faster to build, and it only starts programs.
     CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \

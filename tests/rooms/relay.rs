@@ -266,3 +266,17 @@ async fn a_reload_takes_what_can_change_and_names_what_waits() {
     let granted = server.ask("GET", "/v1/turn?service=turn&username=alice", None).await.body;
     assert_eq!(granted["ttl"], 77, "nothing has changed");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_outlive_a_reload_where_the_server_made_up_their_secret() {
+    let kept = std::cell::RefCell::new(None);
+    let server = Server::start_with(|config| {
+        config.relay.secrets.clear();
+        *kept.borrow_mut() = Some(config.clone());
+    })
+    .await;
+    let config = kept.into_inner().expect("edited");
+    let (name, password) = credentials(&server, "alice").await;
+    server.running.reload(&config, &Origin::default()).expect("the same");
+    assert!(TurnClient::udp(relay_of(&server), &name, &password).allocate().is_ok());
+}

@@ -54,7 +54,7 @@ impl App {
         let metrics = Metrics::new();
         Arc::new(Self {
             limits: ArcSwap::from_pointee(AddressLimits::new(config.rooms.joins_per_second)),
-            recordings: Recordings::new(&config.recording),
+            recordings: Recordings::default(),
             secrets: ArcSwap::from_pointee(secrets),
             hub: Hub::new(metrics.joins.clone()),
             store,
@@ -101,10 +101,16 @@ impl App {
         if self.config().rooms.relay_only {
             features.push("relay_only");
         }
-        if self.recordings.is_possible() {
+        if self.may_record() {
             features.push("recording");
         }
         features.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Whether a recorder could connect.
+    pub(crate) fn may_record(&self) -> bool {
+        let recording = &self.config().recording;
+        !recording.keys.is_empty() || recording.keys_file.is_some()
     }
 
     /// `iceServers` for a participant that reached us under `host`.

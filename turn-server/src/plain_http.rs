@@ -40,6 +40,16 @@ pub enum HttpError {
     },
 }
 
+impl HttpError {
+    /// What was wrong, without the URL.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::Url { .. } => "its URL must be http://host[:port][/path], or https",
+            Self::Exchange { why, .. } => why,
+        }
+    }
+}
+
 /// Sends one request; `token` goes as bearer, `json` as body.
 ///
 /// # Errors
@@ -113,8 +123,10 @@ async fn exchange(
     let port = authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
     let stream = connect(host, port, encrypted).await.map_err(|e| broken(&e))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
+    // Without a user and password, which an authority may have.
+    let place = authority.as_str().rsplit('@').next().unwrap_or_default();
     let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let mut request = Request::builder().method(method).uri(path).header(header::HOST, authority.as_str());
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, place);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }

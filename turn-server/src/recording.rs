@@ -21,7 +21,6 @@ use signalling::recording::{Manifest, folder};
 use signalling::{RecordingId, RoomName};
 
 use crate::app::App;
-use crate::config::RecordingConfig;
 pub(crate) use jobs::{start, stop_by_hand};
 use state::State;
 
@@ -35,23 +34,13 @@ const HEALTH_FOR: Duration = Duration::from_secs(10);
 const HEALTH_WITHIN: Duration = Duration::from_secs(3);
 
 /// All recordings that this server knows of.
+#[derive(Default)]
 pub(crate) struct Recordings {
     state: Mutex<State>,
-    possible: bool,
     health: tokio::sync::Mutex<Option<(Instant, Option<String>)>>,
 }
 
 impl Recordings {
-    pub(crate) fn new(config: &RecordingConfig) -> Self {
-        let possible = !config.keys.is_empty() || config.keys_file.is_some();
-        Self { state: Mutex::default(), possible, health: tokio::sync::Mutex::default() }
-    }
-
-    /// Whether a recorder could connect.
-    pub(crate) fn is_possible(&self) -> bool {
-        self.possible
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

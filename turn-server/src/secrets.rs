@@ -19,14 +19,27 @@ pub(crate) struct Secrets {
     links: Vec<u8>,
     /// Shared with the relay: the first one signs its credentials.
     pub(crate) relay: Vec<String>,
+    made: Made,
+}
+
+/// What a process makes up where the configuration has nothing. It stays for the life of the process: what was signed with it
+/// outlives a reload.
+#[derive(Clone)]
+struct Made {
+    relay: String,
+    tokens: String,
+    links: String,
 }
 
 impl Secrets {
-    /// Collects the secrets of a configuration. What is absent and needed inside this process only is made up.
+    /// Collects the secrets of a configuration. What is absent and needed inside this process only is made up, or was by
+    /// those `before`.
     ///
     /// # Errors
     /// A file that cannot be read, or a key of the wrong form.
-    pub(crate) fn collect(config: &Config, origin: &Origin) -> Result<Self, ConfigError> {
+    pub(crate) fn collect(config: &Config, origin: &Origin, before: Option<&Self>) -> Result<Self, ConfigError> {
+        let make = || Made { relay: random(), tokens: random(), links: random() };
+        let made = before.map_or_else(make, |before| before.made.clone());
         let merged = |key: &str, values: &[String], file: Option<&std::path::Path>| {
             Ok([values.to_vec(), origin.secrets(key, file)?].concat())
         };
@@ -46,18 +59,18 @@ impl Secrets {
         }
         if keys.is_empty() {
             // Tokens for recorders and for the API are signed by us and for us, so a key of this process is enough.
-            keys.push(Key::new("process", random()));
+            keys.push(Key::new("process", made.tokens.clone()));
         }
         if let Some(error) = relay.iter().find_map(|secret| turn::Secret::parse(secret).err()) {
             return Err(origin.meaning("relay.secrets", error.to_string()));
         }
         if relay.is_empty() && config.api.enabled {
             // The API hands out credentials, and nobody else must know their secret.
-            relay.push(random());
+            relay.push(made.relay.clone());
         }
-        let links = tokens.first().cloned().unwrap_or_else(random).into_bytes();
+        let links = tokens.first().unwrap_or(&made.links).clone().into_bytes();
         let rooms = Keyring::new(keys).expect("there is at least one key");
-        Ok(Self { api_keys, recorder_keys, rooms, links, relay })
+        Ok(Self { api_keys, recorder_keys, rooms, links, relay, made })
     }
 
     /// Whether this is a key of the REST API.
@@ -106,7 +119,7 @@ mod tests {
     fn secrets(edit: impl FnOnce(&mut Config)) -> Result<Secrets, ConfigError> {
         let mut config = Config::default();
         edit(&mut config);
-        Secrets::collect(&config, &Origin::default())
+        Secrets::collect(&config, &Origin::default(), None)
     }
 
     #[test]
@@ -122,6 +135,18 @@ mod tests {
         let signature = secrets.sign_link("/a", 5);
         assert!(secrets.is_link("/a", 5, &signature));
         assert!(!secrets.is_link("/b", 5, &signature) && !secrets.is_link("/a", 6, &signature));
+    }
+
+    #[test]
+    fn what_was_made_up_outlives_a_reload() {
+        let (config, origin) = (Config::default(), Origin::default());
+        let collect = |before: Option<&Secrets>| Secrets::collect(&config, &origin, before).expect("collects");
+        let first = collect(None);
+        let again = collect(Some(&first));
+        assert_eq!((first.relay.len(), &first.relay), (1, &again.relay));
+        assert!(again.is_link("/a", 5, &first.sign_link("/a", 5)));
+        assert_eq!(first.made.tokens, again.made.tokens);
+        assert_ne!(first.relay, collect(None).relay, "another process has others");
     }
 
     #[test]

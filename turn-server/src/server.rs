@@ -79,7 +79,7 @@ pub struct Running {
 /// [`StartError`]; nothing is left running.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     config.check(&Origin::default())?;
-    let secrets = Secrets::collect(&config, &Origin::default())?;
+    let secrets = Secrets::collect(&config, &Origin::default(), None)?;
     let store = Store::open(&config.storage).map_err(|error| StartError::Bind(error.to_string()))?;
     let api_wanted = config.api.enabled;
     let plain =
@@ -264,7 +264,7 @@ impl Running {
         config.check(origin)?;
         let (config, waiting) = self.app.config().followed_by(config);
         let config = &config;
-        let secrets = Secrets::collect(config, origin)?;
+        let secrets = Secrets::collect(config, origin, Some(&self.app.secrets.load()))?;
         let https = tls::server_config(&config.api).map_err(StartError::Bind)?;
         if let Some(relay) = &*self.app.relay.load() {
             let new = relay_section(config, &secrets)?;

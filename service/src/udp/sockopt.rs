@@ -14,7 +14,6 @@ pub(super) fn allow_fragments(socket: BorrowedFd<'_>, address: SocketAddr) -> io
     set(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 0)
 }
 
-/// Nobody reads receive timestamps here, and each costs time.
 /// Sends everything whole, whatever size the way takes.
 pub(super) fn forbid_fragments(socket: BorrowedFd<'_>, to: SocketAddr) -> io::Result<()> {
     if to.is_ipv4() {
@@ -32,6 +31,7 @@ pub(super) fn report_errors(socket: BorrowedFd<'_>, address: SocketAddr) -> io::
     set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)
 }
 
+/// Nobody reads receive timestamps here, and each costs time.
 pub(super) fn no_timestamps(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 0)
 }

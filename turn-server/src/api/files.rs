@@ -46,12 +46,12 @@ pub(super) fn signed_path(app: &App, id: &RecordingId, name: &str, ttl_s: u64) -
     format!("{path}?exp={expires}&sig={signature}")
 }
 
-/// A file of a recording. 206 for a single range, 416 for one outside the file, 302 to the storage if that is S3.
+/// A file of a recording. 206 for a single range, 416 for one outside the file, 307 to the storage if that is S3.
 #[utoipa::path(get, path = "/v1/recordings/{id}/files/{name}", params(("id" = String, Path), ("name" = String, Path), Signed),
     security(("bearer" = []), ()), responses(
     (status = 200, description = "The file", content_type = "video/webm"),
     (status = 206, description = "The range", content_type = "video/webm"),
-    (status = 302, description = "A presigned link"), (status = 404, body = Problem), (status = 416, body = Problem)))]
+    (status = 307, description = "A presigned link"), (status = 404, body = Problem), (status = 416, body = Problem)))]
 pub(crate) async fn download(
     State(app): State<Arc<App>>,
     InPath((id, name)): InPath<(RecordingId, String)>,

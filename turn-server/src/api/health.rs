@@ -115,9 +115,9 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
         max_sockets: app.config().api.max_sockets,
     };
     let (recorders, capacity) = app.recordings.capacity();
-    let recording = RecordingReady { enabled: app.recordings.is_possible(), ok: recorders > 0, recorders, capacity };
+    let recording = RecordingReady { enabled: app.may_record(), ok: recorders > 0, recorders, capacity };
     let error = app.recordings.storage_error(&app.store).await;
-    let storage = Role { enabled: app.recordings.is_possible(), ok: error.is_none(), error };
+    let storage = Role { enabled: app.may_record(), ok: error.is_none(), error };
     let broken = (relay.enabled && !relay.ok) || (rooms.enabled && !rooms.ok);
     let degraded = recording.enabled && !(recording.ok && storage.ok);
     let (code, status) = if app.hub.is_draining() || draining {
@@ -135,7 +135,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
 }
 
 /// Numbers for Prometheus.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, content_type = "text/plain", body = String)))]
+#[utoipa::path(get, path = "/metrics", responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
     {

@@ -30,6 +30,14 @@ pub(super) fn differences(file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Says the same in the log: what the file asks for and does not get. What differs always is in the documents.
+pub(super) fn warn(file: &Path) -> Result<(), Failure> {
+    for remark in read(file)?.remarks.iter().filter(|remark| remark.line.is_some()) {
+        tracing::warn!(%remark, "not as coturn does");
+    }
+    Ok(())
+}
+
 /// Prints the TOML. What is refused is named in it, and makes the command fail.
 pub(super) fn print(args: &Args) -> Result<(), Failure> {
     let imported = read(&args.file)?;

@@ -15,11 +15,12 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::Failure;
-use crate::config::{Config, TlsMode};
+use crate::config::{Config, Peers, TlsMode};
 use crate::secrets::Secrets;
 use crate::signalling::ice::{self, Credentials};
 use crate::{clock, plain_http};
-use call::{Over, call};
+use call::{Kind, Over, call};
+use turn_types::AddressFamily;
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -95,6 +96,8 @@ async fn calls(config: &Config, args: &Args, rows: &mut Vec<Row>) {
         let why = "not tried: [relay] has neither a secret nor a user with a password".into();
         return rows.push(Row { what: "turn".into(), result: Ok(why) });
     };
+    let only_v6 = !relay.relay_addresses.is_empty() && !relay.relay_addresses.iter().any(std::net::IpAddr::is_ipv4);
+    let kind = Kind { family: only_v6.then_some(AddressFamily::IPV6), meet: relay.peers != Peers::MediaOnly };
     let file = relay.tls_cert.as_deref().filter(|_| relay.tls == TlsMode::Files);
     let tls = (relay.tls != TlsMode::Off).then_some(Over::Tls(file));
     let tcp = relay.listen_tcp.then_some(Over::Tcp);
@@ -110,7 +113,7 @@ async fn calls(config: &Config, args: &Args, rows: &mut Vec<Row>) {
                 Over::Tcp => "tcp",
                 Over::Tls(_) => "tls",
             };
-            let result = call(at, over, &credentials).await;
+            let result = call(at, over, &credentials, kind).await;
             rows.push(Row { what: format!("turn {name} {at}"), result });
         }
     }
@@ -119,7 +122,7 @@ async fn calls(config: &Config, args: &Args, rows: &mut Vec<Row>) {
 /// Credentials that this configuration accepts.
 fn credentials(config: &Config) -> Option<Credentials> {
     let relay = &config.relay;
-    let secrets = Secrets::collect(config, &Origin::default()).ok()?;
+    let secrets = Secrets::collect(config, &Origin::default(), None).ok()?;
     // Without one of its own, the server made one up that nobody else knows.
     let configured = !relay.secrets.is_empty() || relay.secrets_file.is_some();
     if let Some(secret) = secrets.relay.first().filter(|_| configured) {

@@ -81,7 +81,7 @@ pub(super) fn credentials(loaded: &Loaded<Config>, args: &CredentialsArgs) -> Re
             .meaning("relay.secrets", "is empty: without a secret no server accepts what we mint")
             .into());
     }
-    let secrets = Secrets::collect(&loaded.config, &loaded.origin)?;
+    let secrets = Secrets::collect(&loaded.config, &loaded.origin, None)?;
     let secret = secrets.relay.first().ok_or_else(|| loaded.origin.meaning("relay.secrets_file", "is empty"))?;
     let minted = ice::mint(secret, &args.user, clock::unix_s() + args.ttl).expect("the secrets were checked");
     println!("{}", json!({ "username": minted.username, "password": minted.password, "ttl": args.ttl }));
@@ -107,7 +107,7 @@ pub(super) fn token(loaded: &Loaded<Config>, args: &TokenArgs) -> Result<(), Fai
         cnf: None,
         api: false,
     };
-    let secrets = Secrets::collect(&loaded.config, &loaded.origin)?;
+    let secrets = Secrets::collect(&loaded.config, &loaded.origin, None)?;
     let token = secrets.rooms.sign(&claims).map_err(|error| Failure::Run(error.to_string()))?;
     println!("{token}");
     Ok(())

@@ -15,6 +15,9 @@ pub(super) async fn run(from: &From) -> Result<(), Failure> {
     let loaded = from.load()?;
     let log = service::log::start(&loaded.config.log)
         .map_err(|why| Failure::from(loaded.origin.meaning("log.level", why)))?;
+    if let Some(file) = &from.coturn {
+        super::coturn::warn(file)?;
+    }
     let mut signals = Signals::listen().map_err(|error| Failure::Run(format!("signals: {error}")))?;
     let mut running = crate::start(loaded.config).await.map_err(|error| match error {
         StartError::Config(error) => Failure::from(error),

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use service::config::{ConfigError, Origin};
 use service::storage::{StorageKind, Store};
-use turn::Policy;
 
-use super::{Config, TlsMode};
+use super::{Config, RelayConfig, TlsMode};
+use crate::relay::RelayError;
 use crate::secrets::Secrets;
 
 impl Config {
@@ -21,7 +21,7 @@ impl Config {
         self.check_relay(origin)?;
         self.check_rooms(origin)?;
         self.check_storage(origin)?;
-        Secrets::collect(self, origin).map(drop)
+        Secrets::collect(self, origin, None).map(drop)
     }
 
     fn check_api(&self, origin: &Origin) -> Result<(), ConfigError> {
@@ -56,27 +56,8 @@ impl Config {
             let why = format!("{address} is in relay.listen, and every listener takes TLS");
             return Err(origin.meaning("relay.tls_listen", why));
         }
-        if relay.min_port == 0 || relay.min_port > relay.max_port {
-            let why = format!("must be 1 to max_port, which is {}", relay.max_port);
-            return Err(origin.meaning("relay.min_port", why));
-        }
-        let or = |port: u16, otherwise: u16| if port == 0 { otherwise } else { port };
-        let highest = or(relay.max_port_v6, relay.max_port);
-        if or(relay.min_port_v6, relay.min_port) > highest {
-            let why = format!("must be 0 or 1 to the highest port over IPv6, which is {highest}");
-            return Err(origin.meaning("relay.min_port_v6", why));
-        }
         if relay.credential_ttl_s == 0 {
             return Err(origin.meaning("relay.credential_ttl_s", "must be at least 1"));
-        }
-        for user in &relay.users {
-            user.signing_key(&relay.realm).map_err(|why| origin.meaning("relay.users", why))?;
-        }
-        for external in &relay.external_addresses {
-            external_ip(external).ok_or_else(|| {
-                let why = format!("{external:?} must be an address, or public/private, such as 203.0.113.5/10.0.0.5");
-                origin.meaning("relay.external_addresses", why)
-            })?;
         }
         for url in &relay.advertise_urls {
             if !["stun:", "stuns:", "turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme)) {
@@ -84,19 +65,21 @@ impl Config {
                 return Err(origin.meaning("relay.advertise_urls", why));
             }
         }
-        let proxies = turn::proxy::Proxies::new(&relay.proxy_protocol_from);
-        proxies.map_err(|error| origin.meaning("relay.proxy_protocol_from", error.to_string()))?;
-        for (key, list) in [("relay.allow_peers", &relay.allow_peers), ("relay.deny_peers", &relay.deny_peers)] {
-            Policy::new([], list, &[]).map_err(|error| origin.meaning(key, error.to_string()))?;
-        }
         if !relay.auth_hook_url.is_empty() && !crate::plain_http::is_url(&relay.auth_hook_url) {
             return Err(origin.meaning("relay.auth_hook_url", "must be http://host[:port][/path], or https"));
         }
         if !(1..=5000).contains(&relay.auth_hook_timeout_ms) {
             return Err(origin.meaning("relay.auth_hook_timeout_ms", "must be 1 to 5000: clients do not wait longer"));
         }
-        let ports = Policy::default().with_ports(&relay.peer_ports);
-        ports.map(drop).map_err(|error| origin.meaning("relay.peer_ports", error.to_string()))
+        if !relay.enabled {
+            return Ok(());
+        }
+        // Its secrets are read elsewhere.
+        let section = RelayConfig { secrets_file: None, ..relay.clone() };
+        crate::relay::check(&section).map_err(|error| match error {
+            RelayError::Config { key, why } => origin.meaning(&format!("relay.{key}"), why),
+            error => origin.meaning("relay", error.to_string()),
+        })
     }
 
     fn check_rooms(&self, origin: &Origin) -> Result<(), ConfigError> {

@@ -47,6 +47,8 @@ const NEXT_START: [(&str, &[&str]); 6] = [
     ),
 ];
 
+const TLS_FILES: [&str; 2] = ["tls_cert", "tls_key"];
+
 impl Config {
     /// This configuration with what a running server can take of `new`, and the keys that wait for its next start.
     pub(crate) fn followed_by(&self, new: &Self) -> (Self, Vec<String>) {
@@ -56,12 +58,17 @@ impl Config {
         for (section, keys) in NEXT_START {
             let Some(Value::Table(taken)) = taken.get_mut(section) else { continue };
             let old = old.get(section).and_then(Value::as_table);
-            for key in keys {
+            let keeps_tls = old.and_then(|old| old.get("tls")) != taken.get("tls");
+            // With the kind of encryption goes what it is made of.
+            let files = if keeps_tls { &TLS_FILES[..] } else { &[] };
+            for key in keys.iter().chain(files) {
                 let before = old.and_then(|old| old.get(*key));
                 if before == taken.get(*key) {
                     continue;
                 }
-                waiting.push(format!("{section}.{key}"));
+                if !files.contains(key) {
+                    waiting.push(format!("{section}.{key}"));
+                }
                 match before {
                     Some(before) => drop(taken.insert((*key).into(), before.clone())),
                     None => drop(taken.remove(*key)),
@@ -103,5 +110,14 @@ mod tests {
         assert_eq!(waiting, ["relay.realm", "storage.secret_key_file"]);
         assert_eq!((config.relay.realm.as_str(), config.storage.secret_key_file), ("other", Some("key".into())));
         assert_eq!(new.followed_by(&new), (new.clone(), Vec::new()));
+    }
+
+    #[test]
+    fn encryption_waits_with_its_files() {
+        let mut old = Config::default();
+        old.relay.tls = crate::config::TlsMode::Files;
+        (old.relay.tls_cert, old.relay.tls_key) = (Some("cert".into()), Some("key".into()));
+        let (config, waiting) = old.followed_by(&Config::default());
+        assert_eq!((config, waiting), (old, vec!["relay.tls".to_owned()]));
     }
 }

@@ -98,7 +98,6 @@ pub(super) struct Draft {
     pub(super) stun_only: Option<Set<bool>>,
     pub(super) mobility: Option<Set<bool>>,
     pub(super) behaviour: Option<Set<bool>>,
-    pub(super) no_behaviour: Option<Set<bool>>,
     pub(super) old_channels: Option<Set<bool>>,
     pub(super) nonce_life: Option<Set<u32>>,
     pub(super) cert: Option<Set<String>>,

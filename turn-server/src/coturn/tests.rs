@@ -75,6 +75,7 @@ fn what_would_weaken_the_server_is_refused_with_its_line() {
         "alternate-server=198.20.0.1:3478",
         "rest-api-separator=%",
         "no-udp-relay",
+        "no-udp",
         "prometheus-tls",
         "tcp-proxy-port=3480",
         "allocation-default-address-family=ipv6",
@@ -192,6 +193,22 @@ fn a_host_with_ipv6_listens_there_too() {
 }
 
 #[test]
+fn who_allows_everything_does_not_mean_what_coturn_denies_all_the_same() {
+    let peers = |text: &str| with(text).config.relay.allow_peers;
+    let all = peers("allowed-peer-ip=0.0.0.0-255.255.255.255\n");
+    assert_eq!(all, ["0.0.0.0-169.253.255.255", "169.255.0.0-223.255.255.255", "240.0.0.0-255.255.255.255"]);
+    assert_eq!(peers("allowed-peer-ip=224.0.0.0-239.255.255.255\n"), [""; 0]);
+    assert_eq!(
+        peers("allowed-peer-ip=169.254.7.1-169.254.7.9\n"),
+        ["169.254.7.1-169.254.7.9"],
+        "who names them means it"
+    );
+    assert_eq!(peers("allowed-peer-ip=fd12::1-fd12::ff\n"), ["fd12::1-fd12::ff"]);
+    let v6 = peers("allowed-peer-ip=::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\n");
+    assert!(!v6.is_empty() && v6.iter().all(|range| !range.contains("fe80") && !range.contains("fd00")), "{v6:?}");
+}
+
+#[test]
 fn certificates_are_taken_over_with_their_ports() {
     let import = with("cert=/c.pem\npkey=/k.pem\nlistening-ip=198.20.0.1\nno-tcp\nno-dtls\n");
     let relay = &import.config.relay;
@@ -201,6 +218,11 @@ fn certificates_are_taken_over_with_their_ports() {
         (Some("/c.pem".as_ref()), Some("/k.pem".as_ref()))
     );
     assert_eq!(relay.tls_listen, ["198.20.0.1:5349".parse().unwrap()]);
+    assert_eq!(
+        said(&import, "no-tcp").map(|(fortune, _)| fortune),
+        Some(Fortune::Differs),
+        "TLS has its port not alone"
+    );
     assert!(!relay.dtls && with("cert=/c.pem\npkey=/k.pem\n").config.relay.dtls);
     assert!(!with("cert=/c.pem\npkey=/k.pem\ndtls=no\n").config.relay.dtls);
     assert_eq!(with("cert=/c.pem\npkey=/k.pem\nno-tls\n").config.relay.tls, TlsMode::Off);

@@ -84,6 +84,9 @@ impl Settings {
         if !realm_fits {
             return Err(wrong("realm", "must have 1 to 127 characters (RFC 8489 section 14.9)"));
         }
+        if config.secrets_file.is_some() {
+            return Err(wrong("secrets_file", "only turn-server itself reads it: put what it holds into secrets"));
+        }
         let keyed = |user: &RelayUser| Ok((user.name.clone(), user.signing_key(&config.realm)?));
         let users =
             config.users.iter().map(keyed).collect::<Result<_, String>>().map_err(|why| wrong("users", &why))?;
@@ -137,7 +140,8 @@ impl Settings {
 
     /// What the cores may do with these users and secrets.
     pub(super) fn options(&self, credentials: &Credentials) -> Options {
-        Options { anonymity: credentials.names_are_known(), ..self.options }
+        // Whoever is asked elsewhere knows more names than we do.
+        Options { anonymity: self.hook.is_none() && credentials.names_are_known(), ..self.options }
     }
 
     /// Families that relayed addresses can have.

@@ -103,6 +103,8 @@ pub(super) struct Worker {
     accept_at: Option<Instant>,
     reports: Reports,
     stats: RelayStats,
+    /// Outputs are being executed.
+    executing: bool,
 }
 
 impl Worker {
@@ -138,6 +140,7 @@ impl Worker {
             accept_at: None,
             reports: Reports::default(),
             stats: RelayStats::default(),
+            executing: false,
         }
     }
 
@@ -172,7 +175,7 @@ impl Worker {
             self.accept_peers(now);
             self.pump_streams(now, &mut scratch);
             self.keep_time(now);
-            self.send();
+            self.send(now);
         }
     }
 
@@ -238,7 +241,7 @@ impl Worker {
                 }
                 Command::Key(request, None) => self.server.handle_no_key(request),
                 Command::Stop => {
-                    self.send();
+                    self.send(now);
                     return false;
                 }
             }
@@ -327,9 +330,9 @@ impl Worker {
     }
 
     /// Sends what waits, and wakes who got packets.
-    fn send(&mut self) {
+    fn send(&mut self, now: Instant) {
         self.flush();
-        self.write_streams();
+        self.write_streams(now);
         for neighbour in self.to_wake.drain(..) {
             match neighbour {
                 Neighbour::Relay(index) => self.handover.relay[index].wake(),

@@ -15,7 +15,10 @@ use stun_types::message::{
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
-use turn_types::attribute::{ChannelNumber, Lifetime, RequestedTransport, XorPeerAddress, XorRelayedAddress};
+use turn_types::AddressFamily;
+use turn_types::attribute::{
+    ChannelNumber, Lifetime, RequestedAddressFamily, RequestedTransport, XorPeerAddress, XorRelayedAddress,
+};
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, REFRESH};
 
 use super::PATIENCE;
@@ -52,23 +55,50 @@ struct Side {
     relayed: SocketAddr,
 }
 
-/// Makes the call.
-pub(super) async fn call(at: SocketAddr, over: Over<'_>, credentials: &Credentials) -> Result<String, String> {
-    let exchange = async {
-        let mut first = Side::allocate(at, over, credentials).await?;
-        let mut second = Side::allocate(at, over, credentials).await?;
-        first.bind(second.relayed).await?;
-        second.bind(first.relayed).await?;
-        first.say().await?;
-        second.hear().await?;
-        second.say().await?;
-        first.hear().await?;
-        let relayed = first.relayed;
-        first.leave().await?;
-        second.leave().await?;
-        Ok(format!("relays both ways, by {}", relayed.ip()))
+/// What kind of call the relay can carry.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    /// The family to ask for, where the relay has not that of who asks for none.
+    pub(super) family: Option<AddressFamily>,
+    /// Whether clients may reach each other.
+    pub(super) meet: bool,
+}
+
+/// Makes the call. Whatever becomes of it, both sides leave.
+pub(super) async fn call(
+    at: SocketAddr,
+    over: Over<'_>,
+    credentials: &Credentials,
+    kind: Kind,
+) -> Result<String, String> {
+    let mut first = in_time(Side::allocate(at, over, credentials, kind.family)).await?;
+    let result = match in_time(Side::allocate(at, over, credentials, kind.family)).await {
+        Ok(mut second) => {
+            let met = if kind.meet { in_time(meet(&mut first, &mut second)).await } else { Ok(()) };
+            met.and(in_time(second.leave()).await)
+        }
+        Err(why) => Err(why),
     };
-    timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(format!("no answer in {} s", PATIENCE.as_secs())))
+    let relayed = first.relayed.ip();
+    let left = in_time(first.leave()).await;
+    result.and(left)?;
+    Ok(match kind.meet {
+        true => format!("relays both ways, by {relayed}"),
+        false => format!("allocates at {relayed}; nothing sent, as peers = \"media-only\""),
+    })
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(format!("no answer in {} s", PATIENCE.as_secs())))
+}
+
+async fn meet(first: &mut Side, second: &mut Side) -> Result<(), String> {
+    first.bind(second.relayed).await?;
+    second.bind(first.relayed).await?;
+    first.say().await?;
+    second.hear().await?;
+    second.say().await?;
+    first.hear().await
 }
 
 async fn link(at: SocketAddr, over: Over<'_>) -> Result<Link, String> {
@@ -102,7 +132,12 @@ async fn link(at: SocketAddr, over: Over<'_>) -> Result<Link, String> {
 }
 
 impl Side {
-    async fn allocate(at: SocketAddr, over: Over<'_>, credentials: &Credentials) -> Result<Self, String> {
+    async fn allocate(
+        at: SocketAddr,
+        over: Over<'_>,
+        credentials: &Credentials,
+        family: Option<AddressFamily>,
+    ) -> Result<Self, String> {
         let link = link(at, over).await?;
         let (realm, nonce) = (String::new(), String::new());
         let mut side = Self { link, credentials: credentials.clone(), realm, nonce, relayed: at };
@@ -111,7 +146,10 @@ impl Side {
         let challenge = Message::from_bytes(&challenge).map_err(|error| error.to_string())?;
         side.realm = challenge.attribute::<Realm>().map_err(|_| "no realm in the answer")?.realm().into();
         side.nonce = challenge.attribute::<Nonce>().map_err(|_| "no nonce in the answer")?.nonce().into();
-        let answer = side.demand(ALLOCATE, TransactionId::generate(), &[&transport]).await?;
+        let family = family.map(RequestedAddressFamily::new);
+        let mut wishes: Vec<&dyn AttributeWrite> = vec![&transport];
+        wishes.extend(family.iter().map(|family| family as &dyn AttributeWrite));
+        let answer = side.demand(ALLOCATE, TransactionId::generate(), &wishes).await?;
         let answer = Message::from_bytes(&answer).map_err(|error| error.to_string())?;
         let relayed = answer.attribute::<XorRelayedAddress>().map_err(|_| "no relayed address in the answer")?;
         side.relayed = relayed.addr(answer.transaction_id());

@@ -19,7 +19,7 @@ pub(super) const OPTIONS: &[Known] = &[
     ),
     flag("mobility", |draft, on| draft.mobility = Some(on)),
     flag("rfc5780", |draft, on| draft.behaviour = Some(on)),
-    flag("no-rfc5780", |draft, on| draft.no_behaviour = Some(on)),
+    ignored_flag("no-rfc5780", "behaviour discovery is off unless rfc5780 is on"),
     flag("rfc5766-channel-numbers", |draft, on| draft.old_channels = Some(on)),
     value("stale-nonce", |draft, line| {
         draft.nonce_life = Some(line.set(|value| if value.is_empty() { Ok(600) } else { amount(value) })?);

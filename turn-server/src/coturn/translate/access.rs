@@ -6,6 +6,7 @@ use crate::coturn::draft::Draft;
 use crate::coturn::ranges::subtract;
 use crate::coturn::values::{Login, Set, User};
 use crate::coturn::{Fortune, Host, Notes};
+use turn::AddressRange;
 
 pub(super) fn credentials(draft: &Draft, relay: &mut RelayConfig, notes: &mut Notes) {
     realm(draft, relay, notes);
@@ -110,10 +111,35 @@ pub(super) fn limits(draft: &Draft, relay: &mut RelayConfig, notes: &mut Notes) 
     }
 }
 
+/// What coturn denies whatever is allowed, so that who allows everything does not mean it.
+const NEVER: [&str; 2] = ["224.0.0.0/4", "ff00::/8"];
+/// The same, but for who names addresses inside (coturn from 4.17 on).
+const HARDLY: [&str; 4] = ["169.254.0.0/16", "fe80::/10", "fc00::/7", "fec0::/10"];
+
+/// The ranges that are allowed, without what an operator who wrote them for coturn did not get by them.
+fn allowed(draft: &Draft, notes: &mut Notes) -> Vec<AddressRange> {
+    let read = |texts: &[&str]| -> Vec<AddressRange> {
+        texts.iter().map(|text| AddressRange::parse(text).expect("a constant")).collect()
+    };
+    let (never, hardly) = (read(&NEVER), read(&HARDLY));
+    let mut all = Vec::new();
+    for range in &draft.allowed {
+        let wider = hardly.iter().filter(|special| subtract([**special], &[range.value]).is_empty());
+        let taken: Vec<_> = never.iter().chain(wider).copied().collect();
+        let left = subtract([range.value], &taken);
+        if left != [range.value] {
+            let text = "multicast, and in wide ranges link-local and unique local addresses, stay denied, as by coturn";
+            notes.add(Some(range.line), "allowed-peer-ip", Fortune::Differs, text);
+        }
+        all.extend(left);
+    }
+    all
+}
+
 /// In coturn an allowed address is allowed, however narrow a denied range around it is; here the narrowest range decides.
 /// What is allowed is cut out of what is denied, and both say the same.
 pub(super) fn peers(draft: &Draft, host: &Host, relay: &mut RelayConfig, notes: &mut Notes) {
-    let allowed: Vec<_> = draft.allowed.iter().map(|range| range.value).collect();
+    let allowed = allowed(draft, notes);
     let denied = subtract(draft.denied.iter().map(|range| range.value), &allowed);
     relay.allow_peers = allowed.iter().map(ToString::to_string).collect();
     relay.deny_peers = denied.iter().map(ToString::to_string).collect();

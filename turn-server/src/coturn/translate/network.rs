@@ -19,7 +19,8 @@ pub(super) fn listeners(draft: &Draft, host: &Host, relay: &mut RelayConfig, not
     relay.listen.extend(draft.more_listeners.iter().map(|listener| listener.value));
     relay.listen_tcp = is_on(draft.no_tcp).is_none();
     if let Some(line) = is_on(draft.no_udp) {
-        notes.add(Some(line), "no-udp", Fortune::Ignored, "every listener takes UDP; close it in a firewall");
+        let text = "every listener takes UDP, whose sources can be forged; close it in a firewall and leave this out";
+        notes.add(Some(line), "no-udp", Fortune::Refused, text);
     }
     if let Some(family) = draft.default_family {
         relay.default_family = match family.value {
@@ -59,6 +60,8 @@ pub(super) fn relayed_addresses(draft: &Draft, relay: &mut RelayConfig, notes: &
             named.push(ip.value);
         }
     }
+    // Families that have one for all.
+    let mut plain = Vec::new();
     for external in &draft.external {
         let Set { line, value } = external;
         let text = match value.private {
@@ -74,7 +77,13 @@ pub(super) fn relayed_addresses(draft: &Draft, relay: &mut RelayConfig, notes: &
         if value.private.is_some_and(|private| !named.contains(&private)) {
             let why = format!("{text} belongs to no relayed address; the first relay-ip of its family does");
             notes.add(Some(*line), "external-ip", Fortune::Ignored, why);
+        } else if value.private.is_none() && plain.contains(&value.public.is_ipv4()) {
+            let why = "the first one of a family counts".to_owned();
+            notes.add(Some(*line), "external-ip", Fortune::Ignored, why);
         } else {
+            if value.private.is_none() {
+                plain.push(value.public.is_ipv4());
+            }
             relay.external_addresses.push(text);
         }
     }
@@ -95,8 +104,12 @@ pub(super) fn encryption(draft: &Draft, host: &Host, relay: &mut RelayConfig, no
             relay.tls_cert = Some(cert.value.clone().into());
             relay.tls_key = Some(key.value.clone().into());
             relay.dtls = is_on(draft.no_dtls).is_none() && draft.dtls.is_none_or(|on| on.value);
-            relay.tls_listen =
-                listening_ips(draft, host).map(|ip| SocketAddr::new(ip, of(draft.tls_port, TLS_PORT))).collect();
+            let port = of(draft.tls_port, TLS_PORT);
+            relay.tls_listen = listening_ips(draft, host).map(|ip| SocketAddr::new(ip, port)).collect();
+            if let Some(line) = is_on(draft.no_tcp) {
+                let text = format!("port {port} takes TCP without TLS as well; coturn takes TLS only there");
+                notes.add(Some(line), "no-tcp", Fortune::Differs, text);
+            }
         }
         (Some(_), None) | (None, Some(_)) => {
             let text = "it takes cert and pkey to speak TLS; neither coturn nor this server does with one of them";

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use serde::{Deserialize, Serialize};
-use turn::{Candidates, Key, QuotaKey, Transport};
+use turn::{Candidates, Key, QuotaKey};
 
 use super::{HookSettings, Question};
 use crate::plain_http;
@@ -69,12 +69,7 @@ impl Service {
             username: &question.username,
             realm: &self.realm,
             client: client.client.ip().to_string(),
-            transport: match client.transport {
-                Transport::Udp => "udp",
-                Transport::Tcp => "tcp",
-                Transport::Tls => "tls",
-                Transport::Dtls => "dtls",
-            },
+            transport: client.transport.label(),
         };
         let body = serde_json::to_string(&body).ok()?;
         match plain_http::request_within(self.timeout, Method::POST, &self.url, None, Some(body)).await {
@@ -85,7 +80,8 @@ impl Service {
                 None
             }
             Err(error) => {
-                self.complain(&error.to_string());
+                // Without the URL, which may hold a password.
+                self.complain(error.why());
                 None
             }
         }

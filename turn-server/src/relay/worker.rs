@@ -331,8 +331,9 @@ impl Worker {
 
     /// Sends what waits, and wakes who got packets.
     fn send(&mut self, now: Instant) {
-        self.flush();
+        // Streams that break may leave something for others.
         self.write_streams(now);
+        self.flush();
         for neighbour in self.to_wake.drain(..) {
             match neighbour {
                 Neighbour::Relay(index) => self.handover.relay[index].wake(),

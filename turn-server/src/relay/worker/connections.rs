@@ -53,7 +53,7 @@ impl Connections {
     }
 
     pub(super) fn any_ready(&self) -> bool {
-        !self.readable.is_empty()
+        !self.readable.is_empty() || !self.dirty.is_empty()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

@@ -364,3 +364,24 @@ fn thousands_of_connections_end_at_once() {
     }
     assert!(TurnClient::udp(server, USER.0, USER.1).allocate().is_ok());
 }
+
+#[test]
+fn bytes_that_come_with_the_request_reach_the_peer() {
+    let (_relay, server) = start(|config| {
+        config.tcp_relay = true;
+        config.allocations_per_user = 0;
+    });
+    for _ in 0..8 {
+        let (_caller, _callee, connection, incoming) = pair(server);
+        let mut far = bind(server, incoming);
+        let mut data = TurnClient::tcp(server, USER.0, USER.1);
+        data.greet();
+        let request = data.written(TransactionId::generate(), CONNECTION_BIND, &[&ConnectionId::new(connection)]);
+        // To whoever looks for a message, the beginning of a long one.
+        data.send_raw(&[&request[..], b"hello"].concat());
+        assert_eq!(code(&data.receive().expect("an answer")), 0);
+        let mut got = [0; 5];
+        far.read_exact(&mut got).expect("at once");
+        assert_eq!(&got, b"hello");
+    }
+}

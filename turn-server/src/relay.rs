@@ -69,7 +69,10 @@ pub fn bind(config: &RelayConfig) -> Result<Bound, RelayError> {
 /// # Errors
 /// As [`start`], but for what only the system knows.
 pub(crate) fn check(config: &RelayConfig) -> Result<(), RelayError> {
-    let settings = Settings::read(config)?;
+    // Where nothing is named to relay from, that is for the host to say on which it will run.
+    let foreign = config.relay_addresses.is_empty();
+    let external_addresses = if foreign { Vec::new() } else { config.external_addresses.clone() };
+    let settings = Settings::read(&RelayConfig { external_addresses, ..config.clone() })?;
     settings.policy([])?;
     // A certificate of our own is made at the start.
     if config.tls == TlsMode::Files {

@@ -61,6 +61,11 @@ impl Account {
         }
     }
 
+    /// What has ended counts no more.
+    pub(crate) fn forget_ended(&self) {
+        self.0.ended.iter().for_each(|sum| sum.store(0, Ordering::Relaxed));
+    }
+
     /// What allocations carried that have ended.
     pub(crate) fn ended(&self) -> Usage {
         let [out_packets, out_bytes, in_packets, in_bytes] =

@@ -101,6 +101,10 @@ impl Quota {
         *self.sources.entry(source).or_default() += count;
         self.total += count;
         let entry = self.users.entry(user.clone()).or_default();
+        if entry.held == 0 {
+            // What is told of a user begins with its first allocation.
+            entry.account.forget_ended();
+        }
         entry.held += count;
         Ok(entry.account.clone())
     }

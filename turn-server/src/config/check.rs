@@ -59,6 +59,12 @@ impl Config {
         if relay.credential_ttl_s == 0 {
             return Err(origin.meaning("relay.credential_ttl_s", "must be at least 1"));
         }
+        for external in &relay.external_addresses {
+            external_ip(external).ok_or_else(|| {
+                let why = format!("{external:?} must be an address, or public/private, such as 203.0.113.5/10.0.0.5");
+                origin.meaning("relay.external_addresses", why)
+            })?;
+        }
         for url in &relay.advertise_urls {
             if !["stun:", "stuns:", "turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme)) {
                 let why = format!("{url:?} must begin with stun:, stuns:, turn: or turns:");

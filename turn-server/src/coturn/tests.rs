@@ -204,6 +204,7 @@ fn who_allows_everything_does_not_mean_what_coturn_denies_all_the_same() {
         "who names them means it"
     );
     assert_eq!(peers("allowed-peer-ip=fd12::1-fd12::ff\n"), ["fd12::1-fd12::ff"]);
+    assert_eq!(peers("allowed-peer-ip=169.254.0.0-169.254.255.255\n"), ["169.254.0.0-169.254.255.255"]);
     let v6 = peers("allowed-peer-ip=::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\n");
     assert!(!v6.is_empty() && v6.iter().all(|range| !range.contains("fe80") && !range.contains("fd00")), "{v6:?}");
 }

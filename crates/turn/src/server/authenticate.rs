@@ -48,7 +48,7 @@ impl Server {
             self.refuse(client, request, &Refusal::Code(ErrorCode::BAD_REQUEST), None);
             return Handled::Control;
         };
-        if let Some(worker) = self.elsewhere(client, request).or_else(|| self.connected_elsewhere(request)) {
+        if let Some(worker) = self.elsewhere(client, request).or_else(|| self.connected_elsewhere(client, request)) {
             let bytes = request.as_bytes().to_vec();
             self.outputs.push_back(Output::Elsewhere { worker, client, bytes });
             return Handled::Control;

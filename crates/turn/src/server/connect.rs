@@ -133,9 +133,11 @@ impl Server {
     }
 
     /// The worker that has a connection, if it is another one.
-    pub(super) fn connected_elsewhere(&self, request: &Message<'_>) -> Option<u8> {
+    pub(super) fn connected_elsewhere(&self, client: FiveTuple, request: &Message<'_>) -> Option<u8> {
         let worker = Self::named_connection(request)?.worker();
-        (self.options.tcp_relay && worker != self.worker).then_some(worker)
+        // Who has an allocation is refused, which only we know.
+        let may_bind = self.options.tcp_relay && self.table.id_of(client).is_none();
+        (may_bind && worker != self.worker).then_some(worker)
     }
 
     /// The allocation whose connection a request names.

@@ -124,7 +124,9 @@ fn allowed(draft: &Draft, notes: &mut Notes) -> Vec<AddressRange> {
     let (never, hardly) = (read(&NEVER), read(&HARDLY));
     let mut all = Vec::new();
     for range in &draft.allowed {
-        let wider = hardly.iter().filter(|special| subtract([**special], &[range.value]).is_empty());
+        let wider =
+            |special: &&AddressRange| **special != range.value && subtract([**special], &[range.value]).is_empty();
+        let wider = hardly.iter().filter(wider);
         let taken: Vec<_> = never.iter().chain(wider).copied().collect();
         let left = subtract([range.value], &taken);
         if left != [range.value] {

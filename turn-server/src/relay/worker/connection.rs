@@ -86,6 +86,11 @@ impl Connection {
         }
     }
 
+    /// What came of a frame that is not whole, for whom the stream belongs to from now on.
+    pub(super) fn take_rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.rest)
+    }
+
     /// Whether the client still owes what comes before its first message: a proxy's header, the handshake of TLS.
     pub(super) fn is_opening(&self) -> bool {
         match &self.layer {

@@ -109,12 +109,13 @@ impl Connections {
         self.get_mut(slot).map_or(0, |connection| connection.waiting())
     }
 
-    /// From now on a connection carries bytes to a peer. `false`: it does so already, or has an allocation.
-    pub(super) fn join(&mut self, slot: usize, peer: usize) -> bool {
+    /// From now on a connection carries bytes to a peer; gives those that came already. `None`: it does so for another one, or
+    /// has an allocation.
+    pub(super) fn join(&mut self, slot: usize, peer: usize) -> Option<Vec<u8>> {
         let free = |connection: &&mut Connection| connection.joined.is_none() && !connection.watch.allocated;
-        let Some(connection) = self.get_mut(slot).filter(free) else { return false };
+        let connection = self.get_mut(slot).filter(free)?;
         connection.joined = Some(peer);
-        true
+        Some(connection.take_rest())
     }
 
     /// Nothing more will be written to a client.

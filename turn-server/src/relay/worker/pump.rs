@@ -198,14 +198,16 @@ impl Worker {
 
     fn join_here(&mut self, now: Instant, slot: usize, Join { client, answer, meter }: Join) {
         let connection = self.connections.of(client);
-        let Some(connection) = connection.filter(|connection| self.connections.join(*connection, slot)) else {
-            return self.part(now, slot);
-        };
+        let joined = connection.and_then(|connection| Some((connection, self.connections.join(connection, slot)?)));
+        let Some((connection, early)) = joined else { return self.part(now, slot) };
         // The answer goes before everything that the peer says.
         self.connections.push_control(connection, &answer);
         self.connections.set_allocated(client, true, now);
         if let Some(stream) = self.streams.get_mut(slot) {
             stream.joined = Some((connection, meter));
+        }
+        if !early.is_empty() {
+            self.carry_stream(now, slot, &early);
         }
         self.streams.mark(slot);
     }
@@ -214,6 +216,10 @@ impl Worker {
     pub(super) fn part(&mut self, now: Instant, slot: usize) {
         self.count_stream(slot);
         let Some(stream) = self.streams.remove(slot) else { return };
+        if !stream.out.is_empty() {
+            // The peer must not take what it has for all of it.
+            let _ = socket2::SockRef::from(&stream.stream).set_linger(Some(std::time::Duration::ZERO));
+        }
         if stream.home == self.index {
             self.server.handle_stream_closed(stream.id);
         } else {

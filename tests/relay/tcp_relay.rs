@@ -159,13 +159,7 @@ fn bytes_beyond_a_limit_wait_and_none_is_lost() {
     // Each way at the same time, with both ends on either worker.
     let pairs: Vec<_> = (0..8)
         .map(|_| {
-            let (mut caller, _) = allocated(server);
-            let (mut callee, there) = allocated(server);
-            assert_eq!(callee.permit(there), 0);
-            let connection = connect(&mut caller, there).expect("a connection");
-            let attempt = callee.receive().expect("an indication");
-            let incoming = Message::from_bytes(&attempt).expect("a STUN message");
-            let incoming = incoming.attribute::<ConnectionId>().expect("a connection").id();
+            let (caller, callee, connection, incoming) = pair(server);
             (caller, callee, bind(server, connection), bind(server, incoming))
         })
         .collect();

@@ -165,9 +165,10 @@ impl Manager {
     fn handle_said(&mut self, said: ToRecorder) {
         match said {
             ToRecorder::Welcome { v } => tracing::info!(v, "linked to the server"),
-            ToRecorder::Job { recording, room, room_id, token, started_ms, again, options } => {
+            ToRecorder::Job { recording, room, room_id, folder, token, started_ms, again, options } => {
                 let recorder = self.context.recorder.clone();
-                let job = Job { v: journal::VERSION, recorder, recording, room, room_id, started_ms, again, options };
+                let job =
+                    Job { v: journal::VERSION, recorder, recording, room, room_id, folder, started_ms, again, options };
                 self.handle_job(Assignment { job, token });
             }
             ToRecorder::Stop { recording } | ToRecorder::Unknown { recording } => self.order(&recording, Order::Stop),
@@ -275,7 +276,7 @@ impl Manager {
     fn say_status(&self, status: Status) {
         let Status { recording, state, segment, failure } = status;
         let (code, msg) = failure.map_or((None, String::new()), |(code, msg)| (Some(code), msg));
-        self.say(FromRecorder::State { recording, state, segment, code, msg });
+        self.say(FromRecorder::State { recording, state, segment, progress: None, code, msg });
     }
 
     /// Without a link nothing is said; on the next one everything is said again.

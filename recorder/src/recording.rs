@@ -188,7 +188,7 @@ impl Recording {
     }
 
     fn key(&self, name: &str) -> String {
-        format!("{}/{name}", signalling::recording::folder(&self.facts.job.room_id, self.id()))
+        format!("{}/{name}", self.facts.job.folder)
     }
 
     /// Takes in every fact that was written down since.

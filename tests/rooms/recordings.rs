@@ -65,7 +65,7 @@ impl Link {
         std::fs::write(folder.join(&name), file).expect("written");
         let segment = json!({
             "v": 1, "recorder": self.name, "recording": text("recording"), "room": text("room"),
-            "room_id": text("room_id"), "started_ms": job["started_ms"], "ended_ms": 1000,
+            "room_id": text("room_id"), "folder": text("folder"), "started_ms": job["started_ms"], "ended_ms": 1000,
             "files": [{
                 "name": name, "size": file.len(), "sha256_parts": "00", "container": "webm", "codecs": ["VP8", "opus"],
                 "participant": "p1", "participant_name": "Ada", "sources": ["mic", "camera"], "start_ms": 0, "end_ms": 1000,
@@ -79,7 +79,7 @@ impl Link {
 }
 
 fn folder(storage: &Path, job: &Value) -> PathBuf {
-    storage.join(job["room_id"].as_str().expect("an id")).join(job["recording"].as_str().expect("an id"))
+    storage.join(job["folder"].as_str().expect("a folder"))
 }
 
 /// Asks until the recording has the state.

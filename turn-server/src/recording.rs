@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use service::storage::Store;
 use signalling::code::{Code, Refusal};
-use signalling::recording::{Manifest, folder};
+use signalling::recording::Manifest;
 use signalling::{RecordingId, RoomName};
 
 use crate::app::App;
@@ -131,7 +131,7 @@ pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal
         ));
     }
     let unavailable = |error: service::storage::Error| Refusal::new(Code::StorageUnavailable, error.to_string());
-    let folder = format!("{}/", folder(&manifest.room_id, &manifest.id));
+    let folder = format!("{}/", manifest.folder);
     let objects = app.store.list(&folder).await.map_err(unavailable)?;
     let (manifests, media): (Vec<_>, Vec<_>) = objects.iter().partition(|object| object.key.ends_with(".json"));
     for object in media.into_iter().chain(manifests) {

@@ -9,7 +9,7 @@ use rtc_client::Codec;
 use rtc_client::depacketise::vp8::Picture;
 use signalling::id::ParticipantId;
 use signalling::message::Source;
-use signalling::recording::{Gap, RecordedFile, Resolution};
+use signalling::recording::{FileFigures, Gap, RecordedFile, Resolution};
 use webm::{Frame, Muxer, Options, Size, TrackNumber};
 
 use crate::audio::{Audio, Filling, Sound};
@@ -284,10 +284,13 @@ impl File {
             participant: self.participant.clone(),
             participant_name: self.participant_name.clone(),
             sources: self.sources.clone(),
+            tracks: Vec::new(),
             start_ms,
             end_ms: start_ms + millis(at),
             resolutions: self.resolutions.clone(),
+            rotations: Vec::new(),
             gaps: self.gaps.clone(),
+            figures: FileFigures::default(),
         })
     }
 
@@ -307,10 +310,13 @@ impl File {
             participant: self.participant.clone(),
             participant_name: self.participant_name.clone(),
             sources: Vec::new(),
+            tracks: Vec::new(),
             start_ms: millis(self.start),
             end_ms: millis(self.start),
             resolutions: Vec::new(),
+            rotations: Vec::new(),
             gaps: Vec::new(),
+            figures: FileFigures::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use signalling::id::{RecorderId, RecordingId, RoomName};
 use signalling::message::Source;
-use signalling::recording::{Gap, RecordedFile, RecorderSegment, RecordingOptions, Resolution};
+use signalling::recording::{Gap, Moment, RecordedFile, RecorderSegment, RecordingOptions, Resolution};
 
 /// The journal's version.
 pub const VERSION: u32 = 1;
@@ -37,6 +37,8 @@ pub struct Job {
     pub room: RoomName,
     /// The room's id in keys.
     pub room_id: String,
+    /// Where the recording lies, below the storage prefix.
+    pub folder: String,
     /// Zero of the recording's clock.
     pub started_ms: u64,
     /// Whether a recorder had it before.
@@ -118,6 +120,8 @@ pub enum Fact {
     },
     /// A crash interrupted the recording and it was taken up again.
     Recovered,
+    /// Something happened in the room.
+    Happened(Moment),
 }
 
 /// What a journal says of one file.
@@ -146,6 +150,8 @@ pub struct Facts {
     pub stopped_ms: Option<u64>,
     /// Whether a crash interrupted it before.
     pub recovered: bool,
+    /// What happened in the room.
+    pub timeline: Vec<Moment>,
 }
 
 /// A journal without the fact that everything else needs.
@@ -156,7 +162,7 @@ pub struct NoJob;
 impl Facts {
     /// What is known when a recording begins.
     pub fn of(job: Job) -> Self {
-        Self { job, files: BTreeMap::new(), stopped_ms: None, recovered: false }
+        Self { job, files: BTreeMap::new(), stopped_ms: None, recovered: false, timeline: Vec::new() }
     }
 
     /// Reads a journal, however it ends.
@@ -187,6 +193,7 @@ impl Facts {
             }
             Fact::Stopped { at_ms } => self.stopped_ms = Some(at_ms),
             Fact::Recovered => self.recovered = true,
+            Fact::Happened(moment) => self.timeline.push(moment),
             Fact::Source { file, source, codec } => self.edit(&file, |facts| {
                 if !facts.file.sources.contains(&source) {
                     facts.file.sources.push(source);
@@ -236,9 +243,11 @@ impl Facts {
             recording: self.job.recording.clone(),
             room: self.job.room.clone(),
             room_id: self.job.room_id.clone(),
+            folder: self.job.folder.clone(),
             started_ms: self.job.started_ms,
             ended_ms: self.stopped_ms,
             files: self.files.values().map(|facts| facts.file.clone()).collect(),
+            timeline: self.timeline.clone(),
             recovered: self.recovered,
         }
     }
@@ -249,6 +258,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use signalling::id::ParticipantId;
+    use signalling::recording::FileFigures;
 
     fn job() -> Job {
         Job {
@@ -257,6 +267,7 @@ mod tests {
             recording: RecordingId::parse("abc").expect("an id"),
             room: RoomName::parse("demo").expect("a name"),
             room_id: "r1".into(),
+            folder: "r1/abc".into(),
             started_ms: 5,
             again: false,
             options: RecordingOptions::default(),
@@ -273,10 +284,13 @@ mod tests {
             participant: ParticipantId::parse("p1").expect("an id"),
             participant_name: "Alice".into(),
             sources: vec![],
+            tracks: Vec::new(),
             start_ms: 10,
             end_ms: 20,
             resolutions: vec![],
+            rotations: Vec::new(),
             gaps: vec![],
+            figures: FileFigures::default(),
         }
     }
 

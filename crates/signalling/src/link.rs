@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::code::Code;
 use crate::id::{RecorderId, RecordingId, RoomName};
 use crate::message::RecordingState;
-use crate::recording::{RecorderSegment, RecordingOptions};
+use crate::recording::{Progress, RecorderSegment, RecordingOptions};
 
 /// What a recorder says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,9 @@ pub enum FromRecorder {
         /// What this recorder has of it, so far or finally (with `ready`).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         segment: Option<RecorderSegment>,
+        /// How it stands, while it is not ready.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        progress: Option<Progress>,
         /// With `failed`: why.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<Code>,
@@ -68,6 +71,8 @@ pub enum ToRecorder {
         room: RoomName,
         /// The room's id in storage keys (`[a-z0-9]+`), never its name.
         room_id: String,
+        /// Where the recording lies, below the storage prefix; ends with its id.
+        folder: String,
         /// A token with `hidden` and `recorder`.
         token: String,
         /// When it was switched on, in milliseconds since 1970: zero of the recording's clock.

@@ -1,10 +1,14 @@
 //! Recordings as they lie in storage: keys, each recorder's segment and the manifest that the server composes of them.
 //!
 //! ```text
-//! {prefix}/{room_id}/{recording}/{participant}-{av|screen}-{n}.webm
-//! {prefix}/{room_id}/{recording}/segments/{recorder}.json       one RecorderSegment, written by the recorder, last
-//! {prefix}/{room_id}/{recording}/recording.json                 the Manifest, composed by turn-server
+//! {prefix}/{folder}/{participant}-{av|screen|mic|camera|screen_audio}-{n}.{webm|mkv}
+//! {prefix}/{folder}/segments/{recorder}.json       one RecorderSegment, written by the recorder, last
+//! {prefix}/{folder}/recording.json                 the Manifest, composed by turn-server
 //! ```
+//! `folder` is `{room_id}/{recording}` unless the operator's template says otherwise; it always ends with the recording's
+//! id, so that no two recordings ever share one.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,17 +18,36 @@ use crate::message::{RecordingState, Source};
 /// The manifest version that this crate writes.
 pub const MANIFEST_VERSION: u32 = 1;
 
+/// What becomes a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// A file for each participant's microphone and camera, and one for each screen with its sound.
+    #[default]
+    Participant,
+    /// A file for each track.
+    Track,
+    /// A file for each participant's microphone, and one for the sound of each screen; no pictures.
+    Audio,
+}
+
 /// How a room is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecordingOptions {
+    /// What becomes a file.
+    pub mode: Mode,
     /// Stop by itself after so many seconds; 0: never.
     pub max_duration_s: u64,
+    /// Stop by itself once its files have so many megabytes (10^6 bytes) in all; 0: never.
+    pub max_size_mb: u64,
+    /// Words of whoever started it, kept in the manifest and, where the storage takes them, on the objects.
+    pub tags: BTreeMap<String, String>,
 }
 
 impl Default for RecordingOptions {
     fn default() -> Self {
-        Self { max_duration_s: 4 * 3600 }
+        Self { mode: Mode::default(), max_duration_s: 4 * 3600, max_size_mb: 0, tags: BTreeMap::new() }
     }
 }
 
@@ -41,6 +64,8 @@ pub struct RecorderSegment {
     pub room: RoomName,
     /// The room's id in keys.
     pub room_id: String,
+    /// Where the recording lies, below the storage prefix.
+    pub folder: String,
     /// Zero of the recording's clock, milliseconds since 1970.
     pub started_ms: u64,
     /// When this recorder stopped, on the recording's clock; absent while it runs.
@@ -48,6 +73,9 @@ pub struct RecorderSegment {
     pub ended_ms: Option<u64>,
     /// Its files.
     pub files: Vec<RecordedFile>,
+    /// What happened in the room while it was there.
+    #[serde(default)]
+    pub timeline: Vec<Moment>,
     /// Whether a crash ended it and what the spool held was recovered.
     #[serde(default)]
     pub recovered: bool,
@@ -74,6 +102,9 @@ pub struct RecordedFile {
     pub participant_name: String,
     /// What is in it.
     pub sources: Vec<Source>,
+    /// Each source that delivered, with the moment of its first sound or picture.
+    #[serde(default)]
+    pub tracks: Vec<RecordedTrack>,
     /// Where the file's time 0 lies.
     pub start_ms: u64,
     /// Where its last block ends.
@@ -81,9 +112,123 @@ pub struct RecordedFile {
     /// Every picture size.
     #[serde(default)]
     pub resolutions: Vec<Resolution>,
+    /// Every rotation that the sender asked for.
+    #[serde(default)]
+    pub rotations: Vec<Rotation>,
     /// What was lost or absent.
     #[serde(default)]
     pub gaps: Vec<Gap>,
+    /// What the way here did to it.
+    #[serde(default)]
+    pub figures: FileFigures,
+}
+
+/// One source of a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordedTrack {
+    /// Which.
+    pub source: Source,
+    /// Its codec by RTP name.
+    pub codec: String,
+    /// Its first sound or picture, milliseconds on the recording's clock.
+    pub start_ms: u64,
+    /// By how many parts in a million its sender's clock is fast, by its sender reports; absent without enough of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_ppm: Option<f64>,
+    /// How far its sender reports lie from that line, milliseconds, root mean square.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual_ms: Option<f64>,
+}
+
+/// A rotation of the picture from a time on, which a player has to undo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// From when.
+    pub t: u64,
+    /// Clockwise degrees: 0, 90, 180, 270.
+    pub degrees: u16,
+}
+
+/// Counters of one file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FileFigures {
+    /// Packets that came.
+    pub packets: u64,
+    /// Packets that never came, not even again.
+    pub lost: u64,
+    /// Key frames asked for.
+    pub key_frames_asked: u64,
+    /// Milliseconds of sound that were filled in.
+    pub filled_ms: u64,
+    /// Frames that came and could not be written.
+    pub refused: u64,
+}
+
+/// Something that happened in the room, on the recording's clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// When, milliseconds.
+    pub t: u64,
+    /// What.
+    #[serde(flatten)]
+    pub what: Happening,
+}
+
+/// What can happen in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Happening {
+    /// A participant came, or was there when this recorder came.
+    Join {
+        /// Who.
+        participant: ParticipantId,
+        /// The name shown.
+        name: String,
+    },
+    /// A participant left.
+    Leave {
+        /// Who.
+        participant: ParticipantId,
+    },
+    /// A track was published.
+    Publish {
+        /// Whose.
+        participant: ParticipantId,
+        /// What it shows.
+        source: Source,
+    },
+    /// A track ended.
+    Unpublish {
+        /// Whose.
+        participant: ParticipantId,
+        /// What it showed.
+        source: Source,
+    },
+    /// A track was muted.
+    Mute {
+        /// Whose.
+        participant: ParticipantId,
+        /// Which.
+        source: Source,
+    },
+    /// A track was unmuted.
+    Unmute {
+        /// Whose.
+        participant: ParticipantId,
+        /// Which.
+        source: Source,
+    },
+    /// Somebody else is the loudest.
+    Speaker {
+        /// Who; absent: nobody speaks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        participant: Option<ParticipantId>,
+    },
+    /// The recording was paused.
+    Pause,
+    /// The recording went on.
+    Resume,
 }
 
 /// A picture size from a time on.
@@ -104,7 +249,7 @@ pub struct Gap {
     pub t: u64,
     /// For how long.
     pub ms: u64,
-    /// `loss`, `mute`, `pause`, `link`.
+    /// `loss`, `mute`, `pause`, `link`, `codec`.
     pub cause: String,
 }
 
@@ -119,6 +264,11 @@ pub struct Manifest {
     pub room: RoomName,
     /// The room's id in keys.
     pub room_id: String,
+    /// Where it lies, below the storage prefix.
+    pub folder: String,
+    /// How it was to be recorded.
+    #[serde(default)]
+    pub options: RecordingOptions,
     /// How far it is.
     pub state: RecordingState,
     /// When it was switched on, milliseconds since 1970.
@@ -128,6 +278,9 @@ pub struct Manifest {
     pub ended_ms: Option<u64>,
     /// What each recorder wrote.
     pub segments: Vec<RecorderSegment>,
+    /// What happened in the room, as all recorders saw it, in order.
+    #[serde(default)]
+    pub timeline: Vec<Moment>,
     /// With `failed`: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -140,7 +293,25 @@ impl Manifest {
     }
 }
 
-/// The folder of a recording below the storage prefix.
+/// How a recording stands on one recorder while it is not ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Progress {
+    /// Bytes in the spool.
+    pub bytes: u64,
+    /// Bytes of them that storage has.
+    pub stored: u64,
+    /// Participants that are recorded now.
+    pub participants: u32,
+    /// Packets that came.
+    pub packets: u64,
+    /// Packets that never came.
+    pub lost: u64,
+    /// Key frames asked for.
+    pub key_frames_asked: u64,
+}
+
+/// The folder of a recording below the storage prefix, without a template.
 pub fn folder(room_id: &str, recording: &RecordingId) -> String {
     format!("{room_id}/{recording}")
 }

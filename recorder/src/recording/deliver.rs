@@ -172,6 +172,9 @@ fn merge(before: RecorderSegment, now: RecorderSegment) -> RecorderSegment {
         before.files.into_iter().filter(|old| now.files.iter().all(|new| new.name != old.name)).collect();
     files.extend(now.files);
     files.sort_by(|a, b| (a.start_ms, &a.name).cmp(&(b.start_ms, &b.name)));
+    let mut timeline = before.timeline;
+    timeline.extend(now.timeline);
+    timeline.sort_by_key(|moment| moment.t);
     let (ended_ms, recovered) = (before.ended_ms.max(now.ended_ms), before.recovered || now.recovered);
-    RecorderSegment { files, ended_ms, recovered, ..now }
+    RecorderSegment { files, timeline, ended_ms, recovered, ..now }
 }

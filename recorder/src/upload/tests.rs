@@ -3,7 +3,7 @@
 use service::storage::{StorageConfig, StorageKind};
 use session::journal::{self, Facts, Job};
 use signalling::id::{ParticipantId, RecorderId, RecordingId, RoomName};
-use signalling::recording::RecordingOptions;
+use signalling::recording::{FileFigures, RecordingOptions};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -35,10 +35,13 @@ impl Stand {
             participant: ParticipantId::parse("p1").expect("an id"),
             participant_name: String::new(),
             sources: vec![],
+            tracks: Vec::new(),
             start_ms: 0,
             end_ms: 0,
             resolutions: vec![],
+            rotations: Vec::new(),
             gaps: vec![],
+            figures: FileFigures::default(),
         };
         let job = Job {
             v: journal::VERSION,
@@ -46,6 +49,7 @@ impl Stand {
             recording: RecordingId::parse("abc").expect("an id"),
             room: RoomName::parse("demo").expect("a name"),
             room_id: "r1".into(),
+            folder: "r1/abc".into(),
             started_ms: 0,
             again: false,
             options: RecordingOptions::default(),

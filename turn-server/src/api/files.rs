@@ -11,7 +11,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 use service::storage::Error;
-use signalling::recording::folder;
 use signalling::{Code, RecordingId};
 use std::time::Duration;
 use tokio_util::io::ReaderStream;
@@ -70,7 +69,7 @@ pub(crate) async fn download(
     let file = manifest.files().find(|file| file.name == name);
     let file =
         file.ok_or_else(|| Problem::new(Code::RecordingNotFound, format!("recording {id} has no file {name}")))?;
-    let key = format!("{}/{name}", folder(&manifest.room_id, &id));
+    let key = format!("{}/{name}", manifest.folder);
     let ttl = Duration::from_secs(app.config().storage.link_ttl_s);
     if let Some(url) = app.store.presign_get(&key, ttl, &name).await.map_err(|error| storage_problem(&error))? {
         // The link is good for a while only, so nobody may keep the redirect.

@@ -39,7 +39,8 @@ pub(crate) async fn start(
 ) -> Result<(StatusCode, Json<RecordingView>), Problem> {
     caller.moderator_of(&room)?;
     let defaults = RecordingOptions::default();
-    let options = RecordingOptions { max_duration_s: wanted.max_duration_s.unwrap_or(defaults.max_duration_s) };
+    let max_duration_s = wanted.max_duration_s.unwrap_or(defaults.max_duration_s);
+    let options = RecordingOptions { max_duration_s, ..defaults };
     let manifest = recording::start(&app, &room, options)?;
     Ok((StatusCode::CREATED, Json(view(&app, &manifest).await)))
 }

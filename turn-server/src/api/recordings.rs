@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use signalling::message::RecordingState;
-use signalling::recording::{Manifest, RecordedFile, folder};
+use signalling::recording::{Manifest, RecordedFile};
 use signalling::{Code, RecordingId, RoomName};
 use utoipa::{IntoParams, ToSchema};
 
@@ -71,7 +71,7 @@ async fn file_view(app: &App, manifest: &Manifest, file: &RecordedFile) -> FileV
 /// A link to a file that works for a while, without a header: `<video>` and `<a>` cannot send one.
 async fn link(app: &App, manifest: &Manifest, name: &str) -> Option<String> {
     let ttl = app.config().storage.link_ttl_s;
-    let key = format!("{}/{name}", folder(&manifest.room_id, &manifest.id));
+    let key = format!("{}/{name}", manifest.folder);
     match app.store.presign_get(&key, Duration::from_secs(ttl), name).await {
         Ok(Some(url)) => Some(url),
         Ok(None) => Some(files::signed_path(app, &manifest.id, name, ttl)),

@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use signalling::code::{Code, Refusal};
 use signalling::link::ToRecorder;
 use signalling::message::{RecordingState, RoomRecording};
-use signalling::recording::{MANIFEST_VERSION, Manifest, RecorderSegment, RecordingOptions};
+use signalling::recording::{MANIFEST_VERSION, Manifest, RecorderSegment, RecordingOptions, folder};
 use signalling::token::{Claims, Grants};
 use signalling::{RecorderId, RecordingId, RoomName};
 
@@ -59,11 +59,14 @@ pub(crate) fn start(app: &App, room: &RoomName, options: RecordingOptions) -> Re
         v: MANIFEST_VERSION,
         id: id.clone(),
         room: room.clone(),
+        folder: folder(&room_id, &id),
         room_id,
+        options: options.clone(),
         state: RecordingState::Starting,
         started_ms: clock::unix_ms(),
         ended_ms: None,
         segments: Vec::new(),
+        timeline: Vec::new(),
         error: None,
     };
     let active = Active {
@@ -106,6 +109,7 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
         recording: id.clone(),
         room: manifest.room.clone(),
         room_id: manifest.room_id.clone(),
+        folder: manifest.folder.clone(),
         token,
         started_ms: manifest.started_ms,
         again: !(active.unfinished.is_empty() && active.failed.is_empty() && manifest.segments.is_empty()),

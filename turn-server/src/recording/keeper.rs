@@ -10,7 +10,7 @@ use bytes::Bytes;
 use service::storage::{ContentType, Error, Store};
 use signalling::RecordingId;
 use signalling::message::RecordingState;
-use signalling::recording::{Manifest, RecorderSegment, folder};
+use signalling::recording::{Manifest, RecorderSegment};
 
 use super::state::{State, Write};
 use crate::app::App;
@@ -51,7 +51,7 @@ async fn load(app: &App) -> Result<(), Error> {
         };
         let id = manifest.id.clone();
         let whole = matches!(manifest.state, RecordingState::Ready | RecordingState::Failed);
-        let segments = format!("{}/segments/", folder(&manifest.room_id, &id));
+        let segments = format!("{}/segments/", manifest.folder);
         let has_segments = objects.iter().any(|object| object.key.starts_with(&segments));
         let mut state = app.recordings.state();
         state.manifests.entry(id.clone()).or_insert(manifest);
@@ -70,7 +70,7 @@ async fn load(app: &App) -> Result<(), Error> {
 async fn adopt_unknown(app: &App) {
     let unknown = std::mem::take(&mut app.recordings.state().unknown);
     for segment in unknown {
-        let key = format!("{}/segments/{}.json", folder(&segment.room_id, &segment.recording), segment.recorder);
+        let key = format!("{}/segments/{}.json", segment.folder, segment.recorder);
         if let Ok(Some(_)) = app.store.head(&key).await {
             app.recordings.state().adopt(&segment);
         }
@@ -108,7 +108,7 @@ fn finished(state: &mut State, manifest: Manifest) {
 }
 
 async fn put(store: &Store, manifest: &Manifest) -> Result<(), Error> {
-    let key = format!("{}/{MANIFEST}", folder(&manifest.room_id, &manifest.id));
+    let key = format!("{}/{MANIFEST}", manifest.folder);
     let bytes = serde_json::to_vec_pretty(manifest)
         .map_err(|error| Error::Refused { what: format!("write {key}"), why: error.to_string() })?;
     store.put(&key, Bytes::from(bytes), ContentType::JSON).await
@@ -116,7 +116,7 @@ async fn put(store: &Store, manifest: &Manifest) -> Result<(), Error> {
 
 /// Takes the segments as the recorders wrote them: they are what survives both binaries.
 async fn compose(store: &Store, manifest: &mut Manifest) -> Result<(), Error> {
-    let prefix = format!("{}/segments/", folder(&manifest.room_id, &manifest.id));
+    let prefix = format!("{}/segments/", manifest.folder);
     for object in store.list(&prefix).await? {
         let segment: RecorderSegment = match serde_json::from_slice(&store.get(&object.key).await?) {
             Ok(segment) => segment,
@@ -131,6 +131,8 @@ async fn compose(store: &Store, manifest: &mut Manifest) -> Result<(), Error> {
         }
     }
     manifest.segments.sort_by(|a, b| a.recorder.cmp(&b.recorder));
+    manifest.timeline = manifest.segments.iter().flat_map(|segment| segment.timeline.iter().cloned()).collect();
+    manifest.timeline.sort_by_key(|moment| moment.t);
     let last = manifest.segments.iter().filter_map(|segment| segment.ended_ms).max();
     manifest.ended_ms = manifest.ended_ms.or_else(|| last.map(|ms| manifest.started_ms + ms));
     manifest.state = RecordingState::Ready;

@@ -105,10 +105,13 @@ impl State {
             id: id.clone(),
             room: segment.room.clone(),
             room_id: segment.room_id.clone(),
+            folder: segment.folder.clone(),
+            options: RecordingOptions::default(),
             state: RecordingState::Uploading,
             started_ms: segment.started_ms,
             ended_ms: None,
             segments: Vec::new(),
+            timeline: Vec::new(),
             error: None,
         });
         self.write(&id, Write::Final);

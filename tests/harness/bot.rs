@@ -59,7 +59,7 @@ pub struct Bot {
     tracks: Vec<(Source, TrackId)>,
 }
 
-type Socket = WebSocketStream<TcpStream>;
+pub(crate) type Socket = WebSocketStream<TcpStream>;
 
 impl Bot {
     /// Joins and publishes the feeds, from their starts on, as soon as media can flow.
@@ -72,44 +72,14 @@ impl Bot {
 
     async fn enter(server: SocketAddr, room: &str, token: Option<&str>, feeds: Vec<Feed>) -> io::Result<Self> {
         let tcp = TcpStream::connect(server).await?;
-        let ip = tcp.local_addr()?.ip();
-        let url = format!("ws://{server}/v1/rooms/{room}/ws");
-        let (mut socket, _) = tokio_tungstenite::client_async(url, tcp).await.map_err(io::Error::other)?;
-        let udp = UdpSocket::bind((ip, 0)).await?;
-        let local = udp.local_addr()?;
+        let udp = UdpSocket::bind((tcp.local_addr()?.ip(), 0)).await?;
         // A new socket takes datagrams only after the reactor has seen it once.
         udp.writable().await?;
-        let kind = |feed: &Feed| if feed.source.is_audio() { Kind::Audio } else { Kind::Video };
-        let publish = feeds.iter().map(|feed| Publication { kind: kind(feed), rids: Vec::new(), receive: false });
-        let config = Config { local: vec![local], publish: publish.collect(), ..Config::default() };
-        let mut transport = Transport::new(config, Instant::now()).map_err(io::Error::other)?;
-        let sdp = transport.create_offer().map_err(io::Error::other)?;
-        let mids: Vec<Mid> = transport.lines().iter().filter(|line| line.sends).map(|line| line.mid).collect();
-        let intent = |(feed, mid): (&Feed, &Mid)| TrackIntent { mid: mid.to_string(), src: feed.source, muted: false };
-        let media = Media {
-            pc: PcId::main(),
-            sdp: Some(sdp),
-            tracks: feeds.iter().zip(&mids).map(intent).collect(),
-            ..Media::default()
-        };
-        let join = Join {
-            v: VERSION,
-            room: RoomName::parse(room).map_err(io::Error::other)?,
-            token: token.map(str::to_owned),
-            name: Some("Bot".into()),
-            key: None,
-            proof: None,
-            media,
-        };
-        let (welcome, answer) = join_room(&mut socket, join).await?;
-        transport.handle_answer(&answer.sdp, Instant::now()).map_err(io::Error::other)?;
-        let track = |mid: &Mid| answer.published.iter().find(|published| published.mid == mid.to_string());
-        let tracks = feeds.iter().zip(&mids).filter_map(|(feed, mid)| Some((feed.source, track(mid)?.track.clone())));
-        let tracks = tracks.collect();
+        let Entered { sender, socket, welcome, tracks } =
+            Entered::through(tcp, room, token, feeds, udp.local_addr()?).await?;
         let (commands, todo) = mpsc::unbounded_channel();
         let (tell, connected) = watch::channel(false);
-        let feeds = feeds.into_iter().zip(mids).map(|(feed, mid)| Playing::new(feed, mid)).collect();
-        let player = Player { transport, udp, local, socket, feeds, next_id: 2, tell };
+        let player = Player { sender, udp, socket, next_id: 2, tell };
         let task = tokio::spawn(player.run(todo));
         Ok(Self { commands, connected, task, welcome, tracks })
     }
@@ -146,6 +116,57 @@ impl Bot {
     pub async fn leave(self) {
         let _ = self.commands.send(Do::Leave);
         let _ = self.task.await;
+    }
+}
+
+/// A participant whose server has said yes; nothing has flowed yet.
+pub(crate) struct Entered {
+    pub(crate) sender: Sender,
+    pub(crate) socket: Socket,
+    welcome: Welcome,
+    tracks: Vec<(Source, TrackId)>,
+}
+
+impl Entered {
+    /// Joins over this connection; media will come from `local`.
+    pub(crate) async fn through(
+        tcp: TcpStream,
+        room: &str,
+        token: Option<&str>,
+        feeds: Vec<Feed>,
+        local: SocketAddr,
+    ) -> io::Result<Self> {
+        let url = format!("ws://{}/v1/rooms/{room}/ws", tcp.peer_addr()?);
+        let (mut socket, _) = tokio_tungstenite::client_async(url, tcp).await.map_err(io::Error::other)?;
+        let kind = |feed: &Feed| if feed.source.is_audio() { Kind::Audio } else { Kind::Video };
+        let publish = feeds.iter().map(|feed| Publication { kind: kind(feed), rids: Vec::new(), receive: false });
+        let config = Config { local: vec![local], publish: publish.collect(), ..Config::default() };
+        let mut transport = Transport::new(config, Instant::now()).map_err(io::Error::other)?;
+        let sdp = transport.create_offer().map_err(io::Error::other)?;
+        let mids: Vec<Mid> = transport.lines().iter().filter(|line| line.sends).map(|line| line.mid).collect();
+        let intent = |(feed, mid): (&Feed, &Mid)| TrackIntent { mid: mid.to_string(), src: feed.source, muted: false };
+        let media = Media {
+            pc: PcId::main(),
+            sdp: Some(sdp),
+            tracks: feeds.iter().zip(&mids).map(intent).collect(),
+            ..Media::default()
+        };
+        let join = Join {
+            v: VERSION,
+            room: RoomName::parse(room).map_err(io::Error::other)?,
+            token: token.map(str::to_owned),
+            name: Some("Bot".into()),
+            key: None,
+            proof: None,
+            media,
+        };
+        let (welcome, answer) = join_room(&mut socket, join).await?;
+        transport.handle_answer(&answer.sdp, Instant::now()).map_err(io::Error::other)?;
+        let track = |mid: &Mid| answer.published.iter().find(|published| published.mid == mid.to_string());
+        let tracks = feeds.iter().zip(&mids).filter_map(|(feed, mid)| Some((feed.source, track(mid)?.track.clone())));
+        let tracks = tracks.collect();
+        let feeds = feeds.into_iter().zip(mids).map(|(feed, mid)| Playing::new(feed, mid)).collect();
+        Ok(Self { sender: Sender { transport, local, feeds }, socket, welcome, tracks })
     }
 }
 
@@ -203,58 +224,27 @@ impl Playing {
     }
 }
 
-struct Player {
+/// A transport and what it sends, without a socket.
+pub(crate) struct Sender {
     transport: Transport,
-    udp: UdpSocket,
     local: SocketAddr,
-    socket: Socket,
     feeds: Vec<Playing>,
-    next_id: u64,
-    tell: watch::Sender<bool>,
 }
 
-impl Player {
-    async fn run(mut self, mut todo: mpsc::UnboundedReceiver<Do>) {
-        let mut buffer = vec![0; 2048];
-        loop {
-            let now = Instant::now();
-            self.turn(now);
-            let timer = self.transport.poll_timeout().unwrap_or(now + Duration::from_secs(1));
-            let wake = self.feeds.iter().filter_map(Playing::due).fold(timer, Instant::min);
-            tokio::select! {
-                received = self.udp.recv_from(&mut buffer) => if let Ok((len, from)) = received {
-                    self.transport.handle_datagram(from, self.local, &buffer[..len], Instant::now());
-                },
-                // Only pings matter here, and the library answers them.
-                message = self.socket.next() => if !matches!(message, Some(Ok(_))) {
-                    return;
-                },
-                command = todo.recv() => match command {
-                    Some(Do::Mute(track, muted)) => {
-                        let id = self.next_id;
-                        self.next_id += 1;
-                        if send(&mut self.socket, id, Request::Mute(Mute { track, muted })).await.is_err() {
-                            return;
-                        }
-                    }
-                    Some(Do::Hold(source, held)) => {
-                        for feed in self.feeds.iter_mut().filter(|playing| playing.feed.source == source) {
-                            feed.held = held;
-                        }
-                    }
-                    Some(Do::Leave) | None => {
-                        let bye = Request::Bye(signalling::message::client::Bye { reason: String::new() });
-                        let _ = send(&mut self.socket, self.next_id, bye).await;
-                        let _ = self.socket.close(None).await;
-                        return;
-                    }
-                },
-                () = tokio::time::sleep_until(wake.into()) => {}
-            }
-        }
+impl Sender {
+    /// A datagram came.
+    pub(crate) fn receive(&mut self, from: SocketAddr, bytes: &[u8]) {
+        self.transport.handle_datagram(from, self.local, bytes, Instant::now());
     }
 
-    fn turn(&mut self, now: Instant) {
+    /// When something is due next.
+    pub(crate) fn wake(&mut self, now: Instant) -> Instant {
+        let timer = self.transport.poll_timeout().unwrap_or(now + Duration::from_secs(1));
+        self.feeds.iter().filter_map(Playing::due).fold(timer, Instant::min)
+    }
+
+    /// Does what is due, and gives out datagrams; `true`: media flows from now on.
+    pub(crate) fn turn(&mut self, now: Instant, mut transmit: impl FnMut(SocketAddr, &[u8])) -> bool {
         if self.transport.poll_timeout().is_some_and(|at| now >= at) {
             self.transport.handle_timeout(now);
         }
@@ -278,15 +268,68 @@ impl Player {
                 playing.step();
             }
         }
+        let mut connected = false;
         while let Some(output) = self.transport.poll_output() {
             match output {
-                Output::Transmit { to, bytes, .. } => drop(self.udp.try_send_to(&bytes, to)),
+                Output::Transmit { to, bytes, .. } => transmit(to, &bytes),
                 Output::Connected => {
                     // One moment for all feeds, so that flash and beep leave together.
                     self.feeds.iter_mut().for_each(|playing| playing.started = Some(now));
-                    self.tell.send_replace(true);
+                    connected = true;
                 }
                 _ => {}
+            }
+        }
+        connected
+    }
+}
+
+struct Player {
+    sender: Sender,
+    udp: UdpSocket,
+    socket: Socket,
+    next_id: u64,
+    tell: watch::Sender<bool>,
+}
+
+impl Player {
+    async fn run(mut self, mut todo: mpsc::UnboundedReceiver<Do>) {
+        let mut buffer = vec![0; 2048];
+        loop {
+            let now = Instant::now();
+            if self.sender.turn(now, |to, bytes| drop(self.udp.try_send_to(bytes, to))) {
+                self.tell.send_replace(true);
+            }
+            let wake = self.sender.wake(now);
+            tokio::select! {
+                received = self.udp.recv_from(&mut buffer) => if let Ok((len, from)) = received {
+                    self.sender.receive(from, &buffer[..len]);
+                },
+                // Only pings matter here, and the library answers them.
+                message = self.socket.next() => if !matches!(message, Some(Ok(_))) {
+                    return;
+                },
+                command = todo.recv() => match command {
+                    Some(Do::Mute(track, muted)) => {
+                        let id = self.next_id;
+                        self.next_id += 1;
+                        if send(&mut self.socket, id, Request::Mute(Mute { track, muted })).await.is_err() {
+                            return;
+                        }
+                    }
+                    Some(Do::Hold(source, held)) => {
+                        for feed in self.sender.feeds.iter_mut().filter(|playing| playing.feed.source == source) {
+                            feed.held = held;
+                        }
+                    }
+                    Some(Do::Leave) | None => {
+                        let bye = Request::Bye(signalling::message::client::Bye { reason: String::new() });
+                        let _ = send(&mut self.socket, self.next_id, bye).await;
+                        let _ = self.socket.close(None).await;
+                        return;
+                    }
+                },
+                () = tokio::time::sleep_until(wake.into()) => {}
             }
         }
     }

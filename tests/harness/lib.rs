@@ -9,6 +9,7 @@ pub mod browser;
 pub mod capture;
 pub mod churn;
 pub mod conformance;
+pub mod crowd;
 pub mod dtls;
 pub mod firefox;
 pub mod foreign;

@@ -74,6 +74,14 @@ impl Stand {
         self.address
     }
 
+    /// Where media of rooms comes from.
+    ///
+    /// # Panics
+    /// Never: rooms are enabled here.
+    pub fn media(&self) -> SocketAddr {
+        *self.server.addresses().media.first().expect("rooms are enabled")
+    }
+
     /// The spool of the recorder with this name.
     pub fn spool(&self, name: &str) -> PathBuf {
         self.folder.path().join("spool").join(name)
@@ -88,6 +96,8 @@ impl Stand {
         config.recorder.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         // The disk that the tests run on is not theirs to judge.
         config.recorder.min_free_mb = 16;
+        // Neither is how much of it the tests use at once.
+        config.recorder.capacity = 1000;
         config
     }
 

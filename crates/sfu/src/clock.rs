@@ -3,21 +3,44 @@
 //! All streams of one transport share one wall clock, so one [`WallClock`] serves them all: what it gets wrong, it gets
 //! wrong for sound and picture alike, and they stay in step. Until a stream's first report, arrival has to do.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::engine::{Packet, Report};
+use crate::engine::{Mid, Packet, Report, Rid};
 
 /// The difference between the clocks may creep by so much a second towards later: clocks drift, routes change.
 const CREEP: f64 = 0.000_5;
 /// A capture that seems longer ago than this is a broken report, not a slow network.
 const MAX_AGE: Duration = Duration::from_secs(10);
 
-/// The publisher's wall clock as seen from here: our time minus its time, at the fastest that a packet ever was.
+/// A wall clock that went by so much more or less than time did between two reports was set, seconds.
+const SET: f64 = 0.25;
+/// All streams of a publisher tell the same wall clock: one that alone seems to have been set, for so long, was wrong before.
+const ALONE: Duration = Duration::from_secs(5);
+
+/// What the reports of one stream said.
+#[derive(Debug)]
+struct Told {
+    ssrc: u32,
+    report: Report,
+    /// When a packet first came with it.
+    at: Instant,
+    /// Seconds by which its wall clock was set back since the publisher came.
+    set_back: f64,
+    /// When that changed last.
+    set_at: Option<Instant>,
+}
+
+/// The publisher's wall clock as seen from here: our time minus its time, at the fastest that a packet ever was. Somebody
+/// may set that clock while media flows; media goes on as if nobody had.
 #[derive(Debug, Default)]
 pub(crate) struct WallClock {
     epoch: Option<Instant>,
     /// Seconds since `epoch` by our clock minus seconds by the publisher's; when it was measured.
     offset: Option<(f64, Instant)>,
+    streams: HashMap<(Mid, Option<Rid>), Told>,
+    /// For a stream that is new.
+    set_back: f64,
 }
 
 impl WallClock {
@@ -26,7 +49,7 @@ impl WallClock {
         let arrived = packet.arrived;
         let Some(report) = packet.report else { return arrived };
         let epoch = *self.epoch.get_or_insert(arrived);
-        let wall = wall(report, packet);
+        let wall = wall(report, packet) + self.set_back(report, packet);
         let here = seconds(arrived, epoch);
         let measured = here - wall;
         let offset = match self.offset {
@@ -40,6 +63,45 @@ impl WallClock {
             return arrived;
         }
         arrived.checked_sub(Duration::from_secs_f64(age)).unwrap_or(arrived)
+    }
+
+    /// By how much the clock that this packet's stream tells was set back.
+    fn set_back(&mut self, report: Report, packet: &Packet) -> f64 {
+        let (ssrc, at) = (packet.ssrc, packet.arrived);
+        let new = Told { ssrc, report, at, set_back: self.set_back, set_at: None };
+        let key = (packet.mid, packet.rid);
+        let told = self.streams.entry(key).or_insert(new);
+        if told.ssrc != ssrc {
+            *told = Told { ssrc, report, at, set_back: self.set_back, set_at: None };
+        }
+        if told.report == report {
+            return told.set_back;
+        }
+        let rate = f64::from(packet.format.clock_rate());
+        let media = (report.timestamp - told.report.timestamp) as f64 / rate;
+        let wall = report.wall.as_secs_f64() - told.report.wall.as_secs_f64();
+        let time = at.saturating_duration_since(told.at).as_secs_f64();
+        let set = wall - media;
+        // If it was the media's clock that leapt, the wall clock kept step with time.
+        if set.abs() > SET && (wall - time).abs() > set.abs() / 2.0 {
+            told.set_back -= set;
+            told.set_at = Some(at);
+            self.set_back = told.set_back;
+        }
+        (told.report, told.at) = (report, at);
+        let (set_back, quiet) = (told.set_back, told.set_at.is_none_or(|since| at >= since + ALONE));
+        // This stream's clock was not set for long: what another says alone has had its time.
+        let alone = |told: &&mut Told| told.set_at.is_some_and(|since| at >= since + ALONE);
+        if quiet {
+            for other in self.streams.values_mut().filter(alone) {
+                other.set_at = None;
+                if (other.set_back - set_back).abs() > SET / 2.0 {
+                    other.set_back = set_back;
+                    self.set_back = set_back;
+                }
+            }
+        }
+        set_back
     }
 }
 
@@ -86,6 +148,64 @@ mod tests {
             let apart = sound.max(picture) - sound.min(picture);
             assert!(apart < ms(1), "{apart:?} at {at}");
         }
+    }
+
+    /// Ten seconds of both streams with a report a second each, the picture's half a second later; `wall` is what the
+    /// publisher's clock says at a moment, for sound and for picture. By how far sound and picture captured together are
+    /// ever apart, and how old a packet ever seems, in milliseconds.
+    fn worst(wall: impl Fn(u64, Format) -> u64) -> (u64, u64) {
+        let (mut clock, mut reports) = (WallClock::default(), HashMap::new());
+        let (mut apart, mut oldest) = (0, 0);
+        for at in (1000_u64..20_000).step_by(20) {
+            let captures = [(Format::Opus, 0_u64), (Format::Vp8, 500)].map(|(format, later)| {
+                let rate = u64::from(format.clock_rate());
+                if (at - later).is_multiple_of(1000) {
+                    let timestamp = (5_000_000 + at * rate / 1000).cast_signed();
+                    let wall = ms(1_700_000_000_000) + ms(wall(at, format));
+                    reports.insert(later, Report { wall, timestamp });
+                }
+                let mut packet = packet(format, at, 5_000_000 + at * rate / 1000);
+                packet.mid = Mid::from(if later == 0 { "0" } else { "1" });
+                packet.report = reports.get(&later).copied();
+                packet.arrived = epoch() + ms(at + 20);
+                let captured = clock.captured(&packet);
+                oldest = oldest.max((packet.arrived - captured).as_millis() as u64);
+                captured
+            });
+            apart = apart.max((captures[0].max(captures[1]) - captures[0].min(captures[1])).as_millis() as u64);
+        }
+        (apart, oldest)
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_shifts_nothing() {
+        assert_eq!(worst(|at, _| at), (0, 0));
+        for (before, after) in [(1000, 0), (0, 1000), (0, 5_000_000)] {
+            let (apart, oldest) = worst(|at, _| at + if at < 8_000 { before } else { after });
+            assert!(apart < 10 && oldest < 10, "{before} {after}: {apart} {oldest}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_corrected_alone_is_believed() {
+        let mut clock = WallClock::default();
+        let mut apart = Duration::ZERO;
+        for at in (1000_u64..20_000).step_by(20) {
+            let captures = [Format::Opus, Format::Vp8].map(|format| {
+                let rate = u64::from(format.clock_rate());
+                // Until the eighth second the picture's reports are half a second wrong.
+                let wrong = if format == Format::Vp8 && at < 8_000 { 500 } else { 0 };
+                let told = at / 1000 * 1000;
+                let mut packet = packet(format, at, 5_000_000 + at * rate / 1000);
+                packet.mid = Mid::from(if format == Format::Opus { "0" } else { "1" });
+                let timestamp = (5_000_000 + told * rate / 1000).cast_signed();
+                packet.report = Some(Report { wall: ms(1_700_000_000_000 + told - wrong), timestamp });
+                packet.arrived = epoch() + ms(at + 20);
+                clock.captured(&packet)
+            });
+            apart = captures[0].max(captures[1]) - captures[0].min(captures[1]);
+        }
+        assert!(apart < ms(10), "{apart:?}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Files of `crates/webm` in Chromium's player: they play, seek with few requests, and survive what calls do to them.
+//! Files of `crates/webm` in the players of Chromium and Firefox: they play, seek with few requests, and survive what calls do to them.
 
 use std::time::Duration;
 
 use tests::browser::Browser;
 use tests::media_source::{Encoded, Sound, Video};
-use tests::playback::{Playback, playback};
+use tests::firefox::Firefox;
+use tests::playback::{Playback, playback, playback_in_firefox};
 use tests::range_server::RangeServer;
 use webm::{Codec, Frame, HEAD_LEN, Muxer, Options, Output, Recovery, Size};
 
@@ -51,6 +52,13 @@ async fn play(file: Vec<u8>, play: f64, seeks: &[f64]) -> Playback {
     playback
 }
 
+async fn play_in_firefox(file: Vec<u8>, play: f64, seeks: &[f64]) -> Playback {
+    let server = RangeServer::start(file).await.expect("serves");
+    let mut firefox = Firefox::launch().await.expect("firefox starts");
+    let playback = playback_in_firefox(&mut firefox, &server.page(), &server.url(), play, seeks).await.expect("plays");
+    Playback { requests: server.requests(), ..playback }
+}
+
 fn assert_arrived(playback: &Playback) {
     for seek in &playback.seeks {
         assert!((seek.arrived - seek.target).abs() < 0.01, "{playback:?}");
@@ -58,9 +66,8 @@ fn assert_arrived(playback: &Playback) {
     }
 }
 
-#[tokio::test]
-async fn chromium_seeks_a_long_file_with_few_requests() {
-    // Ten seconds six times over: a minute of 15 MB, far more than a player reads ahead.
+/// Ten seconds six times over: a minute of 15 MB, far more than a player reads ahead.
+fn long_file() -> Vec<u8> {
     let video = Video { kilobits: 2_000, ..Video::default() }.vp8().expect("video");
     let audio = Sound::Tone.opus(9.9).expect("audio");
     let parts: Vec<Part> = (0..6)
@@ -71,6 +78,25 @@ async fn chromium_seeks_a_long_file_with_few_requests() {
         .collect();
     let bytes = file(&parts, Some(60.0));
     assert!(bytes.len() > 8_000_000, "{} bytes", bytes.len());
+    bytes
+}
+
+#[tokio::test]
+async fn firefox_plays_and_seeks_with_few_requests() {
+    for part in [0.1, 0.5, 0.9] {
+        let playback = play_in_firefox(long_file(), 0.0, &[part]).await;
+        assert!((playback.duration.expect("finite") - 60.0).abs() < 0.05, "{playback:?}");
+        assert_arrived(&playback);
+        assert!(playback.requests <= 4, "{playback:?}");
+    }
+    let playback = play_in_firefox(long_file(), 1.0, &[0.9, 0.1, 0.5]).await;
+    assert_arrived(&playback);
+    assert!(playback.played >= 1.0, "{playback:?}");
+}
+
+#[tokio::test]
+async fn chromium_seeks_a_long_file_with_few_requests() {
+    let bytes = long_file();
     // The start, the cues, the target, and one more if the player had let go of its connection.
     for part in [0.1, 0.5, 0.9] {
         let playback = play(bytes.clone(), 0.0, &[part]).await;

@@ -2,6 +2,7 @@
 //! not ours.
 
 mod kill;
+mod long;
 
 use std::path::Path;
 use std::time::Duration;
@@ -96,8 +97,7 @@ async fn flash_and_beep_stay_together() {
     let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
     let [file] = files(&recording) else { panic!("one file: {recording}") };
     let path = stand.download(file).await.expect("downloads");
-    let decoded = media_check::decode(&path).expect("decodes");
-    let skew = media_check::skew(&decoded);
+    let skew = media_check::skew(&media_check::events(&path).expect("decodes"));
     assert!(skew.each.len() >= 6, "{skew:?}");
     assert!(skew.max() <= 40.0, "{skew:?}");
     bot.leave().await;

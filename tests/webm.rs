@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
-use tests::media_check::{self, check_all, converted_seconds, decode, layout, probe, skew};
+use tests::media_check::{self, check_all, converted_seconds, decode, events, layout, probe, skew};
 use tests::media_source::{Encoded, Picture, Sound, Video};
 use webm::{Codec, Frame, HEAD_LEN, Muxer, Options, Output, Recovery, Size, TrackNumber};
 
@@ -111,7 +111,7 @@ fn flashes_and_beeps_stay_together() {
         file.write([on(cam, video.clone(), Duration::ZERO), shifted].concat());
         let (path, _, _folder) = file.finish(seconds(10.0));
         assert_good(&path);
-        let skew = skew(&decode(&path).expect("decodes"));
+        let skew = skew(&events(&path).expect("decodes"));
         assert_eq!((skew.flashes, skew.each.len()), (10, 10), "{skew:?}");
         // Opus at pre-skip 0 gives 6.5 ms of the encoder's delay, and a file counts whole milliseconds.
         let expected = shift as f64 + 6.5;

@@ -1,4 +1,4 @@
-//! A real Firefox, driven over WebDriver BiDi, which it serves itself: enough of it to run a script in an empty page.
+//! A real Firefox, driven over WebDriver BiDi, which it serves itself: enough of it to run a script in a page.
 
 use std::io;
 use std::process::Stdio;
@@ -118,6 +118,15 @@ impl Firefox {
             }
         }
         Err(io::Error::other("the browser is gone"))
+    }
+
+    /// Opens a document, and waits until it has loaded.
+    ///
+    /// # Errors
+    /// What the browser says.
+    pub async fn open(&mut self, url: &str) -> io::Result<()> {
+        let params = json!({"context": self.page, "url": url, "wait": "complete"});
+        self.call("browsingContext.navigate", params).await.map(drop)
     }
 
     /// Evaluates an expression, awaits it if it is a promise, and reads its JSON value.

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 pub use cues::{Block, Cue, Layout, layout};
 pub use decode::{Decoded, Picture, decode};
-pub use skew::{Skew, skew};
+pub use skew::{Events, Skew, events, skew};
 
 /// What ffprobe says of one stream.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,16 +100,29 @@ pub fn decode_complaints(file: &Path, audio_decoder: &str) -> io::Result<Vec<Str
 /// # Errors
 /// When ffmpeg is missing or fails.
 pub fn converted_seconds(file: &Path) -> io::Result<f64> {
-    let output = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-i"])
+    wav_seconds(file, "opus")
+}
+
+/// The same with the decoder of this name (`opus` or `libopus`).
+///
+/// # Errors
+/// When ffmpeg is missing or fails.
+pub fn wav_seconds(file: &Path, decoder: &str) -> io::Result<f64> {
+    let mut ffmpeg = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-c:a", decoder, "-i"])
         .arg(file)
         .args(["-map", "0:a:0", "-f", "s16le", "-ac", "1", "-ar", "48000", "pipe:1"])
         .stdin(Stdio::null())
-        .output()?;
-    if !output.status.success() {
-        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut stdout = ffmpeg.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?;
+    // Hours of sound are not to be held in memory.
+    let bytes = io::copy(&mut stdout, &mut io::sink())?;
+    let status = ffmpeg.wait()?;
+    if !status.success() {
+        return Err(io::Error::other(format!("ffmpeg ended with {status}")));
     }
-    Ok(output.stdout.len() as f64 / 2.0 / 48_000.0)
+    Ok(bytes as f64 / 2.0 / 48_000.0)
 }
 
 /// What mkvinfo, mkvmerge and `webm_info` find wrong with a file. A good file leaves it empty.

@@ -1,4 +1,4 @@
-//! A recording in Chromium's own player: does it play, what does it say, where does it get when it seeks.
+//! A recording in the players of Chromium and Firefox: does it play, what does it say, where does it get when it seeks.
 
 use std::io;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::browser::Browser;
+use crate::firefox::Firefox;
 
 /// How long a whole playback may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -55,6 +56,23 @@ pub async fn playback(browser: &Browser, page: &str, url: &str, play: f64, seeks
     playback.requests = page.requests().iter().filter(|requested| *requested == url).count();
     page.close().await?;
     Ok(playback)
+}
+
+/// The same in Firefox. Requests are not counted: the server knows them.
+///
+/// # Errors
+/// What the player says when it cannot go on.
+pub async fn playback_in_firefox(
+    firefox: &mut Firefox,
+    page: &str,
+    url: &str,
+    play: f64,
+    seeks: &[f64],
+) -> io::Result<Playback> {
+    firefox.open(page).await?;
+    let (url, seeks) = (serde_json::to_string(url)?, serde_json::to_string(seeks)?);
+    let outcome: Value = firefox.eval(&format!("(() => {{ {SCRIPT}; return run({url}, {play}, {seeks}) }})()")).await?;
+    Ok(serde_json::from_value(outcome)?)
 }
 
 const SCRIPT: &str = r#"

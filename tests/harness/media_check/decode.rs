@@ -35,14 +35,44 @@ impl Decoded {
     }
 }
 
-/// Decodes a whole file.
+/// What came out of a decoder.
+#[derive(Debug)]
+pub(super) enum Piece<'a> {
+    Picture(Picture),
+    /// Samples of the left channel.
+    Sound {
+        /// The first one's time in seconds.
+        at: f64,
+        /// Samples a second.
+        rate: u32,
+        samples: &'a [f32],
+    },
+}
+
+/// Decodes a whole file into memory.
 ///
 /// # Errors
 /// When it cannot be opened, or when a frame does not decode.
 pub fn decode(file: &Path) -> Result<Decoded, Error> {
+    let mut decoded = Decoded::default();
+    let (video, audio) = decode_each(file, |piece| match piece {
+        Piece::Picture(picture) => decoded.pictures.push(picture),
+        Piece::Sound { at, rate, samples } => {
+            decoded.sample_rate = rate;
+            decoded.sound.push((at, samples.to_vec()));
+        }
+    })?;
+    Ok(Decoded { video_packets: video, audio_packets: audio, ..decoded })
+}
+
+/// Decodes a whole file piece by piece; returns how many packets of video and of audio it has.
+///
+/// # Errors
+/// When it cannot be opened, or when a frame does not decode.
+pub(super) fn decode_each(file: &Path, mut each: impl FnMut(Piece<'_>)) -> Result<(u64, u64), Error> {
     ffmpeg::init()?;
     let mut input = format::input(file)?;
-    let mut decoded = Decoded::default();
+    let mut packets = (0, 0);
     let best = |input: &format::context::Input, kind| input.streams().best(kind).map(|stream| stream.index());
     let (video, audio) = (best(&input, media::Type::Video), best(&input, media::Type::Audio));
     let context = |input: &format::context::Input, index| {
@@ -60,24 +90,24 @@ pub fn decode(file: &Path) -> Result<Decoded, Error> {
     };
     for (stream, packet) in input.packets() {
         if let Some((decoder, base)) = pictures.as_mut().filter(|_| Some(stream.index()) == video) {
-            decoded.video_packets += 1;
+            packets.0 += 1;
             decoder.send_packet(&packet)?;
-            take_pictures(decoder, *base, &mut decoded)?;
+            take_pictures(decoder, *base, &mut each)?;
         } else if let Some((decoder, base)) = sound.as_mut().filter(|_| Some(stream.index()) == audio) {
-            decoded.audio_packets += 1;
+            packets.1 += 1;
             decoder.send_packet(&packet)?;
-            take_sound(decoder, *base, &mut decoded)?;
+            take_sound(decoder, *base, &mut each)?;
         }
     }
     if let Some((decoder, base)) = &mut pictures {
         decoder.send_eof()?;
-        take_pictures(decoder, *base, &mut decoded)?;
+        take_pictures(decoder, *base, &mut each)?;
     }
     if let Some((decoder, base)) = &mut sound {
         decoder.send_eof()?;
-        take_sound(decoder, *base, &mut decoded)?;
+        take_sound(decoder, *base, &mut each)?;
     }
-    Ok(decoded)
+    Ok(packets)
 }
 
 /// Whether a decoder has no more for now, as opposed to a failure.
@@ -90,30 +120,33 @@ fn drained(result: Result<(), Error>) -> Result<bool, Error> {
     }
 }
 
-fn take_pictures(decoder: &mut ffmpeg::decoder::Video, base: f64, decoded: &mut Decoded) -> Result<(), Error> {
+fn take_pictures(
+    decoder: &mut ffmpeg::decoder::Video,
+    base: f64,
+    each: &mut impl FnMut(Piece<'_>),
+) -> Result<(), Error> {
     let mut frame = frame::Video::empty();
     while !drained(decoder.receive_frame(&mut frame))? {
         let (width, height) = (frame.width(), frame.height());
         let rows = frame.data(0).chunks(frame.stride(0)).take(height as usize);
         let sum: u64 = rows.flat_map(|row| &row[..width as usize]).map(|luma| u64::from(*luma)).sum();
-        decoded.pictures.push(Picture {
+        each(Piece::Picture(Picture {
             at: frame.timestamp().unwrap_or(0) as f64 * base,
             key: frame.is_key(),
             width,
             height,
             luma: sum as f64 / f64::from(width * height),
-        });
+        }));
     }
     Ok(())
 }
 
-fn take_sound(decoder: &mut ffmpeg::decoder::Audio, base: f64, decoded: &mut Decoded) -> Result<(), Error> {
+fn take_sound(decoder: &mut ffmpeg::decoder::Audio, base: f64, each: &mut impl FnMut(Piece<'_>)) -> Result<(), Error> {
     let mut frame = frame::Audio::empty();
     while !drained(decoder.receive_frame(&mut frame))? {
-        decoded.sample_rate = frame.rate();
         let at = frame.timestamp().unwrap_or(0) as f64 * base;
         // ffmpeg's own Opus decoder gives planes of floats.
-        decoded.sound.push((at, frame.plane::<f32>(0).to_vec()));
+        each(Piece::Sound { at, rate: frame.rate(), samples: frame.plane::<f32>(0) });
     }
     Ok(())
 }

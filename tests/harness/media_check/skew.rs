@@ -1,6 +1,14 @@
 //! Lip sync of a recording of flashes and beeps: how much later each beep comes than its flash.
 
-use super::decode::Decoded;
+use std::path::Path;
+
+use super::decode::{Piece, decode_each};
+
+/// A picture brighter than this, of 255, is a flash.
+const BRIGHT: f64 = 128.0;
+
+/// A sample louder than this, of 1, belongs to a beep.
+const LOUD: f32 = 0.15;
 
 /// A sound starts after this much silence, in seconds.
 const SILENCE: f64 = 0.2;
@@ -31,41 +39,50 @@ impl Skew {
     }
 }
 
+/// What begins when, in seconds.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Events {
+    pub flashes: Vec<f64>,
+    pub beeps: Vec<f64>,
+}
+
+/// Finds flashes and beeps in a file, without holding it in memory.
+///
+/// # Errors
+/// When it cannot be opened, or when a frame does not decode.
+pub fn events(file: &Path) -> Result<Events, ffmpeg_next::Error> {
+    let mut events = Events::default();
+    // A file that begins bright or loud has no beginning of that.
+    let (mut bright, mut loud_at) = (true, f64::NEG_INFINITY);
+    decode_each(file, |piece| match piece {
+        Piece::Picture(picture) => {
+            let was = std::mem::replace(&mut bright, picture.luma >= BRIGHT);
+            if bright && !was {
+                events.flashes.push(picture.at);
+            }
+        }
+        Piece::Sound { at, rate, samples } => {
+            for (n, _) in samples.iter().enumerate().filter(|(_, sample)| sample.abs() > LOUD) {
+                let at = at + n as f64 / f64::from(rate);
+                if at - loud_at > SILENCE {
+                    events.beeps.push(at);
+                }
+                loud_at = at;
+            }
+        }
+    })?;
+    Ok(events)
+}
+
 /// Matches flashes to beeps.
-pub fn skew(decoded: &Decoded) -> Skew {
-    let (flashes, beeps) = (flashes(decoded), beeps(decoded));
+pub fn skew(events: &Events) -> Skew {
+    let Events { flashes, beeps } = events;
     let nearest = |flash: &f64| {
-        let distances = beeps.iter().map(|beep| beep - flash);
-        distances.min_by(|a, b| a.abs().total_cmp(&b.abs())).filter(|skew| skew.abs() < MATCH)
+        // Both are in order: the neighbours of the flash's place.
+        let place = beeps.partition_point(|beep| beep < flash);
+        let near = beeps[place.saturating_sub(1)..beeps.len().min(place + 1)].iter().map(|beep| beep - flash);
+        near.min_by(|a, b| a.abs().total_cmp(&b.abs())).filter(|skew| skew.abs() < MATCH)
     };
     let each = flashes.iter().filter_map(nearest).map(|skew| skew * 1000.0).collect();
     Skew { each, flashes: flashes.len(), beeps: beeps.len() }
-}
-
-/// Times at which the picture turns bright.
-fn flashes(decoded: &Decoded) -> Vec<f64> {
-    let brightest = decoded.pictures.iter().map(|picture| picture.luma).fold(0.0, f64::max);
-    let darkest = decoded.pictures.iter().map(|picture| picture.luma).fold(255.0, f64::min);
-    let middle = f64::midpoint(brightest, darkest);
-    let pairs = decoded.pictures.windows(2);
-    pairs.filter(|pair| pair[0].luma < middle && pair[1].luma >= middle).map(|pair| pair[1].at).collect()
-}
-
-/// Times at which it gets loud after a silence.
-fn beeps(decoded: &Decoded) -> Vec<f64> {
-    let rate = f64::from(decoded.sample_rate.max(1));
-    let loudest =
-        decoded.sound.iter().flat_map(|(_, samples)| samples).fold(0.0f32, |max, sample| sample.abs().max(max));
-    let mut starts = Vec::new();
-    let mut loud_at = f64::NEG_INFINITY;
-    for (start, samples) in &decoded.sound {
-        for (n, _) in samples.iter().enumerate().filter(|(_, sample)| sample.abs() > loudest * 0.3) {
-            let at = start + n as f64 / rate;
-            if at - loud_at > SILENCE {
-                starts.push(at);
-            }
-            loud_at = at;
-        }
-    }
-    starts
 }

@@ -2,6 +2,7 @@
 //! not ours.
 
 mod kill;
+mod upload;
 
 use std::path::Path;
 use std::time::Duration;

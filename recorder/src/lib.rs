@@ -105,7 +105,8 @@ fn context(config: &Config) -> Result<Context, Error> {
     let recorder = spool.id(rand::random()).map_err(io_error("recorder id"))?;
     let target = Target::parse(&config.server).map_err(Error::Server)?;
     let (store, metrics) = (Store::open(&config.storage)?, Metrics::default());
-    Ok(Context { recorder, spool, store, target, metrics, segments: Arc::default() })
+    let lanes = Arc::new(tokio::sync::Semaphore::new(upload::LANES));
+    Ok(Context { recorder, spool, store, target, metrics, lanes, segments: Arc::default() })
 }
 
 /// Starts the recorder: takes up what a crash left, then works for the server.

@@ -11,19 +11,19 @@ mod live;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use service::storage::Store;
+use service::storage::{About, ContentType, Store};
 use session::journal::{Fact, Facts, Job};
 use signalling::code::Code;
 use signalling::id::{RecorderId, RecordingId};
 use signalling::message::RecordingState;
 use signalling::recording::{RecordedFile, RecorderSegment};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::dial::Target;
 use crate::metrics::Metrics;
 use crate::spool::{Ledger, Spool};
-use crate::upload::{Progress, Upload};
+use crate::upload::{Backoff, Progress, Upload};
 
 /// What every recording needs.
 #[derive(Clone)]
@@ -38,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) target: Target,
     /// Counters.
     pub(crate) metrics: Metrics,
+    /// Parts in memory, of all uploads.
+    pub(crate) lanes: Arc<Semaphore>,
     /// Held while a segment is read, extended and written.
     pub(crate) segments: Arc<tokio::sync::Mutex<()>>,
 }
@@ -178,10 +180,13 @@ impl Recording {
             store: self.context.store.clone(),
             ledger: self.ledger.clone(),
             key: self.key(name),
+            about: About { kind: ContentType::of(name), tags: self.facts.job.options.tags.clone() },
             path: self.ledger.journal().folder().join(name),
             name: name.to_owned(),
             progress,
             metrics: self.context.metrics.clone(),
+            lanes: self.context.lanes.clone(),
+            backoff: Backoff::default(),
         };
         let task = self.uploads.spawn(upload.run(before));
         self.uploading.insert(name.to_owned(), task);

@@ -10,6 +10,7 @@ pub mod capture;
 pub mod churn;
 pub mod conformance;
 pub mod dtls;
+pub mod fault_proxy;
 pub mod firefox;
 pub mod foreign;
 pub mod guest;

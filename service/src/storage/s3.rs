@@ -153,13 +153,17 @@ impl S3 {
 
     pub(super) async fn read(&self, key: &str, range: Option<Range<u64>>) -> Result<Download, Error> {
         let header = range.map(|range| format!("bytes={}-{}", range.start, range.end - 1));
+        let is_whole = header.is_none();
         let get = self.client.get_object().bucket(&self.bucket).key(self.key(key)).set_range(header);
         let got = get.send().await.map_err(|error| failure("read", key, &error))?;
         let length = got.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
         let (start, size) = got.content_range().and_then(content_range).unwrap_or((0, length));
-        let whole = got.content_range().is_none() && !self.has_opaque_etags();
+        if is_whole && got.e_tag().is_none() {
+            // Every server tells it; whatever answered without is none.
+            return Err(Error::Unavailable { what: format!("read {key}"), why: "it told no ETag".into() });
+        }
         // The ETag of an object that was put whole; that of a multipart upload has another length.
-        let md5 = got.e_tag().map(unquoted).filter(|etag| whole && is_md5(etag));
+        let md5 = got.e_tag().map(unquoted).filter(|etag| is_whole && !self.has_opaque_etags() && is_md5(etag));
         Ok(Download { size, range: start..start + length, md5, body: Box::pin(got.body.into_async_read()) })
     }
 
@@ -407,7 +411,8 @@ where
     let message = meta.and_then(|meta| meta.message()).unwrap_or_default();
     let why = format!("{status} {} {message}", code.unwrap_or_default());
     let slow = code == Some("RequestTimeout");
-    if status >= 500 && status != 501 || matches!(status, 408 | 425 | 429) || slow {
+    // An answer that says yes and cannot be read is damaged.
+    if status < 300 || status >= 500 && status != 501 || matches!(status, 408 | 425 | 429) || slow {
         Error::Unavailable { what, why }
     } else if matches!(status, 401 | 403)
         || matches!(code, Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired"))

@@ -11,9 +11,11 @@ pub mod config;
 mod dial;
 mod http;
 mod link;
+mod load;
 mod manager;
 pub mod metrics;
 mod participant;
+mod pulse;
 mod recording;
 mod room;
 pub mod spool;
@@ -106,7 +108,8 @@ fn context(config: &Config) -> Result<Context, Error> {
     let target = Target::parse(&config.server).map_err(Error::Server)?;
     let (store, metrics) = (Store::open(&config.storage)?, Metrics::default());
     let lanes = Arc::new(tokio::sync::Semaphore::new(upload::LANES));
-    Ok(Context { recorder, spool, store, target, metrics, lanes, segments: Arc::default() })
+    let pulse = pulse::Pulse::start();
+    Ok(Context { recorder, spool, store, target, metrics, lanes, pulse, segments: Arc::default() })
 }
 
 /// Starts the recorder: takes up what a crash left, then works for the server.

@@ -441,6 +441,11 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }
 
+/// Whether storage takes this as a key.
+pub fn is_key(text: &str) -> bool {
+    check(text).is_ok()
+}
+
 /// Refuses keys that could name anything outside the prefix or that two kinds of storage would read differently.
 fn check(key: &str) -> Result<(), Error> {
     let name = |part: &str| {

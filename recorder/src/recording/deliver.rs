@@ -1,6 +1,8 @@
 //! After the media: every file whole, in storage, checked; then the segment; then the spool's folder goes.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use service::storage::{ContentType, Error};
@@ -13,6 +15,8 @@ use super::Recording;
 use crate::spool::media::{self, Repaired};
 use crate::upload::{Backoff, Progress};
 
+/// How often a recording that is being stored says how far it is.
+const REPORT: Duration = Duration::from_secs(1);
 /// So often storage may say that it does not let us list uploads, before that is taken for its last word: keys expire.
 const LISTINGS: u32 = 3;
 
@@ -37,9 +41,15 @@ impl Recording {
         }
         self.set_state(RecordingState::Uploading);
         self.upload_rest();
-        while self.uploads.join_next().await.is_some() {
+        let mut report = tokio::time::interval(REPORT);
+        loop {
+            tokio::select! {
+                done = self.uploads.join_next() => if done.is_none() { break },
+                _ = report.tick() => self.tell_progress(),
+            }
             self.hear();
         }
+        self.hear();
         let unstored: Vec<_> = self.facts.files.values().filter(|facts| !facts.stored).collect();
         if let Some(facts) = unstored.first() {
             // An upload only ends early when its writer went away without a word, after the repair above: cannot be.
@@ -57,6 +67,7 @@ impl Recording {
             recording: self.id().clone(),
             state: RecordingState::Ready,
             segment: Some(segment),
+            progress: None,
             failure: None,
         };
         let _ = self.statuses.send((self.folder.clone(), status));
@@ -72,24 +83,33 @@ impl Recording {
                 upload.abort();
             }
             let path = self.ledger.journal().folder().join(&name);
-            let repaired = tokio::task::spawn_blocking({
-                let path = path.clone();
-                move || media::repair(&path)
-            });
-            let repaired = match repaired.await.map_err(std::io::Error::other).flatten() {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::error!(recording = %self.id(), file = name, %error, "cannot be repaired, left in the spool");
-                    continue;
-                }
-                repaired => repaired.ok().flatten(),
-            };
-            match repaired {
+            match self.repair_one(&path).await {
                 Some(repaired) => self.note_repaired(&name, repaired),
                 None => {
                     // Not even one cluster: at most the first seconds of a file.
                     let _ = std::fs::remove_file(&path);
                     self.append(Fact::Empty { file: name });
                 }
+            }
+        }
+    }
+
+    /// Finishes a file, however long the disk takes to have room for its cues; `None`: it holds no media.
+    async fn repair_one(&self, path: &Path) -> Option<Repaired> {
+        let mut failures = 0;
+        loop {
+            let file = path.to_owned();
+            let repaired = tokio::task::spawn_blocking(move || media::repair(&file)).await;
+            let error = match repaired.map_err(std::io::Error::other).flatten() {
+                Ok(repaired) => return repaired,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+                Err(error) => error,
+            };
+            if self.context.spool.make_room(&error).is_err() {
+                let pause = Backoff::default().after(failures);
+                tracing::error!(file = %path.display(), %error, "cannot be repaired yet");
+                tokio::time::sleep(pause).await;
+                failures += 1;
             }
         }
     }

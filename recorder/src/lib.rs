@@ -24,6 +24,7 @@ pub mod upload;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use service::storage::Store;
 use signalling::id::RecorderId;
@@ -42,6 +43,9 @@ use spool::Spool;
 
 /// Messages that may wait for the link: a status of each recording, some times over.
 const LINK_DEPTH: usize = 4096;
+
+/// How long the last messages may take to the server.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Why the recorder does not run.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +137,11 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         let http = tokio::spawn(async move { axum::serve(listener, http::router(metrics)).await });
         let links = tokio::spawn(link::run(target, tell, says));
         manager.run(link, stop).await;
-        links.abort();
+        // What was said last, that everything is stored, must still leave.
+        let abort = links.abort_handle();
+        if tokio::time::timeout(LAST_WORDS, links).await.is_err() {
+            abort.abort();
+        }
         http.abort();
     });
     tracing::info!(recorder = %id, %address, "the recorder runs");

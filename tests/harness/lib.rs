@@ -23,6 +23,7 @@ pub mod pki;
 pub mod playback;
 pub mod program;
 pub mod range_server;
+pub mod recorder_process;
 pub mod recording;
 pub mod relay;
 pub mod s3;

@@ -97,8 +97,7 @@ impl Config {
         if self.recorder.capacity == 0 {
             return Err(origin.meaning("recorder.capacity", "is 0; at least 1"));
         }
-        // Not `<= 0`: NaN is nothing to compare with either.
-        if !(self.recorder.max_load > 0.0) {
+        if self.recorder.max_load.is_nan() || self.recorder.max_load <= 0.0 {
             return Err(origin.meaning("recorder.max_load", "must be more than 0; 1 is all cores"));
         }
         service::log::filter(&self.log.level).map_err(|why| origin.meaning("log.level", why))?;

@@ -101,7 +101,7 @@ impl Rules {
                     self.violations.push(format!("part {number}"));
                 }
             }
-            (Operation::Complete, Some(id)) => self.check(&id.to_owned()),
+            (Operation::Complete, Some(id)) => self.check(id),
             _ => {}
         }
     }

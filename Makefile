@@ -13,7 +13,7 @@ run: ## build and start turn-server and recorder on this machine; Ctrl-C stops b
 test: ## install the test tools, then everything that must hold before a merge
 	@scripts/test.sh
 
-test-full: ## make test, then licences, advisories, churn, fuzzing and containers
+test-full: ## make test, then licences, advisories, crashes, churn, fuzzing and containers
 	@scripts/test-full.sh
 
 docker-test: ## docker compose as a user starts it: a call, a recording, its download; needs root

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make test-full`: what is too long for every change: licences, advisories, churn of allocations, fuzzing (needs a
+# `make test-full`: what is too long for every change: licences, advisories, 200 crashes of a recorder,
+# churn of allocations, fuzzing (needs a
 # nightly compiler), containers (need root).
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -15,6 +16,9 @@ fi
 # Advisories come from a git repository; without a way there, the rest is checked all the same.
 cargo deny --all-features check licenses bans sources
 cargo deny --all-features check advisories || say "warning: advisories not checked or not clean, see above"
+
+step "recordings that survive hundreds of crashes"
+cargo nextest run --cargo-profile release --locked --workspace --run-ignored only -E 'package(tests) & test(/_long$/)'
 
 step "churn"
 cargo run --quiet --release --locked --workspace --bin churn

@@ -1,8 +1,11 @@
 //! Recordings end to end: a real server, a real recorder, real media over UDP, real storage; judged by readers that are
 //! not ours.
 
+mod disk;
 mod kill;
 mod long;
+mod many;
+mod upload;
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +20,29 @@ use tests::recording::{Stand, Storage};
 fn camera(key_every: u32) -> Feed {
     let video = Video { key_every, seconds: 4.0, ..Video::default() };
     Feed { source: Source::Camera, media: video.vp8().expect("ffmpeg encodes") }
+}
+
+/// A camera whose files fill disks and parts: some 20 Mbit/s.
+fn noisy_camera() -> Feed {
+    let video = Video {
+        picture: Picture::Noise,
+        width: 800,
+        height: 448,
+        fps: 30,
+        key_every: 30,
+        seconds: 1.0,
+        kilobits: 20_000,
+    };
+    Feed { source: Source::Camera, media: video.vp8().expect("ffmpeg encodes") }
+}
+
+/// When each file begins and ends on the recording's clock, milliseconds, in order; none may cover another one's time.
+fn spans(recording: &Value) -> Vec<(f64, f64)> {
+    let span = |file: &Value| (millis(&file["start_ms"]), millis(&file["end_ms"]));
+    let mut spans: Vec<_> = files(recording).iter().map(span).collect();
+    spans.sort_by(|a, b| a.0.total_cmp(&b.0));
+    assert!(spans.windows(2).all(|pair| pair[0].1 <= pair[1].0), "twice: {spans:?}");
+    spans
 }
 
 fn microphone() -> Feed {

@@ -46,13 +46,15 @@ impl Default for ServerConfig {
 }
 
 /// `[recorder]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecorderConfig {
     /// The folder where recordings grow until storage has them.
     pub spool: PathBuf,
     /// Rooms at once.
     pub capacity: u32,
+    /// No more rooms are offered while this process uses more than this of the CPU time that it may use, 1 being all.
+    pub max_load: f64,
     /// `/healthz`, `/readyz` and `/metrics`.
     pub listen: SocketAddr,
     /// Recordings end while the spool's disk has this much left, megabytes.
@@ -66,6 +68,7 @@ impl Default for RecorderConfig {
         Self {
             spool: PathBuf::from("data/spool"),
             capacity: 50,
+            max_load: 0.8,
             listen: SocketAddr::from(([127, 0, 0, 1], 8090)),
             min_free_mb: 512,
             stop_timeout_s: 20,
@@ -93,6 +96,9 @@ impl Config {
         }
         if self.recorder.capacity == 0 {
             return Err(origin.meaning("recorder.capacity", "is 0; at least 1"));
+        }
+        if self.recorder.max_load.is_nan() || self.recorder.max_load <= 0.0 {
+            return Err(origin.meaning("recorder.max_load", "must be more than 0; 1 is all cores"));
         }
         service::log::filter(&self.log.level).map_err(|why| origin.meaning("log.level", why))?;
         Store::open(&self.storage).map(drop).map_err(|error| origin.meaning("storage", error.to_string()))
@@ -133,6 +139,7 @@ mod tests {
             ("server.key", (|c| c.server.key.clear()) as fn(&mut Config)),
             ("server.url", |c| c.server.url = "ftp://x".into()),
             ("recorder.capacity", |c| c.recorder.capacity = 0),
+            ("recorder.max_load", |c| c.recorder.max_load = 0.0),
             ("storage", |c| c.storage.prefix = "..".into()),
             ("log.level", |c| c.log.level = "a=b=c".into()),
         ] {

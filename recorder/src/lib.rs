@@ -11,9 +11,11 @@ pub mod config;
 mod dial;
 mod http;
 mod link;
+mod load;
 mod manager;
 pub mod metrics;
 mod participant;
+mod pulse;
 mod recording;
 mod room;
 pub mod spool;
@@ -22,6 +24,7 @@ pub mod upload;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use service::storage::Store;
 use signalling::id::RecorderId;
@@ -40,6 +43,9 @@ use spool::Spool;
 
 /// Messages that may wait for the link: a status of each recording, some times over.
 const LINK_DEPTH: usize = 4096;
+
+/// How long the last messages may take to the server.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Why the recorder does not run.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +111,9 @@ fn context(config: &Config) -> Result<Context, Error> {
     let recorder = spool.id(rand::random()).map_err(io_error("recorder id"))?;
     let target = Target::parse(&config.server).map_err(Error::Server)?;
     let (store, metrics) = (Store::open(&config.storage)?, Metrics::default());
-    Ok(Context { recorder, spool, store, target, metrics, segments: Arc::default() })
+    let lanes = Arc::new(tokio::sync::Semaphore::new(upload::LANES));
+    let pulse = pulse::Pulse::start();
+    Ok(Context { recorder, spool, store, target, metrics, lanes, pulse, segments: Arc::default() })
 }
 
 /// Starts the recorder: takes up what a crash left, then works for the server.
@@ -129,7 +137,11 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         let http = tokio::spawn(async move { axum::serve(listener, http::router(metrics)).await });
         let links = tokio::spawn(link::run(target, tell, says));
         manager.run(link, stop).await;
-        links.abort();
+        // What was said last, that everything is stored, must still leave.
+        let abort = links.abort_handle();
+        if tokio::time::timeout(LAST_WORDS, links).await.is_err() {
+            abort.abort();
+        }
         http.abort();
     });
     tracing::info!(recorder = %id, %address, "the recorder runs");

@@ -16,6 +16,8 @@ const PATH: &str = "/v1/recorders/ws";
 /// The server must notice a lost recorder within 5 s, and we a lost server.
 const PING: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(5);
+/// How long an end in order may take.
+const CLOSE: Duration = Duration::from_millis(500);
 /// Between two tries to connect, growing.
 const MIN_PAUSE: Duration = Duration::from_millis(250);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -86,7 +88,12 @@ async fn talk(mut socket: Socket, tell: &mpsc::Sender<Linked>, say: &mut mpsc::R
                 }
             }
             message = say.recv() => {
-                let Some(message) = message else { return "stopping".into() };
+                let Some(message) = message else {
+                    // Everything was said. An end in order, because a reset could take the last words with it.
+                    let _ = timeout(CLOSE, socket.close(None)).await;
+                    let _ = timeout(CLOSE, async { while let Some(Ok(_)) = socket.next().await {} }).await;
+                    return "stopping".into();
+                };
                 let Ok(text) = serde_json::to_string(&message) else { continue };
                 match timeout(SILENCE, socket.send(Message::text(text))).await {
                     Ok(Ok(())) => {}

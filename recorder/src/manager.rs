@@ -1,8 +1,9 @@
 //! All recordings of this recorder and the link that orders them. One task owns the list.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use service::storage::is_key;
 use session::journal::{self, Job};
 use signalling::code::Code;
 use signalling::id::RecordingId;
@@ -14,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::RecorderConfig;
 use crate::link::Linked;
+use crate::load::{self, Load};
 use crate::recording::{Assignment, Context, Order, Recording, Status, Statuses};
+use crate::spool;
 
-/// How often the disk is looked at.
-const DISK: Duration = Duration::from_secs(5);
+/// How often the disk and the load are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// Finished recordings whose end is told again on a new link.
 const REMEMBERED: usize = 256;
 
@@ -38,6 +41,8 @@ pub(crate) struct Manager {
     heard: mpsc::UnboundedReceiver<(String, Status)>,
     say: mpsc::Sender<FromRecorder>,
     capacity_told: u32,
+    load: Load,
+    overloaded: bool,
     disk_full: bool,
     stopping: bool,
 }
@@ -56,6 +61,8 @@ impl Manager {
             heard,
             say,
             capacity_told: 0,
+            load: Load::of_this_process(),
+            overloaded: false,
             disk_full: false,
             stopping: false,
         }
@@ -101,7 +108,7 @@ impl Manager {
     /// Works until `shutdown`, then ends all recordings; uploads that do not fit into the time for it are left to the next
     /// start.
     pub(crate) async fn run(mut self, mut link: mpsc::Receiver<Linked>, shutdown: CancellationToken) {
-        let mut disk = tokio::time::interval(DISK);
+        let mut look = tokio::time::interval(LOOK);
         let mut deadline = std::pin::pin!(tokio::time::sleep(Duration::MAX / 4));
         loop {
             self.context.metrics.set_recordings(self.running.len());
@@ -115,7 +122,10 @@ impl Manager {
                     self.handle_statuses();
                     self.running.remove(&folder.unwrap_or_default());
                 }
-                _ = disk.tick() => self.look_at_disk(),
+                _ = look.tick() => {
+                    self.look_at_disk();
+                    self.look_at_load(Instant::now(), load::cpu_time());
+                }
                 () = shutdown.cancelled(), if !self.stopping => {
                     self.stopping = true;
                     self.order_all(Order::Stop);
@@ -194,7 +204,10 @@ impl Manager {
             Some((Code::StorageUnavailable, "the recorder's disk is full"))
         } else if job.room_id.is_empty() || !job.room_id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
             Some((Code::BadRequest, "room_id must be [a-z0-9]+"))
-        } else if self.capacity() == 0 {
+        } else if !is_folder(&job.folder, &id) {
+            Some((Code::BadRequest, "folder must be a path of names that ends with the recording's id"))
+        } else if self.free_rooms() == 0 {
+            // Not `capacity`: a load that rose since the server looked is no reason to lose a recording.
             Some((Code::NoRecorder, "the recorder is full"))
         } else {
             None
@@ -217,7 +230,13 @@ impl Manager {
             Err((code, why)) => {
                 tracing::warn!(recording = %id, %code, why, "job refused");
                 let failure = Some((code, why));
-                self.say_status(Status { recording: id, state: RecordingState::Failed, segment: None, failure });
+                self.say_status(Status {
+                    recording: id,
+                    state: RecordingState::Failed,
+                    segment: None,
+                    progress: None,
+                    failure,
+                });
             }
         }
     }
@@ -252,7 +271,9 @@ impl Manager {
     fn handle_status(&mut self, folder: &str, status: Status) {
         let ended = matches!(status.state, RecordingState::Ready | RecordingState::Failed);
         if let Some(running) = self.running.get_mut(folder) {
-            running.last = Some(status.clone());
+            // Figures alone leave what was told before as it was.
+            let before = running.last.take().and_then(|last| last.segment);
+            running.last = Some(Status { segment: status.segment.clone().or(before), ..status.clone() });
             if ended {
                 self.running.remove(folder);
             }
@@ -274,9 +295,9 @@ impl Manager {
     }
 
     fn say_status(&self, status: Status) {
-        let Status { recording, state, segment, failure } = status;
+        let Status { recording, state, segment, progress, failure } = status;
         let (code, msg) = failure.map_or((None, String::new()), |(code, msg)| (Some(code), msg));
-        self.say(FromRecorder::State { recording, state, segment, progress: None, code, msg });
+        self.say(FromRecorder::State { recording, state, segment, progress, code, msg });
     }
 
     /// Without a link nothing is said; on the next one everything is said again.
@@ -290,7 +311,12 @@ impl Manager {
         self.running.values().any(|running| running.recording == *recording)
     }
 
+    /// What the server is offered.
     fn capacity(&self) -> u32 {
+        if self.overloaded { 0 } else { self.free_rooms() }
+    }
+
+    fn free_rooms(&self) -> u32 {
         if self.stopping || self.disk_full {
             return 0;
         }
@@ -315,18 +341,52 @@ impl Manager {
                 return;
             }
         };
-        let full = free < self.config.min_free_mb.saturating_mul(1 << 20);
+        // What could not be set aside again is missing to end files.
+        let reserve_is_gone = self.context.spool.reserve().is_err_and(|error| spool::is_full(&error));
+        let full = reserve_is_gone || free < self.config.min_free_mb.saturating_mul(1 << 20);
         if full && !self.disk_full {
             tracing::error!(free_mb = free >> 20, "the spool's disk is nearly full: recordings end now");
             self.order_all(Order::Stop);
         }
         self.disk_full = full;
     }
+
+    /// A recorder that is busy takes no more rooms; it never ends one for that.
+    fn look_at_load(&mut self, now: Instant, used: Duration) {
+        let load = self.load.handle_sample(now, used);
+        self.context.metrics.set_load(load);
+        let overloaded = load > self.config.max_load;
+        if overloaded != self.overloaded {
+            tracing::info!(load, overloaded, "load");
+        }
+        self.overloaded = overloaded;
+    }
+}
+
+/// Whether a recording may lie there: names of storage, its own id last, so that no two ever share a folder.
+fn is_folder(folder: &str, recording: &RecordingId) -> bool {
+    is_key(folder) && folder.rsplit('/').next() == Some(recording.as_str())
 }
 
 impl Running {
     /// Whether it records, or is about to.
     fn is_live(&self) -> bool {
         self.orders.is_some() && self.last.as_ref().is_none_or(|status| status.state.is_live())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_lies_in_a_folder_of_its_own() {
+        let id = RecordingId::parse("abc").expect("an id");
+        for good in ["r1/abc", "abc", "2026/acme/r1/abc"] {
+            assert!(is_folder(good, &id), "{good}");
+        }
+        for bad in ["", "r1", "r1/abc/", "/abc", "../abc", "r1/../abc", "r1/abcd", "r1\\abc", "r1/abc x"] {
+            assert!(!is_folder(bad, &id), "{bad}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Everything that the recorder counts; all names are here.
 
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -19,6 +19,7 @@ pub struct Metrics {
     delivered: Counter,
     recordings: Gauge<i64, AtomicI64>,
     linked: Gauge<i64, AtomicI64>,
+    load: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -33,6 +34,7 @@ impl Metrics {
         r.register("recorder_upload_failures", "Requests to storage that failed", self.upload_failures.clone());
         r.register("recorder_delivered", "Recordings that storage has", self.delivered.clone());
         r.register("recorder_recordings", "Recordings that are not in storage yet", self.recordings.clone());
+        r.register("recorder_load", "CPU time used, of all that this process may use", self.load.clone());
         r.register("recorder_linked", "1 while a server gives us work", self.linked.clone());
     }
 
@@ -57,6 +59,10 @@ impl Metrics {
 
     pub(crate) fn set_recordings(&self, count: usize) {
         self.recordings.set(count as i64);
+    }
+
+    pub(crate) fn set_load(&self, load: f64) {
+        self.load.set(load);
     }
 
     pub(crate) fn set_linked(&self, linked: bool) {

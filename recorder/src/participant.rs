@@ -6,6 +6,8 @@ mod writer;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rtc_client::{Kind, Mid, Output as RtcOutput, Transport};
@@ -17,6 +19,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 
 use crate::metrics::Metrics;
+use crate::pulse::Pulse;
 use crate::spool::Ledger;
 use crate::upload::Progress;
 use writer::Writer;
@@ -87,6 +90,8 @@ pub(crate) enum Told {
     File(RecordedFile, watch::Receiver<Progress>),
     /// The disk does not take what is written: stop everything.
     DiskFailed(String),
+    /// This process stood still since then: what came meanwhile is not written.
+    StoodStill(Instant),
 }
 
 /// Everything that a task starts with.
@@ -109,6 +114,29 @@ pub(crate) struct Seed {
     pub(crate) told: mpsc::UnboundedSender<Told>,
     /// Counters.
     pub(crate) metrics: Metrics,
+    /// Counters of this recording.
+    pub(crate) tally: Arc<Tally>,
+    /// Whether this process stood still.
+    pub(crate) pulse: Pulse,
+}
+
+/// What came for a recording, of all its participants.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Packets that came.
+    pub(crate) packets: AtomicU64,
+    /// Packets that never came.
+    pub(crate) lost: AtomicU64,
+    /// Key frames asked for.
+    pub(crate) key_frames_asked: AtomicU64,
+}
+
+impl Tally {
+    fn add(&self, now: session::Stats, before: session::Stats) {
+        self.packets.fetch_add(now.packets - before.packets, Ordering::Relaxed);
+        self.lost.fetch_add(now.lost - before.lost, Ordering::Relaxed);
+        self.key_frames_asked.fetch_add(now.key_frames_asked - before.key_frames_asked, Ordering::Relaxed);
+    }
 }
 
 /// A transport with its socket.
@@ -157,8 +185,16 @@ pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Comman
         reported: session::Stats::default(),
     };
     let mut end: Option<Instant> = None;
+    let (standstills, mut turned) = (task.seed.pulse.standstills(), now);
     loop {
         let now = Instant::now();
+        if end.is_none() && task.seed.pulse.standstills() != standstills {
+            // Somebody else has the room by now. What is in the socket would be in both files.
+            task.session.handle_stop(turned);
+            end = Some(turned);
+            let _ = task.seed.told.send(Told::StoodStill(turned));
+        }
+        turned = now;
         if end.is_some_and(|end| now >= end + LINGER) {
             break;
         }
@@ -177,7 +213,11 @@ pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Comman
                     return;
                 }
             },
-            readable = readable(task.leg.as_ref()) => if readable.is_ok() { task.receive() },
+            readable = readable(task.leg.as_ref()) => {
+                if readable.is_ok() && task.seed.pulse.standstills() == standstills {
+                    task.receive();
+                }
+            }
             () = tokio::time::sleep_until(wake.into()) => {}
         }
     }
@@ -405,6 +445,7 @@ impl Task {
     fn count(&mut self) {
         let stats = self.session.stats();
         self.seed.metrics.media(stats, self.reported);
+        self.seed.tally.add(stats, self.reported);
         self.reported = stats;
     }
 }

@@ -7,23 +7,27 @@
 
 mod deliver;
 mod live;
+mod timeline;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use service::storage::Store;
+use service::storage::{About, ContentType, Error, Store};
 use session::journal::{Fact, Facts, Job};
 use signalling::code::Code;
 use signalling::id::{RecorderId, RecordingId};
 use signalling::message::RecordingState;
-use signalling::recording::{RecordedFile, RecorderSegment};
-use tokio::sync::{mpsc, watch};
+use signalling::recording::{self, RecordedFile, RecorderSegment};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::dial::Target;
 use crate::metrics::Metrics;
+use crate::participant::Tally;
+use crate::pulse::Pulse;
 use crate::spool::{Ledger, Spool};
-use crate::upload::{Progress, Upload};
+use crate::upload::{Backoff, Progress, Upload};
 
 /// What every recording needs.
 #[derive(Clone)]
@@ -38,6 +42,10 @@ pub(crate) struct Context {
     pub(crate) target: Target,
     /// Counters.
     pub(crate) metrics: Metrics,
+    /// Parts in memory, of all uploads.
+    pub(crate) lanes: Arc<Semaphore>,
+    /// Whether this process stood still.
+    pub(crate) pulse: Pulse,
     /// Held while a segment is read, extended and written.
     pub(crate) segments: Arc<tokio::sync::Mutex<()>>,
 }
@@ -62,6 +70,8 @@ pub(crate) struct Status {
     pub(crate) state: RecordingState,
     /// What there is of it.
     pub(crate) segment: Option<RecorderSegment>,
+    /// Its figures, while it is not ready.
+    pub(crate) progress: Option<recording::Progress>,
     /// With `failed`: why.
     pub(crate) failure: Option<(Code, String)>,
 }
@@ -79,6 +89,11 @@ pub(crate) struct Recording {
     uploads: JoinSet<Option<RecordedFile>>,
     /// The upload of each file, while and after it runs.
     uploading: BTreeMap<String, AbortHandle>,
+    /// How far each file is.
+    lens: BTreeMap<String, watch::Receiver<Progress>>,
+    tally: Arc<Tally>,
+    /// Participants in the room.
+    people: u32,
     statuses: Statuses,
     state: RecordingState,
 }
@@ -130,6 +145,9 @@ impl Recording {
             heard,
             uploads: JoinSet::new(),
             uploading: BTreeMap::new(),
+            lens: BTreeMap::new(),
+            tally: Arc::default(),
+            people: 0,
             statuses,
             state,
         }
@@ -143,17 +161,23 @@ impl Recording {
     /// Records until it is stopped, then delivers.
     pub(crate) async fn record(mut self, token: String, orders: mpsc::UnboundedReceiver<Order>) {
         self.set_state(RecordingState::Starting);
+        if let Err(error @ Error::Refused { .. }) = self.context.store.prove().await {
+            // Storage that is away is waited for; storage that would keep everything in the clear is not.
+            return self.refuse(Code::StorageUnavailable, error.to_string());
+        }
         match live::run(&mut self, token, orders).await {
             Ok(()) => self.deliver().await,
-            Err((code, why)) => {
-                // Nothing was recorded: there is nothing to keep either.
-                tracing::warn!(recording = %self.id(), %code, why, "cannot record");
-                if let Err(error) = self.context.spool.remove(&self.folder) {
-                    tracing::warn!(recording = %self.id(), %error, "spool");
-                }
-                self.tell(RecordingState::Failed, Some((code, why)));
-            }
+            Err((code, why)) => self.refuse(code, why),
         }
+    }
+
+    /// Nothing was recorded: there is nothing to keep either.
+    fn refuse(&self, code: Code, why: String) {
+        tracing::warn!(recording = %self.id(), %code, why, "cannot record");
+        if let Err(error) = self.context.spool.remove(&self.folder) {
+            tracing::warn!(recording = %self.id(), %error, "spool");
+        }
+        self.tell(RecordingState::Failed, Some((code, why)));
     }
 
     fn set_state(&mut self, state: RecordingState) {
@@ -165,23 +189,58 @@ impl Recording {
     }
 
     fn tell(&self, state: RecordingState, failure: Option<(Code, String)>) {
-        let segment = Some(self.facts.segment());
-        let status = Status { recording: self.id().clone(), state, segment, failure };
+        // The timeline is long and comes with the last word.
+        let segment = Some(RecorderSegment { timeline: Vec::new(), ..self.facts.segment() });
+        self.send(state, segment, failure);
+    }
+
+    /// Tells the figures only.
+    fn tell_progress(&self) {
+        self.send(self.state, None, None);
+    }
+
+    fn send(&self, state: RecordingState, segment: Option<RecorderSegment>, failure: Option<(Code, String)>) {
+        let progress = Some(self.progress());
+        let status = Status { recording: self.id().clone(), state, segment, progress, failure };
         // The recorder stops when nobody listens; the journal has everything.
         let _ = self.statuses.send((self.folder.clone(), status));
     }
 
+    /// How it stands.
+    fn progress(&self) -> recording::Progress {
+        let len = |name: &String, facts: &session::journal::FileFacts| {
+            let grown = self.lens.get(name).map_or(0, |len| len.borrow().len);
+            grown.max(facts.file.size)
+        };
+        let stored = |facts: &session::journal::FileFacts| match facts.stored {
+            true => facts.file.size,
+            false => facts.parts.values().map(|part| part.size).sum(),
+        };
+        recording::Progress {
+            bytes: self.facts.files.iter().map(|(name, facts)| len(name, facts)).sum(),
+            stored: self.facts.files.values().map(stored).sum(),
+            participants: self.people,
+            packets: self.tally.packets.load(Ordering::Relaxed),
+            lost: self.tally.lost.load(Ordering::Relaxed),
+            key_frames_asked: self.tally.key_frames_asked.load(Ordering::Relaxed),
+        }
+    }
+
     /// Uploads a file as it grows, or what is left of it after a crash.
     fn start_upload(&mut self, name: &str, progress: watch::Receiver<Progress>) {
+        self.lens.insert(name.to_owned(), progress.clone());
         let before = self.facts.files.get(name).filter(|facts| facts.whole).cloned();
         let upload = Upload {
             store: self.context.store.clone(),
             ledger: self.ledger.clone(),
             key: self.key(name),
+            about: About { kind: ContentType::of(name), tags: self.facts.job.options.tags.clone() },
             path: self.ledger.journal().folder().join(name),
             name: name.to_owned(),
             progress,
             metrics: self.context.metrics.clone(),
+            lanes: self.context.lanes.clone(),
+            backoff: Backoff::default(),
         };
         let task = self.uploads.spawn(upload.run(before));
         self.uploading.insert(name.to_owned(), task);
@@ -200,8 +259,14 @@ impl Recording {
 
     /// Writes a fact down; a disk that does not take it will not take media either, which is handled there.
     fn append(&mut self, fact: Fact) {
-        if let Err(error) = self.ledger.append(fact) {
+        let written = self.ledger.append(fact.clone()).or_else(|error| {
+            self.context.spool.make_room(&error)?;
+            self.ledger.append(fact.clone())
+        });
+        if let Err(error) = written {
             tracing::error!(recording = %self.id(), %error, "the journal cannot be written");
+            // What is known counts all the same; after a crash it is found again by reading the files.
+            self.facts.apply(fact);
         }
         self.hear();
     }

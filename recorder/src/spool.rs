@@ -3,16 +3,19 @@
 //! ```text
 //! {spool}/lock                                 held while a recorder runs
 //! {spool}/id                                   this recorder's id
+//! {spool}/reserve                              bytes for the ends of files, given back when the disk is full
 //! {spool}/{recording}/journal.jsonl            facts, one a line, appended
 //! {spool}/{recording}/{participant}-av-1.webm  whole clusters, appended; the head is rewritten in place
 //! ```
 //! Bytes go to the system with the cluster that they belong to, so a killed process loses what its memory held (at most
-//! two seconds); they are synced every second, so a power cut costs one more. The journal is synced with every fact that
-//! cannot be found again by reading the file.
+//! two seconds); they are synced every second, so a power cut costs one more. Folders are synced when a file is begun or
+//! a recording is removed, files when they are whole and after each step of a repair. The journal is synced with every
+//! fact that cannot be found again by reading the file; what else it notes goes to the disk with the next of those.
 
 pub mod journal;
 pub mod ledger;
 pub mod media;
+mod reserve;
 
 use std::fs;
 use std::io;
@@ -25,6 +28,8 @@ use signalling::id::{RecorderId, RecordingId};
 pub use journal::Journal;
 pub use ledger::Ledger;
 pub use media::MediaFile;
+
+const RESERVE: &str = "reserve";
 
 /// The spool folder.
 #[derive(Debug, Clone)]
@@ -127,6 +132,23 @@ impl Spool {
         sync_dir(&self.path)
     }
 
+    /// Sets bytes of a full disk aside, unless they are. Whoever cannot end a file for want of space gets them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn reserve(&self) -> io::Result<()> {
+        reserve::take(&self.path.join(RESERVE))
+    }
+
+    /// After an error: gives the reserve back to the disk, if that can help.
+    ///
+    /// # Errors
+    /// The same error, if it is another one or the reserve is gone already.
+    pub fn make_room(&self, error: &io::Error) -> io::Result<()> {
+        let given = is_full(error) && fs::remove_file(self.path.join(RESERVE)).is_ok();
+        if given { Ok(()) } else { Err(io::Error::new(error.kind(), error.to_string())) }
+    }
+
     /// Bytes that may still be written to the disk of the spool.
     ///
     /// # Errors
@@ -135,6 +157,11 @@ impl Spool {
         let stat = rustix::fs::statvfs(&self.path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+/// Whether an error says that the disk has no space.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 pub(crate) fn sync_dir(folder: &Path) -> io::Result<()> {
@@ -152,6 +179,12 @@ mod tests {
         let id = spool.id(7).expect("an id");
         assert_eq!(spool.id(8).expect("the same"), id);
         assert!(spool.free().expect("a disk") > 0);
+        // What is set aside is given back once, and only to a full disk.
+        spool.reserve().expect("space");
+        assert!(spool.make_room(&io::ErrorKind::NotFound.into()).is_err());
+        assert!(spool.make_room(&io::ErrorKind::StorageFull.into()).is_ok());
+        assert!(spool.make_room(&io::ErrorKind::StorageFull.into()).is_err());
+        spool.reserve().expect("space again");
         assert_eq!(spool.folders().expect("lists"), Vec::<String>::new());
     }
 }

@@ -7,6 +7,7 @@
 mod disk;
 mod s3;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -26,6 +27,21 @@ pub enum StorageKind {
     Disk,
     /// Any S3 endpoint.
     S3,
+}
+
+/// How the storage encrypts what it holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sse {
+    /// As it pleases.
+    #[default]
+    #[serde(rename = "")]
+    Off,
+    /// With keys of its own.
+    #[serde(rename = "AES256")]
+    Aes256,
+    /// With a key of its key service.
+    #[serde(rename = "aws:kms")]
+    Kms,
 }
 
 /// `[storage]`, the same in both binaries.
@@ -54,6 +70,14 @@ pub struct StorageConfig {
     pub access_key_file: Option<PathBuf>,
     /// A file with the secret.
     pub secret_key_file: Option<PathBuf>,
+    /// S3: encryption to ask for. A storage that does not confirm it gets nothing.
+    pub sse: Sse,
+    /// S3: the key of `aws:kms`; empty: the bucket's.
+    pub sse_kms_key: String,
+    /// S3: whether objects carry the tags of their recording. Not every server can.
+    pub tagging: bool,
+    /// S3: a request that takes longer than this, seconds, is tried again.
+    pub request_timeout_s: u64,
     /// Life of download links, seconds.
     pub link_ttl_s: u64,
 }
@@ -72,6 +96,10 @@ impl Default for StorageConfig {
             secret_key: String::new(),
             access_key_file: None,
             secret_key_file: None,
+            sse: Sse::Off,
+            sse_kms_key: String::new(),
+            tagging: false,
+            request_timeout_s: 60,
             link_ttl_s: 3600,
         }
     }
@@ -95,6 +123,15 @@ pub enum Error {
     /// The storage understood and said no; the same request fails again until somebody changes something.
     #[error("storage refuses to {what}: {why}")]
     Refused {
+        /// What was asked.
+        what: String,
+        /// What it answered.
+        why: String,
+    },
+    /// The storage does not know us, or does not let us: its keys expired, were rotated, or lack a right. What it holds
+    /// already stays as it is, so nothing is to be given up for this.
+    #[error("storage does not let us {what}: {why}")]
+    Denied {
         /// What was asked.
         what: String,
         /// What it answered.
@@ -139,7 +176,7 @@ pub struct Part {
     pub number: u32,
     /// Bytes.
     pub size: u64,
-    /// Its MD5 in hex, if the server tells.
+    /// Its ETag, if the server tells: its MD5 in hex, unless a key service encrypts it.
     pub etag: Option<String>,
 }
 
@@ -161,6 +198,34 @@ impl ContentType {
     pub const WEBM: Self = Self("video/webm");
     /// `application/json`
     pub const JSON: Self = Self("application/json");
+
+    /// By a key's extension, and by its name for files that hold only sound.
+    pub fn of(key: &str) -> Self {
+        let name = key.rsplit('/').next().unwrap_or(key);
+        let sound = ["-mic-", "-screen_audio-"].iter().any(|kind| name.contains(kind));
+        match name.rsplit_once('.').map(|(_, extension)| extension) {
+            Some("webm") if sound => Self("audio/webm"),
+            Some("webm") => Self::WEBM,
+            Some("mkv") => Self("video/x-matroska"),
+            Some("json") => Self::JSON,
+            _ => Self("application/octet-stream"),
+        }
+    }
+}
+
+/// What storage is told of an object beside its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// What it is served as.
+    pub kind: ContentType,
+    /// Words of whoever made it; left out unless `[storage] tagging` is on.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl From<ContentType> for About {
+    fn from(kind: ContentType) -> Self {
+        Self { kind, tags: BTreeMap::new() }
+    }
 }
 
 /// The bytes of an object, as they come.
@@ -169,6 +234,8 @@ pub struct Download {
     pub size: u64,
     /// Which bytes of it follow.
     pub range: Range<u64>,
+    /// The MD5 of the object, if it is read whole and the storage knows it.
+    pub md5: Option<String>,
     /// They.
     pub body: Pin<Box<dyn AsyncRead + Send>>,
 }
@@ -209,12 +276,24 @@ impl Store {
     }
 
     /// Writes an object of at most a few megabytes, replacing what was there.
-    pub async fn put(&self, key: &str, bytes: Bytes, kind: ContentType) -> Result<(), Error> {
+    pub async fn put(&self, key: &str, bytes: Bytes, about: impl Into<About>) -> Result<(), Error> {
         check(key)?;
-        on!(self, storage => storage.put(key, bytes, kind).await)
+        match self {
+            Self::Disk(disk) => disk.put(key, bytes).await,
+            Self::S3(s3) => s3.put(key, bytes, &about.into()).await,
+        }
     }
 
-    /// Reads a whole object into memory: for manifests, not for media.
+    /// Whether the storage does what `[storage]` demands of it and what only a written object shows: encryption. The
+    /// answer holds for some minutes.
+    pub async fn prove(&self) -> Result<(), Error> {
+        match self {
+            Self::Disk(_) => Ok(()),
+            Self::S3(s3) => s3.prove().await,
+        }
+    }
+
+    /// Reads a whole object into memory: for manifests, not for media. Bytes that changed on their way are an error.
     pub async fn get(&self, key: &str) -> Result<Bytes, Error> {
         use tokio::io::AsyncReadExt;
         let mut download = self.read(key, None).await?;
@@ -224,7 +303,12 @@ impl Store {
             .read_to_end(&mut bytes)
             .await
             .map_err(|error| Error::Unavailable { what: format!("read {key}"), why: error.to_string() })?;
-        Ok(bytes.into())
+        match download.md5 {
+            Some(md5) if md5 != md5_hex(&bytes) => {
+                Err(Error::Unavailable { what: format!("read {key}"), why: "other bytes came than it holds".into() })
+            }
+            _ => Ok(bytes.into()),
+        }
     }
 
     /// Opens an object for reading, whole or a range of it. A range beyond the end is cut; an empty one is refused.
@@ -248,7 +332,7 @@ impl Store {
         check(key)?;
         match self {
             Self::Disk(disk) => disk.digest(key, multipart).await,
-            Self::S3(s3) => s3.head(key).await,
+            Self::S3(s3) => s3.digest(key).await,
         }
     }
 
@@ -276,9 +360,12 @@ impl Store {
     }
 
     /// Begins a multipart upload.
-    pub async fn create_upload(&self, key: &str, kind: ContentType) -> Result<String, Error> {
+    pub async fn create_upload(&self, key: &str, about: impl Into<About>) -> Result<String, Error> {
         check(key)?;
-        on!(self, storage => storage.create_upload(key, kind).await)
+        match self {
+            Self::Disk(disk) => disk.create_upload(key).await,
+            Self::S3(s3) => s3.create_upload(key, &about.into()).await,
+        }
     }
 
     /// Sends part `number` (from 1) of an upload; all but the last are [`PART_SIZE`] long. Returns its MD5 in hex.
@@ -293,7 +380,15 @@ impl Store {
         on!(self, storage => storage.list_parts(key, upload).await)
     }
 
-    /// Makes the object of parts 1 to n with these MD5s.
+    /// Whether an ETag that storage tells may be something else than an MD5, so that only sizes can be compared.
+    pub fn has_opaque_etags(&self) -> bool {
+        match self {
+            Self::Disk(_) => false,
+            Self::S3(s3) => s3.has_opaque_etags(),
+        }
+    }
+
+    /// Makes the object of parts 1 to n with these ETags.
     pub async fn complete_upload(&self, key: &str, upload: &str, etags: &[String]) -> Result<(), Error> {
         check(key)?;
         on!(self, storage => storage.complete_upload(key, upload, etags).await)
@@ -346,6 +441,11 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }
 
+/// Whether storage takes this as a key.
+pub fn is_key(text: &str) -> bool {
+    check(text).is_ok()
+}
+
 /// Refuses keys that could name anything outside the prefix or that two kinds of storage would read differently.
 fn check(key: &str) -> Result<(), Error> {
     let name = |part: &str| {
@@ -372,6 +472,20 @@ mod tests {
             assert!(check(bad).is_err(), "{bad:?}");
         }
         assert!(check_prefix("").is_ok() && check_prefix("r1/").is_ok() && check_prefix("..").is_err());
+    }
+
+    #[test]
+    fn content_types_follow_names() {
+        for (key, kind) in [
+            ("r1/abc/p1-av-1.webm", "video/webm"),
+            ("r1/abc/p1-mic-1.webm", "audio/webm"),
+            ("r1/abc/p1-screen_audio-2.webm", "audio/webm"),
+            ("r1/abc/p1-av-1.mkv", "video/x-matroska"),
+            ("r1/abc/segments/rec1.json", "application/json"),
+            ("r1-mic-/abc", "application/octet-stream"),
+        ] {
+            assert_eq!(ContentType::of(key).0, kind, "{key}");
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum Picture {
     Bars,
     /// Black, and white for 100 ms once a second, from this time on.
     Flashes(Duration),
+    /// Moving test bars under noise, which no encoder makes small.
+    Noise,
 }
 
 /// What the microphone hears.
@@ -63,6 +65,7 @@ impl Video {
         let Self { picture, width, height, fps, key_every, seconds, kilobits } = self;
         let source = match picture {
             Picture::Bars => format!("testsrc2=size={width}x{height}:rate={fps}"),
+            Picture::Noise => format!("testsrc2=size={width}x{height}:rate={fps},noise=alls=100:allf=t"),
             Picture::Flashes(first) => format!(
                 "color=black:size={width}x{height}:rate={fps},drawbox=color=white:t=fill:enable='{}'",
                 once_a_second(first)

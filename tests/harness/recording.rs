@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use service::storage::{StorageConfig, StorageKind};
+use service::storage::{StorageConfig, StorageKind, Store};
 use tempfile::TempDir;
 
+use crate::fault_proxy::FaultProxy;
 use crate::s3::S3Server;
 
 const API_KEY: &str = "an api key of the tests";
@@ -29,6 +30,7 @@ pub struct Stand {
     folder: TempDir,
     storage: StorageConfig,
     s3: Option<S3Server>,
+    proxy: Option<FaultProxy>,
     s3_address: Option<SocketAddr>,
     server: turn_server::Running,
     http: reqwest::Client,
@@ -66,7 +68,11 @@ impl Stand {
         let server = turn_server::start(config).await.map_err(io::Error::other)?;
         let address = server.addresses().http.ok_or_else(|| io::Error::other("no HTTP listener"))?;
         let s3_address = s3.as_ref().map(S3Server::address);
-        Ok(Self { folder, storage, s3, s3_address, server, http: reqwest::Client::new(), address })
+        let proxy = match s3_address {
+            Some(address) => Some(FaultProxy::start(address).await?),
+            None => None,
+        };
+        Ok(Self { folder, storage, s3, proxy, s3_address, server, http: reqwest::Client::new(), address })
     }
 
     /// Where HTTP and rooms are.
@@ -87,6 +93,22 @@ impl Stand {
         self.folder.path().join("spool").join(name)
     }
 
+    /// What stands between recorders and S3; the server has a way of its own.
+    ///
+    /// # Panics
+    /// Without S3.
+    pub fn proxy(&mut self) -> &mut FaultProxy {
+        self.proxy.as_mut().expect("this stand has S3")
+    }
+
+    /// The storage, without anything between.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn store(&self) -> io::Result<Store> {
+        Store::open(&self.storage).map_err(io::Error::other)
+    }
+
     /// The configuration of a recorder that works for this server.
     pub fn recorder_config(&self, name: &str) -> recorder::Config {
         let mut config = recorder::Config { storage: self.storage.clone(), ..Default::default() };
@@ -98,6 +120,10 @@ impl Stand {
         config.recorder.min_free_mb = 16;
         // Neither is how much of it the tests use at once.
         config.recorder.capacity = 1000;
+        if let Some(proxy) = &self.proxy {
+            config.storage.endpoint = format!("http://{}", proxy.address());
+            config.storage.request_timeout_s = 5;
+        }
         config
     }
 
@@ -106,8 +132,18 @@ impl Stand {
     /// # Errors
     /// What the disk says.
     pub fn recorder_file(&self, name: &str) -> io::Result<PathBuf> {
+        self.recorder_file_with(name, |_| {})
+    }
+
+    /// The same, changed.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn recorder_file_with(&self, name: &str, change: impl FnOnce(&mut recorder::Config)) -> io::Result<PathBuf> {
         let path = self.folder.path().join(format!("{name}.toml"));
-        let text = toml::to_string(&self.recorder_config(name)).map_err(io::Error::other)?;
+        let mut config = self.recorder_config(name);
+        change(&mut config);
+        let text = toml::to_string(&config).map_err(io::Error::other)?;
         std::fs::write(&path, text)?;
         Ok(path)
     }

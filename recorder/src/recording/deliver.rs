@@ -1,5 +1,7 @@
 //! After the media: every file whole, in storage, checked; then the segment; then the spool's folder goes.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,10 +13,12 @@ use tokio::sync::watch;
 
 use super::Recording;
 use crate::spool::media::{self, Repaired};
-use crate::upload::Progress;
+use crate::upload::{Backoff, Progress};
 
-const MIN_PAUSE: Duration = Duration::from_millis(500);
-const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// How often a recording that is being stored says how far it is.
+const REPORT: Duration = Duration::from_secs(1);
+/// So often storage may say that it does not let us list uploads, before that is taken for its last word: keys expire.
+const LISTINGS: u32 = 3;
 
 impl Recording {
     /// Takes up what a crash left, to its end.
@@ -37,15 +41,22 @@ impl Recording {
         }
         self.set_state(RecordingState::Uploading);
         self.upload_rest();
-        while self.uploads.join_next().await.is_some() {
+        let mut report = tokio::time::interval(REPORT);
+        loop {
+            tokio::select! {
+                done = self.uploads.join_next() => if done.is_none() { break },
+                _ = report.tick() => self.tell_progress(),
+            }
             self.hear();
         }
+        self.hear();
         let unstored: Vec<_> = self.facts.files.values().filter(|facts| !facts.stored).collect();
         if let Some(facts) = unstored.first() {
             // An upload only ends early when its writer went away without a word, after the repair above: cannot be.
             tracing::error!(recording = %self.id(), file = facts.file.name, "left in the spool");
             return;
         }
+        self.end_stray_uploads().await;
         let segment = self.write_segment().await;
         if let Err(error) = self.context.spool.remove(&self.folder) {
             tracing::error!(recording = %self.id(), %error, "the spool's folder stays");
@@ -56,6 +67,7 @@ impl Recording {
             recording: self.id().clone(),
             state: RecordingState::Ready,
             segment: Some(segment),
+            progress: None,
             failure: None,
         };
         let _ = self.statuses.send((self.folder.clone(), status));
@@ -71,24 +83,33 @@ impl Recording {
                 upload.abort();
             }
             let path = self.ledger.journal().folder().join(&name);
-            let repaired = tokio::task::spawn_blocking({
-                let path = path.clone();
-                move || media::repair(&path)
-            });
-            let repaired = match repaired.await.map_err(std::io::Error::other).flatten() {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::error!(recording = %self.id(), file = name, %error, "cannot be repaired, left in the spool");
-                    continue;
-                }
-                repaired => repaired.ok().flatten(),
-            };
-            match repaired {
+            match self.repair_one(&path).await {
                 Some(repaired) => self.note_repaired(&name, repaired),
                 None => {
                     // Not even one cluster: at most the first seconds of a file.
                     let _ = std::fs::remove_file(&path);
                     self.append(Fact::Empty { file: name });
                 }
+            }
+        }
+    }
+
+    /// Finishes a file, however long the disk takes to have room for its cues; `None`: it holds no media.
+    async fn repair_one(&self, path: &Path) -> Option<Repaired> {
+        let mut failures = 0;
+        loop {
+            let file = path.to_owned();
+            let repaired = tokio::task::spawn_blocking(move || media::repair(&file)).await;
+            let error = match repaired.map_err(std::io::Error::other).flatten() {
+                Ok(repaired) => return repaired,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+                Err(error) => error,
+            };
+            if self.context.spool.make_room(&error).is_err() {
+                let pause = Backoff::default().after(failures);
+                tracing::error!(file = %path.display(), %error, "cannot be repaired yet");
+                tokio::time::sleep(pause).await;
+                failures += 1;
             }
         }
     }
@@ -123,21 +144,53 @@ impl Recording {
         }
     }
 
+    /// Gives up unfinished uploads of our files: their beginning was answered, but the answer or the note of it was lost.
+    async fn end_stray_uploads(&self) {
+        let keys: BTreeSet<String> = self.facts.files.keys().map(|name| self.key(name)).collect();
+        let folder = format!("{}/", self.facts.job.folder);
+        let mut failures = 0;
+        while let Err(error) = self.try_end_stray_uploads(&folder, &keys).await {
+            let final_word = match &error {
+                Error::Unavailable { .. } => false,
+                Error::Denied { .. } => failures + 1 >= LISTINGS,
+                _ => true,
+            };
+            if final_word {
+                tracing::info!(folder, %error, "unfinished uploads, if any, are left to the bucket's own rules");
+                return;
+            }
+            self.pause(&folder, &error, failures).await;
+            failures += 1;
+        }
+    }
+
+    async fn try_end_stray_uploads(&self, folder: &str, keys: &BTreeSet<String>) -> Result<(), Error> {
+        let store = &self.context.store;
+        for stray in store.list_uploads(folder).await?.into_iter().filter(|upload| keys.contains(&upload.key)) {
+            tracing::info!(key = stray.key, "an unfinished upload is given up");
+            store.abort_upload(&stray.key, &stray.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn pause(&self, what: &str, error: &Error, failures: u32) {
+        let pause = Backoff::default().after(failures);
+        tracing::warn!(what, %error, retry_ms = pause.as_millis() as u64, "storage");
+        self.context.metrics.upload_failed();
+        tokio::time::sleep(pause).await;
+    }
+
     /// The last object of a recording; trying for ever, as everywhere.
     async fn write_segment(&self) -> RecorderSegment {
         let job = &self.facts.job;
         let key = self.key(&format!("segments/{}.json", job.recorder));
-        let mut pause = MIN_PAUSE;
+        let mut failures = 0;
         loop {
             match self.try_segment(&key).await {
                 Ok(segment) => return segment,
-                Err(error) => {
-                    tracing::warn!(key, %error, retry_ms = pause.as_millis() as u64, "storage");
-                    self.context.metrics.upload_failed();
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(MAX_PAUSE);
-                }
+                Err(error) => self.pause(&key, &error, failures).await,
             }
+            failures += 1;
         }
     }
 
@@ -148,11 +201,11 @@ impl Recording {
         let mut segment = self.facts.segment();
         // This recorder may have recorded a part of it before, and have lost and got it again since.
         match store.get(key).await {
-            Ok(bytes) => {
-                if let Ok(before) = serde_json::from_slice::<RecorderSegment>(&bytes) {
-                    segment = merge(before, segment);
-                }
-            }
+            Ok(bytes) => match serde_json::from_slice::<RecorderSegment>(&bytes) {
+                Ok(before) => segment = merge(before, segment),
+                // The bytes are what storage holds: it was checked. Nobody else could read them either.
+                Err(error) => tracing::warn!(key, %error, "replacing a segment that cannot be read"),
+            },
             Err(Error::NotFound(_)) => {}
             Err(error) => return Err(error),
         }

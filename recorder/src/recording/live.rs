@@ -10,13 +10,16 @@ use signalling::id::{ParticipantId, PcId, RoomName, TrackId};
 use signalling::message::client::{Media, Offer, Sub};
 use signalling::message::server::{Failure, LeaveAction, Success, Welcome};
 use signalling::message::{Event, Peer, RecordingState, Request, Track, Wish};
+use signalling::recording::{Happening, Moment};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::timeline::Timeline;
 use super::{Order, Recording};
 use crate::dial::Target;
 use crate::participant::{self, Command, Seed, Told};
 use crate::room::{Heard, Room, RoomError};
+use crate::upload::plan as upload;
 
 /// The first join is tried for so long; the red light is on and somebody waits.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,7 +28,11 @@ const SEARCH: Duration = Duration::from_secs(60);
 /// Between two tries.
 const RETRY: Duration = Duration::from_millis(500);
 /// How often a running recording says how it stands.
-const REPORT: Duration = Duration::from_secs(5);
+const REPORT: Duration = Duration::from_secs(1);
+/// Every so many of these reports say everything that is known.
+const WHOLE_REPORT: u64 = 5;
+/// Bytes of a megabyte, as disks and storage count.
+const MEGABYTE: u64 = 1_000_000;
 
 /// A participant that is recorded.
 struct Live {
@@ -61,6 +68,10 @@ struct Stage<'a> {
     pcs: HashMap<PcId, ParticipantId>,
     first_file: u32,
     paused: bool,
+    timeline: Timeline,
+    reports: u64,
+    /// When the process was last known to run, if it stood still.
+    stood_still: Option<Instant>,
 }
 
 /// What one turn of the loop led to.
@@ -105,6 +116,9 @@ pub(super) async fn run(
         // Files of another run have small numbers, however many it made in that time.
         first_file: if fresh { 0 } else { after(age) },
         paused: false,
+        timeline: Timeline::default(),
+        reports: 0,
+        stood_still: None,
     };
     stage.recording.set_state(RecordingState::Recording);
     stage.enter(welcome.peers, if fresh { zero.at } else { now });
@@ -125,10 +139,7 @@ pub(super) async fn run(
                 }
                 Turn::Go
             }
-            _ = report.tick() => {
-                stage.recording.tell(stage.recording.state, None);
-                Turn::Go
-            }
+            _ = report.tick() => stage.report(Instant::now()),
             () = &mut limit => Turn::End("max_duration_s is over"),
         };
         if let Turn::End(why) = turn {
@@ -212,11 +223,13 @@ impl Stage<'_> {
         match order {
             Some(Order::Pause) if !self.paused => {
                 self.paused = true;
+                self.note(now, [Happening::Pause]);
                 self.command_all(|| Command::Pause(now));
                 self.recording.set_state(RecordingState::Paused);
             }
             Some(Order::Resume) if self.paused => {
                 self.paused = false;
+                self.note(now, [Happening::Resume]);
                 self.command_all(|| Command::Resume);
                 self.recording.set_state(RecordingState::Recording);
             }
@@ -275,8 +288,43 @@ impl Stage<'_> {
         Turn::Go
     }
 
+    /// Writes down what happened in the room.
+    fn note(&mut self, at: Instant, happened: impl IntoIterator<Item = Happening>) {
+        let t = u64::try_from(at.saturating_duration_since(self.zero.at).as_millis()).unwrap_or(u64::MAX);
+        for what in happened {
+            if let Err(error) = self.recording.ledger.note(Fact::Happened(Moment { t, what })) {
+                tracing::warn!(recording = %self.recording.id(), %error, "the timeline cannot be written");
+            }
+        }
+        self.recording.people = u32::try_from(self.timeline.people()).unwrap_or(u32::MAX);
+    }
+
+    /// Once a second: how it stands, and whether it has become too large.
+    fn report(&mut self, now: Instant) -> Turn {
+        let speaker = self.timeline.handle_timeout(now);
+        self.note(now, speaker);
+        self.recording.hear();
+        if self.reports.is_multiple_of(WHOLE_REPORT) {
+            self.recording.tell(self.recording.state, None);
+        } else {
+            self.recording.tell_progress();
+        }
+        self.reports += 1;
+        let limit = self.recording.facts.job.options.max_size_mb.saturating_mul(MEGABYTE);
+        if limit > 0 && self.recording.progress().bytes >= limit {
+            return Turn::End("max_size_mb is reached");
+        }
+        if self.recording.lens.values().any(|len| len.borrow().len >= upload::MAX_LEN) {
+            // The server gives the room to somebody again, who begins new files.
+            return Turn::End("a file is as large as storage takes");
+        }
+        Turn::Go
+    }
+
     /// Everybody who is there; whoever is recorded and not there has left meanwhile.
     fn enter(&mut self, peers: Vec<Peer>, since: Instant) {
+        let happened = self.timeline.handle_snapshot(&peers);
+        self.note(since, happened);
         let here: BTreeSet<_> = peers.iter().map(|peer| peer.id.clone()).collect();
         let gone: Vec<_> = self.participants.keys().filter(|id| !here.contains(id)).cloned().collect();
         gone.iter().for_each(|id| self.leave(id));
@@ -285,6 +333,16 @@ impl Stage<'_> {
 
     fn handle_event(&mut self, event: Event) -> Turn {
         let now = Instant::now();
+        let happened = match &event {
+            Event::Peer { peer, gone: true } => self.timeline.handle_leave(&peer.id),
+            Event::Peer { peer, gone: false } => self.timeline.handle_peer(peer),
+            Event::Track { track, gone: true } => Vec::from_iter(self.timeline.handle_track_gone(&track.id)),
+            Event::Track { track, gone: false } => self.timeline.handle_track(track),
+            Event::Mute { track, muted, .. } => Vec::from_iter(self.timeline.handle_mute(track, *muted)),
+            Event::Speak { peers } => Vec::from_iter(self.timeline.handle_speakers(peers, now)),
+            _ => Vec::new(),
+        };
+        self.note(now, happened);
         match event {
             Event::Peer { peer, gone: true } => self.leave(&peer.id),
             Event::Peer { peer, gone: false } => self.handle_peer(peer, now),
@@ -354,6 +412,8 @@ impl Stage<'_> {
             ledger: self.recording.ledger.clone(),
             told: self.told.clone(),
             metrics: self.recording.context.metrics.clone(),
+            tally: self.recording.tally.clone(),
+            pulse: self.recording.context.pulse.clone(),
         };
         self.tasks.spawn(participant::run(seed, receiver));
         self.participants.insert(id.clone(), Live { commands, tracks: BTreeSet::new() });
@@ -389,6 +449,10 @@ impl Stage<'_> {
             Some(Told::DiskFailed(why)) => {
                 tracing::error!(recording = %self.recording.id(), why, "the spool's disk does not take more");
                 return Turn::End("the disk is full or broken");
+            }
+            Some(Told::StoodStill(since)) => {
+                self.stood_still = Some(since);
+                return Turn::End("this process stood still");
             }
             None => {}
         }
@@ -430,7 +494,7 @@ impl Stage<'_> {
 
     /// Ends every file, leaves the room.
     async fn end(mut self, why: &str, hears: &mut mpsc::UnboundedReceiver<Told>) {
-        let now = Instant::now();
+        let now = self.stood_still.unwrap_or_else(Instant::now);
         tracing::info!(recording = %self.recording.id(), why, "recording ends");
         let at_ms = now.saturating_duration_since(self.zero.at).as_millis() as u64;
         self.command_all(|| Command::Stop(now));

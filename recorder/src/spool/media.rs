@@ -25,6 +25,10 @@ impl MediaFile {
     pub fn create(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         file.set_len(HEAD_LEN as u64)?;
+        // The bytes are synced every second; without its name a power cut would lose them all the same.
+        if let Some(folder) = path.parent() {
+            super::sync_dir(folder)?;
+        }
         Ok(Self { file: Arc::new(file), len: HEAD_LEN as u64, dirty: true })
     }
 

@@ -12,6 +12,10 @@ use sha2::{Digest, Sha256};
 
 const PART: u64 = PART_SIZE as u64;
 
+/// A file that has grown to this is ended, and another one begun: S3 takes 10,000 parts, and what a recording writes after
+/// it was told to end must fit, too.
+pub const MAX_LEN: u64 = 9_000 * PART;
+
 /// The digests of a part.
 pub fn digest(bytes: &[u8]) -> PartDigest {
     PartDigest {
@@ -46,6 +50,8 @@ pub enum Step {
     },
     /// Put the whole file at once.
     Put,
+    /// Ask storage which parts it has: some servers say yes to what they lose.
+    Check,
     /// Make the object.
     Complete,
 }
@@ -61,6 +67,8 @@ pub struct Plan {
     pub begun: bool,
     /// Parts that storage has.
     pub sent: BTreeMap<u32, PartDigest>,
+    /// Whether storage listed all of them since the last one was sent.
+    pub checked: bool,
 }
 
 impl Plan {
@@ -78,6 +86,7 @@ impl Plan {
             None if !self.whole => Step::Wait,
             None if !self.begun => Step::Begin,
             None if !self.has(1) => self.send(1),
+            None if !self.checked => Step::Check,
             None => Step::Complete,
         }
     }
@@ -111,6 +120,7 @@ mod tests {
         let step = plan.next();
         match &step {
             Step::Begin => plan.begun = true,
+            Step::Check => plan.checked = true,
             Step::Send { number, range } => {
                 plan.sent.insert(*number, digest(range.end - range.start));
             }
@@ -131,6 +141,7 @@ mod tests {
         plan.whole = true;
         assert_eq!(obey(&mut plan), Step::Send { number: 4, range: 3 * PART..3 * PART + 5 });
         assert_eq!(obey(&mut plan), Step::Send { number: 1, range: 0..PART });
+        assert_eq!(obey(&mut plan), Step::Check);
         assert_eq!(obey(&mut plan), Step::Complete);
     }
 
@@ -145,13 +156,13 @@ mod tests {
         let mut plan = Plan { len: 2 * PART, whole: true, ..Plan::default() };
         let steps: Vec<Step> = (0..4).map(|_| obey(&mut plan)).collect();
         assert_eq!(steps[1..3], [plan.send(2), plan.send(1)]);
-        assert_eq!(steps[3], Step::Complete);
+        assert_eq!(steps[3], Step::Check);
     }
 
     #[test]
     fn a_part_that_grew_is_sent_again() {
         let sent = BTreeMap::from([(2, digest(7))]);
-        let plan = Plan { len: 2 * PART, whole: true, begun: true, sent };
+        let plan = Plan { len: 2 * PART, whole: true, begun: true, sent, checked: false };
         assert_eq!(plan.next(), Step::Send { number: 2, range: PART..2 * PART });
     }
 }

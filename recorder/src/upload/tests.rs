@@ -1,7 +1,7 @@
 //! Uploads that are cut off after every fact and taken up again from the journal, as after a kill.
 
-use service::storage::{StorageConfig, StorageKind};
-use session::journal::{self, Facts, Job};
+use service::storage::{ContentType, StorageConfig, StorageKind};
+use session::journal::{self, Fact, Facts, Job};
 use signalling::id::{ParticipantId, RecorderId, RecordingId, RoomName};
 use signalling::recording::{FileFigures, RecordingOptions};
 use tokio::sync::mpsc;
@@ -74,10 +74,13 @@ impl Stand {
             store: self.store.clone(),
             ledger,
             key: KEY.into(),
+            about: ContentType::of(KEY).into(),
             path: self.folder.path().join(NAME),
             name: NAME.into(),
             progress,
             metrics: Metrics::default(),
+            lanes: Arc::new(Semaphore::new(LANES)),
+            backoff: Backoff::default(),
         };
         (upload, heard)
     }

@@ -17,9 +17,7 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::{
-    ContentType, Download, Error, Object, PART_SIZE, Part, StorageConfig, Upload, hex, md5_hex, multipart_etag,
-};
+use super::{Download, Error, Object, PART_SIZE, Part, Sse, StorageConfig, Upload, hex, md5_hex, multipart_etag};
 
 /// Where unfinished things lie. A key cannot name it: no part of a key starts with a dot.
 const UPLOADS: &str = ".uploads";
@@ -37,6 +35,9 @@ impl Disk {
     pub(super) fn open(config: &StorageConfig) -> Result<Self, Error> {
         if config.path.as_os_str().is_empty() {
             return Err(Error::Config("path is empty; it must name a folder".into()));
+        }
+        if config.sse != Sse::Off {
+            return Err(Error::Config("sse needs kind = \"s3\"; encrypt the disk instead".into()));
         }
         Ok(Self { root: config.path.join(&config.prefix).into(), counter: Arc::default() })
     }
@@ -57,7 +58,7 @@ impl Disk {
         format!("{nanos:x}-{}-{}", std::process::id(), self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(super) async fn put(&self, key: &str, bytes: Bytes, _: ContentType) -> Result<(), Error> {
+    pub(super) async fn put(&self, key: &str, bytes: Bytes) -> Result<(), Error> {
         let (root, path, unique) = (self.root.clone(), self.path(key), self.unique());
         blocking("write", key, move || {
             let folder = root.join(UPLOADS);
@@ -88,7 +89,7 @@ impl Disk {
         };
         file.seek(SeekFrom::Start(range.start)).await.map_err(fail)?;
         let body = Box::pin(file.take(range.end - range.start));
-        Ok(Download { size, range, body })
+        Ok(Download { size, range, md5: None, body })
     }
 
     pub(super) async fn head(&self, key: &str) -> Result<Option<Object>, Error> {
@@ -160,7 +161,7 @@ impl Disk {
         .await
     }
 
-    pub(super) async fn create_upload(&self, key: &str, _: ContentType) -> Result<String, Error> {
+    pub(super) async fn create_upload(&self, key: &str) -> Result<String, Error> {
         let upload = self.unique();
         let folder = self.upload(&upload)?;
         let text = key.to_owned();

@@ -1,16 +1,20 @@
 //! Storage in an S3 bucket, in the dialect that all servers speak: path-style addresses on custom endpoints, no checksum
 //! algorithm beyond what an operation requires, ETags compared with our own MD5.
 
+mod keys;
+
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Range;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Config, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    BehaviorVersion, Config, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -19,10 +23,11 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
 use bytes::Bytes;
 
-use super::{ContentType, Download, Error, Object, Part, StorageConfig, Upload, md5_hex};
+use super::{About, ContentType, Download, Error, Object, Part, Sse, StorageConfig, Upload, md5_hex};
+use keys::Keys;
 
-/// A part of 8 MiB passes in this time on a line of 1.2 Mbit/s; slower than that is taken for dead.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the proof of what the storage does counts.
+const PROOF: Duration = Duration::from_secs(300);
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,6 +41,13 @@ pub struct S3 {
     bucket: String,
     /// Empty, or ends in a slash.
     prefix: String,
+    sse: Sse,
+    sse_kms_key: Option<String>,
+    tagging: bool,
+    /// A key service encrypts: the configuration says so, or an answer did.
+    opaque: Arc<AtomicBool>,
+    /// When the storage last proved that it encrypts.
+    proven: Arc<Mutex<Option<Instant>>>,
 }
 
 impl S3 {
@@ -45,9 +57,13 @@ impl S3 {
                 return Err(Error::Config(format!("{name} is empty; kind = \"s3\" needs it")));
             }
         }
-        let access_key = secret("access_key", &config.access_key, config.access_key_file.as_deref())?;
-        let secret_key = secret("secret_key", &config.secret_key, config.secret_key_file.as_deref())?;
-        let credentials = Credentials::new(access_key, secret_key, None, None, "configuration");
+        if config.request_timeout_s == 0 {
+            return Err(Error::Config("request_timeout_s is 0; at least 1".into()));
+        }
+        if !config.sse_kms_key.is_empty() && config.sse != Sse::Kms {
+            return Err(Error::Config("sse_kms_key needs sse = \"aws:kms\"".into()));
+        }
+        let keys = Keys::open(config)?;
         let client = |name: &str, endpoint: &str| -> Result<Client, Error> {
             if !endpoint.is_empty() {
                 let uri: http::Uri = endpoint
@@ -57,7 +73,7 @@ impl S3 {
                     return Err(Error::Config(format!("{name} = {endpoint:?} must be http://HOST or https://HOST")));
                 }
             }
-            Ok(Client::from_conf(client_config(&config.region, endpoint, credentials.clone())))
+            Ok(Client::from_conf(client_config(config, endpoint, keys.clone())))
         };
         let public = if config.public_endpoint.is_empty() { &config.endpoint } else { &config.public_endpoint };
         Ok(Self {
@@ -65,6 +81,11 @@ impl S3 {
             public: client("public_endpoint", public)?,
             bucket: config.bucket.clone(),
             prefix: if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) },
+            sse: config.sse,
+            sse_kms_key: Some(config.sse_kms_key.clone()).filter(|key| !key.is_empty()),
+            tagging: config.tagging,
+            opaque: Arc::new(AtomicBool::new(config.sse == Sse::Kms)),
+            proven: Arc::default(),
         })
     }
 
@@ -72,20 +93,78 @@ impl S3 {
         format!("{}{key}", self.prefix)
     }
 
-    pub(super) async fn put(&self, key: &str, bytes: Bytes, kind: ContentType) -> Result<(), Error> {
+    fn tagging(&self, about: &About) -> Option<String> {
+        (self.tagging && !about.tags.is_empty()).then(|| query(&about.tags))
+    }
+
+    fn encryption(&self) -> Option<ServerSideEncryption> {
+        match self.sse {
+            Sse::Off => None,
+            Sse::Aes256 => Some(ServerSideEncryption::Aes256),
+            Sse::Kms => Some(ServerSideEncryption::AwsKms),
+        }
+    }
+
+    /// Notes who encrypts, and refuses an answer that does not confirm what was asked for: some servers take the header,
+    /// ignore it and store in the clear.
+    fn check_encryption(&self, what: &str, key: &str, got: Option<&ServerSideEncryption>) -> Result<(), Error> {
+        if matches!(got, Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse)) {
+            self.opaque.store(true, Ordering::Relaxed);
+        }
+        match self.encryption() {
+            Some(asked) if got != Some(&asked) => {
+                let why = format!("[storage] sse = \"{asked}\" is not confirmed, it would be stored in the clear");
+                Err(Error::Refused { what: format!("{what} {key}"), why })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn has_opaque_etags(&self) -> bool {
+        self.opaque.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn prove(&self) -> Result<(), Error> {
+        let fresh = |proven: &Option<Instant>| proven.is_some_and(|at| at.elapsed() < PROOF);
+        if self.sse == Sse::Off || fresh(&self.proven.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(());
+        }
+        let key = format!("probe/{:x}", std::process::id());
+        self.put(&key, Bytes::from_static(b"probe"), &ContentType::of(&key).into()).await?;
+        // What cannot be deleted now is overwritten the next time.
+        let _ = self.delete(&key).await;
+        *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(())
+    }
+
+    pub(super) async fn put(&self, key: &str, bytes: Bytes, about: &About) -> Result<(), Error> {
         let sent = md5_hex(&bytes);
-        let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).content_type(kind.0);
+        let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).content_type(about.kind.0);
+        let put = put.set_content_disposition(disposition(key, about)).set_tagging(self.tagging(about));
+        let put = put.set_server_side_encryption(self.encryption()).set_ssekms_key_id(self.sse_kms_key.clone());
         let done = put.body(ByteStream::from(bytes)).send().await.map_err(|error| failure("write", key, &error))?;
-        compare(key, done.e_tag(), done.server_side_encryption(), &sent)
+        if let Err(refused) = self.check_encryption("write", key, done.server_side_encryption()) {
+            // It lies there in the clear, which is what nobody wanted.
+            let _ = self.delete(key).await;
+            return Err(refused);
+        }
+        self.compare(key, done.e_tag(), &sent).map(drop)
     }
 
     pub(super) async fn read(&self, key: &str, range: Option<Range<u64>>) -> Result<Download, Error> {
         let header = range.map(|range| format!("bytes={}-{}", range.start, range.end - 1));
+        let is_whole = header.is_none();
         let get = self.client.get_object().bucket(&self.bucket).key(self.key(key)).set_range(header);
         let got = get.send().await.map_err(|error| failure("read", key, &error))?;
         let length = got.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
         let (start, size) = got.content_range().and_then(content_range).unwrap_or((0, length));
-        Ok(Download { size, range: start..start + length, body: Box::pin(got.body.into_async_read()) })
+        if is_whole && got.e_tag().is_none() {
+            // Every server tells it; whatever answered without is none.
+            return Err(Error::Unavailable { what: format!("read {key}"), why: "it told no ETag".into() });
+        }
+        // The ETag of an object that was put whole; that of a multipart upload has another length.
+        let md5 = got.e_tag().map(unquoted).filter(|etag| is_whole && !self.has_opaque_etags() && is_md5(etag));
+        Ok(Download { size, range: start..start + length, md5, body: Box::pin(got.body.into_async_read()) })
     }
 
     pub(super) async fn head(&self, key: &str) -> Result<Option<Object>, Error> {
@@ -100,6 +179,19 @@ impl S3 {
                 Error::NotFound(_) => Ok(None),
                 other => Err(other),
             },
+        }
+    }
+
+    /// Like `head`; an answer without an ETag is no answer to this question, unless nobody could compare it.
+    pub(super) async fn digest(&self, key: &str) -> Result<Option<Object>, Error> {
+        let object = self.head(key).await?;
+        let opaque = self.has_opaque_etags();
+        match object {
+            Some(Object { etag: None, .. }) if !opaque => {
+                Err(Error::Unavailable { what: format!("look at {key}"), why: "it told no ETag".into() })
+            }
+            Some(object) => Ok(Some(Object { etag: object.etag.filter(|_| !opaque), ..object })),
+            None => Ok(None),
         }
     }
 
@@ -139,14 +231,21 @@ impl S3 {
         Ok(signed.uri().to_owned())
     }
 
-    pub(super) async fn create_upload(&self, key: &str, kind: ContentType) -> Result<String, Error> {
-        // A range answer of some servers drops the disposition of the link, so that the object carries one, too.
-        let name = key.rsplit('/').next().unwrap_or(key);
-        let create = self.client.create_multipart_upload().bucket(&self.bucket).key(self.key(key)).content_type(kind.0);
-        let create = create.content_disposition(format!("attachment; filename=\"{name}\""));
+    pub(super) async fn create_upload(&self, key: &str, about: &About) -> Result<String, Error> {
+        let create = self.client.create_multipart_upload().bucket(&self.bucket).key(self.key(key));
+        let create = create.content_type(about.kind.0).set_content_disposition(disposition(key, about));
+        let create = create.set_tagging(self.tagging(about));
+        let create = create.set_server_side_encryption(self.encryption()).set_ssekms_key_id(self.sse_kms_key.clone());
         let created = create.send().await.map_err(|error| failure("begin uploading", key, &error))?;
-        let no_id = || Error::Refused { what: format!("begin uploading {key}"), why: "it gave no upload id".into() };
-        created.upload_id().map(str::to_owned).ok_or_else(no_id)
+        let no_id =
+            || Error::Unavailable { what: format!("begin uploading {key}"), why: "it gave no upload id".into() };
+        let id = created.upload_id().map(str::to_owned).ok_or_else(no_id)?;
+        let encrypted = self.check_encryption("begin uploading", key, created.server_side_encryption());
+        if encrypted.is_err() {
+            // Nothing was sent to it; what cannot be given up now is found among the unfinished uploads later.
+            let _ = self.abort_upload(key, &id).await;
+        }
+        encrypted.map(|()| id)
     }
 
     pub(super) async fn upload_part(
@@ -160,8 +259,23 @@ impl S3 {
         let part = self.client.upload_part().bucket(&self.bucket).key(self.key(key)).upload_id(upload);
         let part = part.part_number(number as i32).body(ByteStream::from(bytes));
         let done = part.send().await.map_err(|error| failure("upload", key, &error))?;
-        compare(key, done.e_tag(), done.server_side_encryption(), &sent)?;
-        Ok(done.e_tag().map_or(sent, unquoted))
+        if matches!(
+            done.server_side_encryption(),
+            Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse)
+        ) {
+            self.opaque.store(true, Ordering::Relaxed);
+        }
+        self.compare(key, done.e_tag(), &sent)
+    }
+
+    /// An ETag is the MD5 of what was sent, unless a key service encrypts; an answer without one proves nothing.
+    fn compare(&self, key: &str, etag: Option<&str>, sent: &str) -> Result<String, Error> {
+        let no_etag = || Error::Unavailable { what: format!("confirm {key}"), why: "it told no ETag".into() };
+        let got = etag.map(unquoted).ok_or_else(no_etag)?;
+        if got == sent || self.has_opaque_etags() {
+            return Ok(got);
+        }
+        Err(Error::Digest { key: key.into(), got, sent: sent.into() })
     }
 
     pub(super) async fn list_parts(&self, key: &str, upload: &str) -> Result<Vec<Part>, Error> {
@@ -220,13 +334,16 @@ impl S3 {
     }
 }
 
-fn client_config(region: &str, endpoint: &str, credentials: Credentials) -> Config {
-    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
+fn client_config(storage: &StorageConfig, endpoint: &str, keys: Keys) -> Config {
+    let attempt = Duration::from_secs(storage.request_timeout_s);
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(attempt);
     let custom = (!endpoint.is_empty()).then(|| endpoint.to_owned());
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(region.to_owned()))
-        .credentials_provider(credentials)
+        .region(Region::new(storage.region.clone()))
+        .credentials_provider(keys)
+        // The keys look at their files themselves.
+        .identity_cache(IdentityCache::no_cache())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         // It takes a slow line for a dead one; the timeout of an attempt is the better judge.
@@ -238,31 +355,35 @@ fn client_config(region: &str, endpoint: &str, credentials: Credentials) -> Conf
     config.build()
 }
 
-/// The value of a secret: the key itself, or the content of its file.
-fn secret(name: &str, value: &str, file: Option<&std::path::Path>) -> Result<String, Error> {
-    let text = match file {
-        Some(file) if value.is_empty() => std::fs::read_to_string(file)
-            .map_err(|error| Error::Config(format!("{name}_file: {}: {error}", file.display())))?,
-        _ => value.to_owned(),
-    };
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(Error::Config(format!("{name} is empty; kind = \"s3\" needs it or {name}_file")));
-    }
-    Ok(text.to_owned())
-}
-
 fn unquoted(etag: &str) -> String {
     etag.trim_matches('"').to_owned()
 }
 
-/// An ETag is the MD5 of what was sent, unless the bucket encrypts with a key of its own.
-fn compare(key: &str, etag: Option<&str>, encryption: Option<&ServerSideEncryption>, sent: &str) -> Result<(), Error> {
-    let opaque = matches!(encryption, Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse));
-    match etag.map(unquoted) {
-        Some(got) if got != sent && !opaque => Err(Error::Digest { key: key.into(), got, sent: sent.into() }),
-        _ => Ok(()),
-    }
+/// Whether an ETag can be the MD5 of an object.
+fn is_md5(etag: &str) -> bool {
+    etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Range answers of some servers drop the disposition of the link, so that media carry one, too.
+fn disposition(key: &str, about: &About) -> Option<String> {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    (about.kind != ContentType::JSON).then(|| format!("attachment; filename=\"{name}\""))
+}
+
+/// `a=1&b=2`, percent-encoded as RFC 3986 section 2.3 leaves least doubt: all but unreserved characters.
+fn query(tags: &BTreeMap<String, String>) -> String {
+    let encode = |text: &str| {
+        text.bytes().fold(String::new(), |mut encoded, byte| {
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+                encoded.push(char::from(byte));
+            } else {
+                encoded.push_str(&format!("%{byte:02X}"));
+            }
+            encoded
+        })
+    };
+    let pairs: Vec<_> = tags.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+    pairs.join("&")
 }
 
 /// Start and whole size of `bytes 5-9/100`.
@@ -271,7 +392,8 @@ fn content_range(header: &str) -> Option<(u64, u64)> {
     Some((range.split_once('-')?.0.parse().ok()?, size.parse().ok()?))
 }
 
-/// What went wrong, told apart by who can help: nobody (not there), an operator (refused), time (unavailable).
+/// What went wrong, told apart by who can help: nobody (not there), an operator (refused; denied, if it is about
+/// keys and rights), time (unavailable).
 fn failure<E>(what: &str, key: &str, error: &SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -288,8 +410,14 @@ where
     }
     let message = meta.and_then(|meta| meta.message()).unwrap_or_default();
     let why = format!("{status} {} {message}", code.unwrap_or_default());
-    if status >= 500 && status != 501 || matches!(status, 408 | 425 | 429) {
+    let slow = code == Some("RequestTimeout");
+    // An answer that says yes and cannot be read is damaged.
+    if status < 300 || status >= 500 && status != 501 || matches!(status, 408 | 425 | 429) || slow {
         Error::Unavailable { what, why }
+    } else if matches!(status, 401 | 403)
+        || matches!(code, Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired"))
+    {
+        Error::Denied { what, why }
     } else {
         Error::Refused { what, why }
     }
@@ -311,5 +439,22 @@ fn push(text: &mut String, cause: impl Display) {
     if !text.contains(&cause) {
         text.push_str(": ");
         text.push_str(&cause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_encoded() {
+        let tags = [("Room 1", "a&b=c"), ("who", "Zoë")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(query(&tags.into()), "Room%201=a%26b%3Dc&who=Zo%C3%AB");
+    }
+
+    #[test]
+    fn etags_of_several_parts_are_no_md5() {
+        assert!(is_md5("0cc175b9c0f1b6a831c399e269772661"));
+        assert!(!is_md5("96e024ba2074fe77e8e965ba43a704be-2"));
     }
 }

@@ -257,7 +257,24 @@ pub(super) fn recorder_came(app: &App, state: &mut State, recorder: &RecorderId,
             state.say(recorder, ToRecorder::Stop { recording: id.clone() });
         }
     }
+    forget_unheld(app, state, recorder, held);
     reconcile_locked(app, state);
+}
+
+/// What a recorder does not hold any more it has stored: it ended before it could say so.
+fn forget_unheld(app: &App, state: &mut State, recorder: &RecorderId, held: &[RecordingId]) {
+    let mut stored = Vec::new();
+    for (id, active) in state.active.iter_mut().filter(|(id, _)| !held.contains(id)) {
+        // A live recording that it lost is given to somebody again.
+        let ended = active.stop_asked.is_some();
+        let is_live = !ended && active.recorder.as_ref() == Some(recorder);
+        if !is_live && active.unfinished.remove(recorder) && ended {
+            stored.push(id.clone());
+        }
+    }
+    for id in stored {
+        over(app, state, &id);
+    }
 }
 
 /// A recorder's link is down.

@@ -1,0 +1,147 @@
+//! Several recorders: they share the work, take over from each other, and never record the same time twice.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tests::bot::Bot;
+use tests::recorder_process::RecorderProcess;
+use tests::recording::{Stand, Storage};
+
+use super::{camera, check_media, files, microphone, millis, spans};
+
+/// What a lost recorder may cost, milliseconds.
+const LOST: f64 = 5_000.0;
+/// What one that drains may cost.
+const DRAINED: f64 = 2_000.0;
+
+fn spawn(stand: &Stand, name: &str) -> RecorderProcess {
+    RecorderProcess::spawn(&stand.recorder_file(name).expect("written")).expect("the binary is built")
+}
+
+/// Waits until this recorder holds a recording.
+async fn wait_for_job(stand: &Stand, name: &str) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !holds_one(stand, name) {
+        assert!(tokio::time::Instant::now() < deadline, "{name} never gets a recording");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn holds_one(stand: &Stand, name: &str) -> bool {
+    let entries = std::fs::read_dir(stand.spool(name)).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.path().is_dir())
+}
+
+async fn join(stand: &Stand, room: &str) -> Bot {
+    let mut bot = Bot::join(stand.address(), room, None, vec![microphone(), camera(15)]).await.expect("joins");
+    bot.connected().await.expect("media flows");
+    bot
+}
+
+/// Every file is good, no time is there twice; the longest time without a file, milliseconds.
+async fn check(stand: &Stand, recording: &Value) -> f64 {
+    assert_eq!(recording["state"], "ready", "{recording}");
+    for file in files(recording) {
+        let path = stand.download(file).await.expect("downloads");
+        check_media(&path, (millis(&file["end_ms"]) - millis(&file["start_ms"])) / 1000.0);
+    }
+    let spans = spans(recording);
+    assert!(spans.len() >= 2, "two recorders wrote: {spans:?}");
+    spans.windows(2).map(|pair| pair[1].0 - pair[0].1).fold(0.0, f64::max)
+}
+
+/// Records a room on one of two recorders; something happens to that one; then the other has to go on.
+async fn hand_over(room: &str, happens: impl AsyncFnOnce(&Stand, RecorderProcess) -> Option<RecorderProcess>) -> f64 {
+    let stand = Stand::start(Storage::Disk).await.expect("starts");
+    let first = spawn(&stand, "a");
+    let bot = join(&stand, room).await;
+    let id = stand.record(room).await.expect("records");
+    wait_for_job(&stand, "a").await;
+    let second = spawn(&stand, "b");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let first = happens(&stand, first).await;
+    wait_for_job(&stand, "b").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    stand.stop(room).await.expect("stops");
+    // What was killed comes back for what it holds.
+    let first = first.unwrap_or_else(|| spawn(&stand, "a"));
+    let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
+    let gap = check(&stand, &recording).await;
+    for name in ["a", "b"] {
+        stand.wait_for_empty_spool(name).await.expect("nothing is left");
+    }
+    let _ = (first.kill().await, second.kill().await);
+    bot.leave().await;
+    stand.end().await;
+    gap
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_recorders_room_goes_on_at_another() {
+    let gap = hand_over("killed", async |_, recorder| {
+        recorder.kill().await.expect("SIGKILL");
+        None
+    })
+    .await;
+    println!("without a file for {gap} ms");
+    assert!(gap <= LOST, "{gap} ms");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_recorder_is_replaced_and_writes_nothing_twice() {
+    let gap = hand_over("frozen", async |stand, recorder| {
+        recorder.signal(Signal::STOP).expect("SIGSTOP");
+        wait_for_job(stand, "b").await;
+        // Long enough that the other one writes what the sockets of this one hold, too.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        recorder.signal(Signal::CONT).expect("SIGCONT");
+        Some(recorder)
+    })
+    .await;
+    println!("without a file for {gap} ms");
+    assert!(gap <= LOST, "{gap} ms");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_recorder_hands_over() {
+    let gap = hand_over("drained", async |_, recorder| {
+        recorder.signal(Signal::TERM).expect("SIGTERM");
+        assert!(recorder.wait().await.expect("ends by itself"), "and ends well");
+        None
+    })
+    .await;
+    println!("without a file for {gap} ms");
+    assert!(gap <= DRAINED, "{gap} ms");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_share_the_work_and_one_alone_finishes_before_it_ends() {
+    let stand = Stand::start(Storage::Disk).await.expect("starts");
+    let recorders = [spawn(&stand, "a"), spawn(&stand, "b")];
+    let bots = [join(&stand, "one").await, join(&stand, "two").await];
+    // Both are there before the first job is given.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let ids = [stand.record("one").await.expect("records"), stand.record("two").await.expect("records")];
+    for name in ["a", "b"] {
+        wait_for_job(&stand, name).await;
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for recorder in recorders {
+        recorder.signal(Signal::TERM).expect("SIGTERM");
+        assert!(recorder.wait().await.expect("ends by itself"), "and ends well");
+    }
+    for name in ["a", "b"] {
+        stand.wait_for_empty_spool(name).await.expect("all of it is stored");
+    }
+    for (room, id) in ["one", "two"].iter().zip(ids) {
+        stand.stop(room).await.expect("stops");
+        let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
+        let recorded: f64 = spans(&recording).iter().map(|(start, end)| end - start).sum();
+        assert!(recorded >= 2_000.0, "{recording}");
+    }
+    for bot in bots {
+        bot.leave().await;
+    }
+    stand.end().await;
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rtc_client::Codec;
-use rtc_client::depacketise::vp8::Picture;
+use rtc_client::depacketise::Picture;
 use signalling::id::ParticipantId;
 use signalling::message::Source;
 use signalling::recording::{FileFigures, Gap, RecordedFile, Resolution};
@@ -221,7 +221,7 @@ impl File {
         self.note_source(source, Codec::Vp8);
         // A picture from long ago is shown late rather than lost: everything up to the next key frame hangs on it.
         let at = (at - self.start).max(self.newest - micros(WINDOW)).max(0);
-        let size = picture.key.map(|(width, height)| Size { width, height });
+        let size = picture.key.as_ref().map(|key| Size { width: key.width, height: key.height });
         if let Some(size) = size {
             self.note_size(at, size);
         }

@@ -18,8 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rtc_client::depacketise::vp8::Assembler;
-use rtc_client::depacketise::{Ordered, Reorder};
+use rtc_client::depacketise::{Assembler, Ordered, Reorder};
 use rtc_client::{Codec, Mid, RtpPacket};
 use signalling::id::{ParticipantId, TrackId};
 use signalling::message::Source;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use str0m::format::{Codec as EngineCodec, CodecConfig, FormatParams};
 use str0m::media::{Frequency, Pt};
+use str0m::rtp::Extension;
 use str0m::{Rtc, RtcConfig};
 
 use crate::packet::Codec;
@@ -11,6 +12,16 @@ use crate::packet::Codec;
 /// H264 as browsers offer it: payload type, its RTX, packetization-mode 1?, profile-level-id.
 const H264: [(u8, u8, bool, u32); 4] =
     [(108, 109, true, 0x42e01f), (124, 120, false, 0x42e01f), (123, 119, true, 0x4d001f), (114, 115, true, 0x64001f)];
+
+/// Header extensions. Without video orientation: nobody here would turn a picture.
+const EXTENSIONS: [(u8, Extension); 6] = [
+    (1, Extension::AudioLevel),
+    (2, Extension::AbsoluteSendTime),
+    (3, Extension::TransportSequenceNumber),
+    (4, Extension::RtpMid),
+    (10, Extension::RtpStreamId),
+    (11, Extension::RepairedRtpStreamId),
+];
 
 /// An engine for one transport.
 pub(crate) fn build(codecs: &[Codec], now: Instant) -> Rtc {
@@ -20,7 +31,11 @@ pub(crate) fn build(codecs: &[Codec], now: Instant) -> Rtc {
         .set_rtcp_report_interval_audio(Duration::from_secs(1))
         .set_rtcp_report_interval_video(Duration::from_secs(1))
         // Room for the retransmission of a burst: about 4 s of Opus.
-        .set_send_buffer_audio(200);
+        .set_send_buffer_audio(200)
+        .clear_extension_map();
+    for (id, extension) in EXTENSIONS {
+        config = config.set_extension(id, extension);
+    }
     for &codec in codecs {
         add(config.codec_config(), codec);
     }

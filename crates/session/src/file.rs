@@ -30,6 +30,10 @@ const FILL_US: i64 = 120_000;
 /// After this without a packet, silence: concealment is for moments.
 const CONCEAL_US: i64 = 1_000_000;
 
+/// While nothing comes at all of what is expected, the file's clock waits for so long: after a stall everything comes at
+/// once, and is to stand where it was captured. Nothing waits in memory meanwhile.
+const STALL_US: i64 = 2_500_000;
+
 /// A start or a reconnection that takes less is no gap worth telling.
 const LINK_US: i64 = 1_000_000;
 
@@ -131,6 +135,8 @@ pub struct File {
     announced: Option<Codec>,
     /// When the first media was taken.
     begun: Option<i64>,
+    /// When the newest media was taken.
+    heard: i64,
     /// No sound is expected: fill with silence at once.
     silent: bool,
     /// The newest file time that the muxer has heard of.
@@ -168,6 +174,7 @@ impl File {
             expected: Vec::new(),
             announced: None,
             begun: None,
+            heard: 0,
             silent: true,
             newest: 0,
             limit: i64::MAX,
@@ -299,7 +306,8 @@ impl File {
         let same = |video: &Video| {
             video.codec == picture.codec && picture.key.as_ref().is_none_or(|key| key.config == video.config)
         };
-        self.video.as_ref().is_none_or(same)
+        // The first picture of a file is a key frame.
+        self.video.as_ref().map_or(picture.key.is_some(), same)
     }
 
     /// One whole picture that fits, captured at `at`. `false`: no file takes its codec's configuration.
@@ -344,8 +352,9 @@ impl File {
         self.video.as_ref().map(|video| video.track)
     }
 
-    /// The first media, captured at `at`: too much silence in front of it is left out.
+    /// Media comes, captured at `at`. Before the first one, too much silence in front of it is left out.
     fn begin(&mut self, at: i64, now: i64) {
+        self.heard = now;
         if self.begun.replace(self.begun.unwrap_or(now)).is_some() {
             return;
         }
@@ -390,7 +399,8 @@ impl File {
         if self.begun.is_none() {
             return;
         }
-        let at = (now - self.start).min(self.limit);
+        let stalled = now - self.heard < STALL_US && !self.expected.is_empty();
+        let at = (if stalled { self.heard } else { now } - self.start).min(self.limit);
         let filled = self.audio.as_ref().map_or(i64::MAX, |(_, audio)| audio.end() * 1000 / 48);
         let missing = (at - FILL_LAG_US).saturating_sub(filled);
         if missing >= FILL_US {

@@ -309,7 +309,7 @@ impl Session {
         let Some(id) = line.track.clone() else { return };
         let Some(track) = self.tracks.get(&id) else { return };
         let (source, audio) = (track.source, track.source.is_audio());
-        while let Some(ordered) = line.reorder.poll(now) {
+        while let Some(ordered) = line.reorder.poll(now).filter(|_| !line.refused) {
             let Some(file) = self.files.of(source) else { return };
             match &ordered {
                 Ordered::Lost(count) => {

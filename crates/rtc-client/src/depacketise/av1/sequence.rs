@@ -189,3 +189,33 @@ impl Colour {
         Some(colour)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_frame_may_be_smaller_than_its_sequence() {
+        let (width_bits, height_bits) = (10, 9);
+        let sequence = Sequence {
+            width: 640,
+            height: 360,
+            width_bits,
+            height_bits,
+            screen_content: SELECT,
+            integer_mv: SELECT,
+            order_hint_bits: 3,
+            ..Sequence::default()
+        };
+        // Shown key frame, updates, screen content with whole vectors, other size, order hint, 320 x 180.
+        let frame = [0b0001_0111, 0b0000_1001, 0b1111_1010, 0b1100_1100];
+        assert_eq!(sequence.key_frame_size(&frame), Some((320, 180)));
+        // Without the bit for another size.
+        let frame = [0b0001_0000, 0];
+        assert_eq!(sequence.key_frame_size(&frame), Some((640, 360)));
+        // An inter frame; one that was shown before; one that is not shown.
+        for other in [0b0011_0000, 0b1000_0000, 0b0000_0000] {
+            assert_eq!(sequence.key_frame_size(&[other, 0, 0, 0]), None);
+        }
+    }
+}

@@ -58,8 +58,11 @@ fn a_delta_frame_needs_its_key_frame() {
     assert!(handle_all(&mut assembler, vec![delta.clone()]).is_empty());
     let key = [&[0x28, sequence.len() as u8], &sequence[..], &frame].concat();
     assert_eq!(handle_all(&mut assembler, vec![av1(1, 0, &key, true), delta]).len(), 2);
+    // A sequence header does not make a key frame.
+    let repeated = [&[0x28, sequence.len() as u8], &sequence[..], &[0x30], &AV1_DELTA[4..]].concat();
+    assert_eq!(handle_all(&mut assembler, vec![av1(4, 9000, &repeated, true)])[0].key, None);
     // A key frame without its sequence header cannot be seeked to.
-    let bare = av1(3, 6000, &[&[0x10], &frame[..]].concat(), true);
+    let bare = av1(5, 12_000, &[&[0x10], &frame[..]].concat(), true);
     assert_eq!(handle_all(&mut assembler, vec![bare])[0].key, None);
 }
 

@@ -36,9 +36,8 @@ fn spatial_layers_become_one_superframe() {
 #[test]
 fn a_layer_without_its_lower_one_is_no_beginning() {
     let mut assembler = Assembler::default();
-    let mut packets = layers();
-    packets.remove(0);
-    assert!(handle_all(&mut assembler, packets).is_empty());
+    // Its lower layer was lost, and what it is predicted from; it looks like a key frame itself.
+    assert!(handle_all(&mut assembler, vec![vp9(1, 0, &[0xbc, 1, 0x02], &VP9_KEY, true)]).is_empty());
     assert!(assembler.needs_key_frame());
 }
 
@@ -57,6 +56,19 @@ fn what_does_not_follow_is_damage() {
         assembler.handle(Ordered::Packet(bad.clone()));
         assert!(assembler.needs_key_frame(), "{:x?}", bad.payload);
     }
+}
+
+#[test]
+fn a_frame_that_never_ended_is_damage() {
+    let mut assembler = Assembler::default();
+    let torn = vec![vp9(1, 0, &[0xa8, 1, 0, 0], &VP9_KEY, false), vp9(2, 0, &[0xac, 1, 2, 0], &VP9_KEY, true)];
+    assert!(handle_all(&mut assembler, torn).is_empty());
+    assert!(assembler.needs_key_frame());
+}
+
+#[test]
+fn a_key_frame_is_predicted_from_nothing() {
+    assert!(handle_all(&mut Assembler::default(), vec![vp9(1, 0, &[0xcc, 1], &VP9_KEY, true)]).is_empty());
 }
 
 #[test]

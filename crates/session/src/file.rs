@@ -30,8 +30,8 @@ const FILL_US: i64 = 120_000;
 /// After this without a packet, silence: concealment is for moments.
 const CONCEAL_US: i64 = 1_000_000;
 
-/// While nothing comes at all of what is expected, the file's clock waits for so long: after a stall everything comes at
-/// once, and is to stand where it was captured. Nothing waits in memory meanwhile.
+/// While nothing comes at all although sound is expected, the file's clock waits for so long: after a stall everything
+/// comes at once, and is to stand where it was captured. A camera or a screen alone may just stand still.
 const STALL_US: i64 = 2_500_000;
 
 /// A start or a reconnection that takes less is no gap worth telling.
@@ -399,7 +399,7 @@ impl File {
         if self.begun.is_none() {
             return;
         }
-        let stalled = now - self.heard < STALL_US && !self.expected.is_empty();
+        let stalled = now - self.heard < STALL_US && self.expected.iter().any(|source| source.is_audio());
         let at = (if stalled { self.heard } else { now } - self.start).min(self.limit);
         let filled = self.audio.as_ref().map_or(i64::MAX, |(_, audio)| audio.end() * 1000 / 48);
         let missing = (at - FILL_LAG_US).saturating_sub(filled);

@@ -126,7 +126,8 @@ impl Video {
 
     /// The picture of this number, as the encoders were told to make it.
     fn frame(&self, codec: Codec, number: u32, data: Vec<u8>) -> Encoded {
-        let key = if codec == Codec::Vp8 { vp8_key_size(&data).is_some() } else { number % self.key_every == 0 };
+        let key =
+            if codec == Codec::Vp8 { vp8_key_size(&data).is_some() } else { number.is_multiple_of(self.key_every) };
         let size = key.then_some((self.width, self.height));
         let at = Duration::from_nanos(u64::from(number) * 1_000_000_000 / u64::from(self.fps));
         Encoded { codec, at, key, size, data }

@@ -7,6 +7,8 @@ use rtc_client::Codec;
 use serde_json::Value;
 use signalling::message::Source;
 use tests::bot::{Bot, Feed};
+use tests::browser::Browser;
+use tests::guest::Guest;
 use tests::media_check;
 use tests::media_source::Video;
 use tests::recording::{Stand, Storage};
@@ -120,6 +122,58 @@ async fn another_codec_is_another_file() {
     let on = seconds_on(&recording);
     assert!((sound - on).abs() <= 0.5 + 0.3 * files.len() as f64, "{sound} s of sound in {on} s: {recording}");
     bot.leave().await;
+    recorder.stop();
+    recorder.wait().await;
+    stand.end().await;
+}
+
+/// Puts a codec in front of all others wherever the page says what it prefers.
+fn prefer(codec: &str) -> String {
+    format!(
+        "{{ const set = RTCRtpTransceiver.prototype.setCodecPreferences;
+          RTCRtpTransceiver.prototype.setCodecPreferences = function (codecs) {{
+            const first = codecs.filter(codec => codec.mimeType === 'video/{codec}');
+            set.call(this, [...first, ...codecs.filter(codec => !first.includes(codec))]);
+          }}; }}"
+    )
+}
+
+/// Chromium's own encoders and packets: VP9 in spatial layers, AV1 with OBUs put together, H264 where it was built in.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_chromium_publishes_is_recorded() {
+    let stand = Stand::start(Storage::Disk).await.expect("starts");
+    let recorder = recorder::start(stand.recorder_config("a")).await.expect("starts");
+    let browser = Browser::launch().await.expect("chromium starts");
+    let origin = format!("http://{}", stand.address());
+    let codecs = [("VP9", "vp9"), ("AV1", "av1"), ("H264", "h264")];
+    let mut guests = Vec::new();
+    for (codec, _) in codecs {
+        let guest = Guest::join_with(&browser, &origin, "chromium", codec, "", &prefer(codec)).await.expect("joins");
+        guests.push(guest);
+    }
+    let mut encodes = Vec::new();
+    for guest in &guests {
+        let can = format!(
+            "RTCRtpSender.getCapabilities('video').codecs.some(codec => codec.mimeType === 'video/{}')",
+            guest.name
+        );
+        encodes.push(guest.page.eval::<bool>(&can).await.expect("capabilities"));
+        guest.stays(Duration::from_secs(1)).await.expect("the call goes on");
+    }
+    assert!(encodes[0] && encodes[1], "every Chromium encodes VP9 and AV1");
+    let recording = record(&stand, "chromium", Duration::from_secs(8)).await;
+    let on = seconds_on(&recording);
+    for ((codec, probed), can) in codecs.into_iter().zip(encodes) {
+        let files: Vec<_> = files(&recording).iter().filter(|file| file["participant_name"] == codec).collect();
+        let [file] = files[..] else { panic!("one file of {codec}: {recording}") };
+        let path = stand.download(file).await.expect("downloads");
+        check_media(&path, on);
+        let (found, width, _) = picture(&path);
+        assert_eq!(found, if can { probed } else { "vp8" }, "{file}");
+        assert!(width.is_some_and(|width| width >= 160), "{file}");
+        check_seek(&path, on / 2.0);
+    }
+    drop(browser);
     recorder.stop();
     recorder.wait().await;
     stand.end().await;

@@ -1,6 +1,7 @@
 //! Recordings end to end: a real server, a real recorder, real media over UDP, real storage; judged by readers that are
 //! not ours.
 
+mod codecs;
 mod disk;
 mod kill;
 mod long;

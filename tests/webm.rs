@@ -41,7 +41,7 @@ impl Written {
     /// Writes all frames in order of time, as they would arrive.
     fn write(&mut self, mut frames: Vec<(TrackNumber, Encoded)>) {
         frames.sort_by_key(|(_, frame)| frame.at);
-        for (track, Encoded { at, key, size, data }) in frames {
+        for (track, Encoded { at, key, size, data, .. }) in frames {
             let size = size.map(|(width, height)| Size { width, height });
             self.muxer.handle_frame(Frame { track, at, key, size, data }).expect("the frame is taken");
             self.obey();
@@ -221,7 +221,7 @@ fn a_mute_filled_with_packets_keeps_its_length() {
     // Digital silence, then packets that name six lost frames each: 120 ms.
     let mut at = Duration::from_millis(20) * spoken;
     let mut fill = |data: &[u8], lasts| {
-        frames.push((mic, Encoded { at, key: true, size: None, data: data.to_vec() }));
+        frames.push((mic, Encoded { codec: rtc_client::Codec::Opus, at, key: true, size: None, data: data.to_vec() }));
         at += Duration::from_millis(lasts);
     };
     fill(&[0xF8, 0xFF, 0xFE], 20);

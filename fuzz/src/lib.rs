@@ -11,7 +11,7 @@ mod rooms;
 mod session;
 
 pub use self::session::{journal, recorded_packets};
-pub use media::vp8_packets;
+pub use media::{av1_packets, h264_packets, vp8_packets, vp9_packets};
 pub use recording::{webm_muxer, webm_recovery};
 pub use relay::{dtls_hello, proxy_header, turn_datagram, turn_request, turn_stream};
 pub use rooms::{device_proof, room_token, sfu_datagram, sfu_offer, signalling_frame};
@@ -20,7 +20,7 @@ pub use rooms::{device_proof, room_token, sfu_datagram, sfu_offer, signalling_fr
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its corpus.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("turn_datagram", turn_datagram),
     ("turn_request", turn_request),
     ("turn_stream", turn_stream),
@@ -34,6 +34,9 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("sfu_datagram", sfu_datagram),
     ("sfu_offer", sfu_offer),
     ("vp8_packets", vp8_packets),
+    ("vp9_packets", vp9_packets),
+    ("av1_packets", av1_packets),
+    ("h264_packets", h264_packets),
     ("recorded_packets", recorded_packets),
     ("journal", journal),
 ];

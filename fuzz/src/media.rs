@@ -1,18 +1,38 @@
-//! Media that the recorder takes in: VP8 payloads of publishers.
+//! Media that the recorder takes in: video payloads of publishers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rtc_client::depacketise::{reorder, vp8};
+use rtc_client::depacketise::{Assembler, Reorder};
 use rtc_client::{Codec, RtpPacket};
 
 use crate::input::{Input, some_instant};
 
-/// Packets of a stream in any order and with any payload.
+/// VP8, see [`video_packets`].
 pub fn vp8_packets(bytes: &[u8]) {
+    video_packets(Codec::Vp8, bytes);
+}
+
+/// VP9, see [`video_packets`].
+pub fn vp9_packets(bytes: &[u8]) {
+    video_packets(Codec::Vp9, bytes);
+}
+
+/// AV1, see [`video_packets`].
+pub fn av1_packets(bytes: &[u8]) {
+    video_packets(Codec::Av1, bytes);
+}
+
+/// H.264, see [`video_packets`].
+pub fn h264_packets(bytes: &[u8]) {
+    video_packets(Codec::H264, bytes);
+}
+
+/// Packets of a stream in any order and with any payload: pictures have bytes, and a configuration fits into a file.
+fn video_packets(codec: Codec, bytes: &[u8]) {
     let mut input = Input(bytes);
-    let mut reorder = reorder::Reorder::new(Duration::from_millis(100));
-    let mut assembler = vp8::Assembler::default();
+    let mut reorder = Reorder::new(Duration::from_millis(100));
+    let mut assembler = Assembler::default();
     let start = some_instant();
     let mut at = 0;
     while let (Some(sequence), Some(flags)) = (input.byte(), input.byte()) {
@@ -22,7 +42,7 @@ pub fn vp8_packets(bytes: &[u8]) {
         reorder.handle_packet(RtpPacket {
             mid: "1".into(),
             rid: None,
-            codec: Codec::Vp8,
+            codec,
             ssrc: 1,
             sequence: 1000 + u64::from(sequence),
             timestamp: u64::from(flags & 0x0E) * 3000,
@@ -36,6 +56,21 @@ pub fn vp8_packets(bytes: &[u8]) {
         }
         while let Some(picture) = assembler.poll() {
             assert!(!picture.data.is_empty(), "a picture without bytes");
+            if let Some(key) = picture.key {
+                check_config(codec, key.config);
+            }
         }
     }
+}
+
+/// A file takes what a key frame says about its decoder.
+fn check_config(codec: Codec, config: Vec<u8>) {
+    let codec = match codec {
+        Codec::Av1 => webm::Codec::Av1 { config },
+        Codec::H264 => webm::Codec::H264 { config },
+        _ => return assert!(config.is_empty()),
+    };
+    let mut muxer = webm::Muxer::new(webm::Options::default());
+    let taken = muxer.add_track(codec);
+    assert!(taken.is_ok() || matches!(taken, Err(webm::TrackError::PrivateTooLong(_))), "{taken:?}");
 }

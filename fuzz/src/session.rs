@@ -8,6 +8,7 @@ use session::journal::{Fact, Facts};
 use session::{Output, Session, Zero};
 use signalling::id::{ParticipantId, TrackId};
 use signalling::message::Source;
+use signalling::recording::Mode;
 
 use crate::input::{Input, some_instant};
 
@@ -31,7 +32,7 @@ pub fn recorded_packets(bytes: &[u8]) {
     let mut now = start;
     let zero = Zero { at: start, wall: Duration::from_secs(1_700_000_000) };
     let participant = ParticipantId::parse("p1").expect("an id");
-    let mut session = Session::new(zero, participant, "Ada".into(), BTreeMap::new());
+    let mut session = Session::new(zero, participant, "Ada".into(), Mode::Participant, BTreeMap::new());
     let tracks = ["t1", "t2"].map(|id| TrackId::parse(id).expect("an id"));
     let lines = ["0", "1"].map(Mid::from);
     for (index, source) in [Source::Mic, Source::Camera].into_iter().enumerate() {
@@ -58,7 +59,9 @@ pub fn recorded_packets(bytes: &[u8]) {
                     6 => timestamps[index].saturating_sub(u64::from(step) << shift),
                     _ => timestamps[index].saturating_add(u64::from(step) << shift).min(1 << 48),
                 };
-                let codec = if flags & 1 == 0 { Codec::Opus } else { Codec::Vp8 };
+                // A camera may change its codec with every packet.
+                let video = [Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::H264][usize::from(flags >> 1 & 3)];
+                let codec = if flags & 1 == 0 { Codec::Opus } else { video };
                 let packet = RtpPacket {
                     mid: lines[index],
                     rid: None,

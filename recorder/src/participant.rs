@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rtc_client::{Kind, Mid, Output as RtcOutput, Transport};
+use session::kind::FileKind;
 use session::{Session, TICK};
 use signalling::id::{ParticipantId, PcId, TrackId};
-use signalling::message::{Slot, Track};
-use signalling::recording::RecordedFile;
+use signalling::message::{Slot, Source, Track};
+use signalling::recording::{Mode, RecordedFile};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 
@@ -102,6 +103,8 @@ pub(crate) struct Seed {
     pub(crate) name: String,
     /// Where the recording's clock is zero.
     pub(crate) zero: session::Zero,
+    /// What becomes a file.
+    pub(crate) mode: Mode,
     /// How many files of each kind are taken.
     pub(crate) first_file: u32,
     /// Paused from the start.
@@ -166,20 +169,22 @@ struct Task {
 
 /// Records a participant until [`Command::Stop`] or until nobody commands any more.
 pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Command>) {
-    let opened = [session::file::FileKind::Av, session::file::FileKind::Screen].map(|kind| (kind, seed.first_file));
-    let mut session = Session::new(seed.zero, seed.participant.clone(), seed.name.clone(), opened.into());
+    let opened = FileKind::ALL.map(|kind| (kind, seed.first_file));
+    let mut session = Session::new(seed.zero, seed.participant.clone(), seed.name.clone(), seed.mode, opened.into());
     if seed.paused {
         session.handle_pause(Instant::now());
     }
     let writer = Writer::new(seed.ledger.clone(), seed.told.clone());
     let now = Instant::now();
+    // Without an m-line for it, no picture is sent here.
+    let slots = (1, usize::from(session.records(Source::Camera) || session.records(Source::Screen)));
     let mut task = Task {
         seed,
         session,
         writer,
         leg: None,
         legs_made: 0,
-        slots: (1, 1),
+        slots,
         next_tick: now + TICK,
         buffer: vec![0; 2048],
         reported: session::Stats::default(),
@@ -334,6 +339,7 @@ impl Task {
 
     async fn handle_command(&mut self, command: Command, now: Instant) {
         match command {
+            Command::Track(track, _) if !self.session.records(track.src) => {}
             Command::Track(track, since) => {
                 self.session.handle_track(track.id, track.src, track.muted, since);
                 if self.leg.is_none() {
@@ -357,6 +363,7 @@ impl Task {
                 }
             }
             Command::Need { pc, audio, video } => {
+                let video = if self.slots.1 == 0 { 0 } else { video };
                 self.slots = (self.slots.0.max(audio), self.slots.1.max(video));
                 if let Some(leg) = self.leg.as_mut().filter(|leg| leg.pc == pc) {
                     leg.transport.set_slots(audio, video);
@@ -397,7 +404,7 @@ impl Task {
     /// A new transport on a new port, with a new name: the old one may still be known to the server.
     async fn replace_leg(&mut self, now: Instant) {
         self.session.handle_reachable(false, now);
-        self.session.handle_new_transport();
+        self.session.handle_new_transport(now);
         self.legs_made += 1;
         self.leg = match self.new_leg(now).await {
             Ok(leg) => Some(leg),

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use rtc_client::{Codec, Config, Kind, Mid, Output, Publication, Transport};
+use rtc_client::{Config, Kind, Mid, Output, Publication, Transport};
 use signalling::message::client::{Join, Media, Mute};
 use signalling::message::server::{Answer, Welcome};
 use signalling::message::{ClientFrame, Reply, ReplyFrame, Request, Source, TrackIntent, VERSION};
@@ -30,10 +30,6 @@ pub struct Feed {
 }
 
 impl Feed {
-    fn codec(&self) -> Codec {
-        if self.source.is_audio() { Codec::Opus } else { Codec::Vp8 }
-    }
-
     /// How long one round takes: the last frame lasts as long as the one before it.
     fn round(&self) -> Duration {
         let at = |back: usize| self.media.len().checked_sub(back).map_or(Duration::ZERO, |place| self.media[place].at);
@@ -251,7 +247,7 @@ impl Sender {
         for playing in &mut self.feeds {
             while let Some(due) = playing.due().filter(|due| *due <= now) {
                 if !playing.held {
-                    let codec = playing.feed.codec();
+                    let codec = playing.feed.media[playing.next].codec;
                     let ticks = playing.position().as_micros() as u64 * u64::from(codec.clock_rate()) / 1_000_000;
                     let frame = rtc_client::Frame {
                         mid: playing.mid,

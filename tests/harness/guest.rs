@@ -41,7 +41,22 @@ impl Guest {
     /// # Errors
     /// When the page does not get that far; the error has what it shows.
     pub async fn join(browser: &Browser, origin: &str, room: &str, name: &str, query: &str) -> io::Result<Self> {
-        let guest = Self::in_lobby(browser, origin, room, name, query).await?;
+        Self::join_with(browser, origin, room, name, query, "").await
+    }
+
+    /// The same in a browser that runs a script before the page's own.
+    ///
+    /// # Errors
+    /// As [`Guest::join`].
+    pub async fn join_with(
+        browser: &Browser,
+        origin: &str,
+        room: &str,
+        name: &str,
+        query: &str,
+        script: &str,
+    ) -> io::Result<Self> {
+        let guest = Self::in_lobby_with(browser, origin, room, name, query, script).await?;
         guest.page.click("#join").await?;
         guest.page.wait_until::<bool>("document.body.dataset.view === 'call'", DEADLINE).await?;
         Ok(guest)
@@ -52,7 +67,19 @@ impl Guest {
     /// # Errors
     /// As [`Guest::join`].
     pub async fn in_lobby(browser: &Browser, origin: &str, room: &str, name: &str, query: &str) -> io::Result<Self> {
+        Self::in_lobby_with(browser, origin, room, name, query, "").await
+    }
+
+    async fn in_lobby_with(
+        browser: &Browser,
+        origin: &str,
+        room: &str,
+        name: &str,
+        query: &str,
+        script: &str,
+    ) -> io::Result<Self> {
         let page = browser.blank().await?;
+        page.inject(script).await?;
         page.inject(include_str!("guest/observe.js")).await?;
         // VGA: several cameras on a small machine, and no test is about resolution.
         page.inject("localStorage.setItem('tern.devices', '{\"quality\":\"standard\"}')").await?;

@@ -140,8 +140,10 @@ pub fn tool_complaints(file: &Path) -> io::Result<Vec<String>> {
     runs[0].1.args(["--all", "--ui-language", "en_US"]).arg(file);
     runs[1].1.args(["--ui-language", "en_US", "-o"]).arg(&remuxed).arg(file);
     runs[2].1.args(["-all", "-i"]).arg(file);
+    // libwebm's checker knows the codecs of WebM only.
+    let count = if file.extension().is_some_and(|extension| extension == "mkv") { 2 } else { 3 };
     let mut complaints = Vec::new();
-    for (name, command) in &mut runs {
+    for (name, command) in &mut runs[..count] {
         let output = command.stdin(Stdio::null()).output()?;
         // Exit status 1 of the mkvtoolnix programs means warnings.
         if !output.status.success() {

@@ -1,14 +1,17 @@
-//! Encoded media for tests, from encoders that are not ours: VP8 and Opus by the ffmpeg command line.
+//! Encoded media for tests, from encoders that are not ours: every codec of a room by the ffmpeg command line.
 //!
-//! Only the two containers that ffmpeg can pipe are parsed here (IVF and Ogg), as far as its output goes.
+//! Only what ffmpeg can pipe is parsed here (IVF, Ogg, and H.264 with start codes), as far as its output goes.
 
 use std::io;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rtc_client::Codec;
+
 /// One encoded frame or packet, timed from the start of its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
+    pub codec: Codec,
     pub at: Duration,
     pub key: bool,
     /// Width and height, of a key frame.
@@ -62,43 +65,75 @@ impl Video {
     /// # Errors
     /// When ffmpeg is missing or fails.
     pub fn vp8(self) -> io::Result<Vec<Encoded>> {
-        let Self { picture, width, height, fps, key_every, seconds, kilobits } = self;
-        let source = match picture {
+        self.encode(Codec::Vp8)
+    }
+
+    /// Encodes it as a camera in a room would.
+    ///
+    /// # Errors
+    /// When ffmpeg is missing or fails, or for sound.
+    pub fn encode(self, codec: Codec) -> io::Result<Vec<Encoded>> {
+        // More threads than free cores wait for each other busily: thirty times the work on a full machine.
+        let (format, encoder): (&str, &[&str]) = match codec {
+            Codec::Vp8 => ("ivf", &["libvpx", "-deadline", "realtime", "-cpu-used", "16", "-auto-alt-ref", "0"]),
+            Codec::Vp9 => (
+                "ivf",
+                &["libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-auto-alt-ref", "0", "-lag-in-frames", "0"],
+            ),
+            Codec::Av1 => {
+                ("ivf", &["libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-lag-in-frames", "0", "-row-mt", "0"])
+            }
+            // A delimiter in front of each picture says where it begins.
+            Codec::H264 => (
+                "h264",
+                &[
+                    "libx264",
+                    "-preset",
+                    "ultrafast",
+                    "-tune",
+                    "zerolatency",
+                    "-profile:v",
+                    "baseline",
+                    "-pix_fmt",
+                    "yuv420p",
+                    "-x264-params",
+                    "aud=1:scenecut=0:repeat-headers=1",
+                ],
+            ),
+            Codec::Opus => return Err(io::Error::other("a picture cannot be heard")),
+        };
+        let (source, seconds) = (self.source(), self.seconds.to_string());
+        let (key_every, rate) = (self.key_every.to_string(), format!("{}k", self.kilobits));
+        let mut args = vec!["-f", "lavfi", "-i", &source, "-t", &seconds, "-c:v"];
+        args.extend(encoder);
+        args.extend(["-threads", "1", "-b:v", &rate, "-g", &key_every, "-keyint_min", &key_every]);
+        args.extend(["-f", format, "pipe:1"]);
+        let stream = ffmpeg(&args)?;
+        let frames = if codec == Codec::H264 { access_units(&stream) } else { ivf_frames(&stream) };
+        let frames = frames.filter(|frames| !frames.is_empty());
+        let frames = frames.ok_or_else(|| io::Error::other("ffmpeg wrote nothing that can be read"))?;
+        Ok(frames.into_iter().enumerate().map(|(n, data)| self.frame(codec, n as u32, data)).collect())
+    }
+
+    fn source(&self) -> String {
+        let Self { picture, width, height, fps, .. } = self;
+        match picture {
             Picture::Bars => format!("testsrc2=size={width}x{height}:rate={fps}"),
             Picture::Noise => format!("testsrc2=size={width}x{height}:rate={fps},noise=alls=100:allf=t"),
             Picture::Flashes(first) => format!(
                 "color=black:size={width}x{height}:rate={fps},drawbox=color=white:t=fill:enable='{}'",
-                once_a_second(first)
+                once_a_second(*first)
             ),
-        };
-        let (seconds, key_every, rate) = (seconds.to_string(), key_every.to_string(), format!("{kilobits}k"));
-        let ivf = ffmpeg(&[
-            "-f",
-            "lavfi",
-            "-i",
-            &source,
-            "-t",
-            &seconds,
-            "-c:v",
-            "libvpx",
-            "-deadline",
-            "realtime",
-            "-cpu-used",
-            "16",
-            // More threads than free cores wait for each other busily: thirty times the work on a full machine.
-            "-threads",
-            "1",
-            "-auto-alt-ref",
-            "0",
-            "-b:v",
-            &rate,
-            "-g",
-            &key_every,
-            "-f",
-            "ivf",
-            "pipe:1",
-        ])?;
-        parse_ivf(&ivf).ok_or_else(|| io::Error::other("ffmpeg wrote no IVF"))
+        }
+    }
+
+    /// The picture of this number, as the encoders were told to make it.
+    fn frame(&self, codec: Codec, number: u32, data: Vec<u8>) -> Encoded {
+        let key =
+            if codec == Codec::Vp8 { vp8_key_size(&data).is_some() } else { number.is_multiple_of(self.key_every) };
+        let size = key.then_some((self.width, self.height));
+        let at = Duration::from_nanos(u64::from(number) * 1_000_000_000 / u64::from(self.fps));
+        Encoded { codec, at, key, size, data }
     }
 }
 
@@ -137,6 +172,7 @@ impl Sound {
         let packets = ogg_packets(&ogg).ok_or_else(|| io::Error::other("ffmpeg wrote no Ogg"))?;
         // The first two are the stream's headers.
         let timed = packets.into_iter().skip(2).enumerate().map(|(n, data)| Encoded {
+            codec: Codec::Opus,
             at: Duration::from_millis(20) * n as u32,
             key: true,
             size: None,
@@ -162,24 +198,27 @@ fn ffmpeg(args: &[&str]) -> io::Result<Vec<u8>> {
     Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
-/// IVF: a header of 32 bytes with the time base, then frames of 12 bytes of header and their data.
-fn parse_ivf(file: &[u8]) -> Option<Vec<Encoded>> {
-    let word = |at: usize| Some(u32::from_le_bytes(file.get(at..at + 4)?.try_into().ok()?));
+/// IVF: a header of 32 bytes, then frames of 12 bytes of header and their data.
+fn ivf_frames(file: &[u8]) -> Option<Vec<Vec<u8>>> {
     if !file.starts_with(b"DKIF") {
         return None;
     }
-    let (rate, scale) = (u64::from(word(16)?), u64::from(word(20)?));
     let mut frames = Vec::new();
     let mut at = usize::from(u16::from_le_bytes(file.get(6..8)?.try_into().ok()?));
     while at < file.len() {
-        let (len, ticks) = (word(at)? as usize, u64::from(word(at + 4)?));
-        let data = file.get(at + 12..at + 12 + len)?.to_vec();
-        let size = vp8_key_size(&data);
-        let time = Duration::from_nanos(ticks * scale * 1_000_000_000 / rate);
-        frames.push(Encoded { at: time, key: size.is_some(), size, data });
+        let len = u32::from_le_bytes(file.get(at..at + 4)?.try_into().ok()?) as usize;
+        frames.push(file.get(at + 12..at + 12 + len)?.to_vec());
         at += 12 + len;
     }
     Some(frames)
+}
+
+/// Pictures of H.264, each with its delimiter in front.
+fn access_units(stream: &[u8]) -> Option<Vec<Vec<u8>>> {
+    const DELIMITER: [u8; 5] = [0, 0, 0, 1, 9];
+    let starts = stream.windows(5).enumerate().filter(|(_, bytes)| *bytes == DELIMITER).map(|(at, _)| at);
+    let starts: Vec<usize> = starts.chain([stream.len()]).collect();
+    Some(starts.windows(2).map(|pair| stream[pair[0]..pair[1]].to_vec()).collect())
 }
 
 /// Width and height that stand in a VP8 key frame (RFC 6386 section 9.1).

@@ -6,11 +6,18 @@
 //! numbers; a forwarder may have rewritten PictureIDs.
 //!
 //! ```text
-//! RtpPacket ─► Reorder (waits for retransmission) ─► vp8::Assembler / opus ─► frames
+//! RtpPacket ─► Reorder (waits for retransmission) ─► Assembler (vp8, vp9, av1, h264) ─► Picture
+//!                                                └► opus
 //! ```
 
+pub mod assembler;
+mod av1;
+mod bits;
+mod h264;
 pub mod opus;
 pub mod reorder;
 pub mod vp8;
+mod vp9;
 
+pub use assembler::{Assembler, Key, Losses, Picture};
 pub use reorder::{Ordered, Reorder};

@@ -4,13 +4,32 @@ use std::time::{Duration, Instant};
 
 use str0m::format::{Codec as EngineCodec, CodecConfig, FormatParams};
 use str0m::media::{Frequency, Pt};
+use str0m::rtp::Extension;
 use str0m::{Rtc, RtcConfig};
 
 use crate::packet::Codec;
 
-/// H264 as browsers offer it: payload type, its RTX, packetization-mode 1?, profile-level-id.
-const H264: [(u8, u8, bool, u32); 4] =
-    [(108, 109, true, 0x42e01f), (124, 120, false, 0x42e01f), (123, 119, true, 0x4d001f), (114, 115, true, 0x64001f)];
+/// H264 as browsers offer it: payload type, its RTX, packetization-mode 1?, profile-level-id. Every one that a room takes:
+/// a receiver gets nothing of a profile that it did not offer.
+const H264: [(u8, u8, bool, u32); 7] = [
+    (127, 121, true, 0x42001f),
+    (125, 107, false, 0x42001f),
+    (108, 109, true, 0x42e01f),
+    (124, 120, false, 0x42e01f),
+    (123, 119, true, 0x4d001f),
+    (35, 36, false, 0x4d001f),
+    (114, 115, true, 0x64001f),
+];
+
+/// Header extensions. Without video orientation: nobody here would turn a picture.
+const EXTENSIONS: [(u8, Extension); 6] = [
+    (1, Extension::AudioLevel),
+    (2, Extension::AbsoluteSendTime),
+    (3, Extension::TransportSequenceNumber),
+    (4, Extension::RtpMid),
+    (10, Extension::RtpStreamId),
+    (11, Extension::RepairedRtpStreamId),
+];
 
 /// An engine for one transport.
 pub(crate) fn build(codecs: &[Codec], now: Instant) -> Rtc {
@@ -20,7 +39,11 @@ pub(crate) fn build(codecs: &[Codec], now: Instant) -> Rtc {
         .set_rtcp_report_interval_audio(Duration::from_secs(1))
         .set_rtcp_report_interval_video(Duration::from_secs(1))
         // Room for the retransmission of a burst: about 4 s of Opus.
-        .set_send_buffer_audio(200);
+        .set_send_buffer_audio(200)
+        .clear_extension_map();
+    for (id, extension) in EXTENSIONS {
+        config = config.set_extension(id, extension);
+    }
     for &codec in codecs {
         add(config.codec_config(), codec);
     }
@@ -40,7 +63,10 @@ fn add(config: &mut CodecConfig, codec: Codec) {
             config.add_config(111.into(), Some(112.into()), EngineCodec::Opus, khz48, Some(2), format);
         }
         Codec::Vp8 => video(96, 97, EngineCodec::Vp8, plain),
-        Codec::Vp9 => video(98, 99, EngineCodec::Vp9, FormatParams { profile_id: Some(0), ..plain }),
+        Codec::Vp9 => {
+            video(98, 99, EngineCodec::Vp9, FormatParams { profile_id: Some(0), ..plain });
+            video(100, 101, EngineCodec::Vp9, FormatParams { profile_id: Some(2), ..plain });
+        }
         Codec::Av1 => video(45, 46, EngineCodec::Av1, plain),
         Codec::H264 => H264.iter().for_each(|&(pt, rtx, mode, profile)| {
             config.add_h264(pt.into(), Some(rtx.into()), mode, profile);

@@ -12,6 +12,7 @@ pub mod config;
 pub mod depacketise;
 mod engine;
 pub mod error;
+mod leb128;
 pub mod packet;
 pub mod packetise;
 pub mod transport;

@@ -49,9 +49,9 @@ pub struct Frame<'a> {
     pub mid: Mid,
     /// As which simulcast layer.
     pub rid: Option<&'a str>,
-    /// What it is: VP8 or Opus.
+    /// What it is.
     pub codec: Codec,
-    /// The whole frame.
+    /// The whole frame, as [`Packetiser::packets`] takes it.
     pub data: &'a [u8],
     /// In ticks of the codec's clock.
     pub timestamp: u32,
@@ -237,11 +237,11 @@ impl Transport {
         self.handle_timeout(now);
     }
 
-    /// Sends a frame: a whole VP8 picture, or an Opus packet.
+    /// Sends a frame: a whole picture, or an Opus packet.
     ///
     /// # Errors
     /// [`Error::NotSending`] if the m-line or layer is none that sends, [`Error::Codec`] if the answer refused the
-    /// codec or it cannot be packetised here, [`Error::Frame`] if the frame is empty or too large.
+    /// codec, [`Error::Frame`] if the frame is empty or too large.
     pub fn send_frame(&mut self, frame: &Frame<'_>, now: Instant) -> Result<(), Error> {
         let Frame { mid, codec, data, .. } = *frame;
         if data.is_empty() || data.len() > MAX_FRAME {
@@ -254,7 +254,7 @@ impl Transport {
         let voice = frame.level.map(|level| level > -50);
         let extensions =
             ExtensionValues { audio_level: frame.level, voice_activity: voice, ..ExtensionValues::default() };
-        for packet in packets.ok_or(Error::Codec { mid, codec })? {
+        for packet in packets {
             let mut api = self.rtc.direct_api();
             let stream = api.stream_tx_by_mid(mid.0, rid).ok_or(Error::NotSending(mid))?;
             let write = RtpWrite::new(pt, packet.sequence.into(), frame.timestamp, frame.captured, packet.payload)

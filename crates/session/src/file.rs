@@ -1,4 +1,7 @@
-//! One file of a participant: microphone and camera, or a screen with its sound.
+//! One file of a participant: one track of sound, one of pictures, or both.
+//!
+//! It gets its name when its first media came and it is known which container that needs; until then what it says waits
+//! in memory, for a second at most.
 //!
 //! Times are microseconds on the recording's clock at the edge and on the file's clock (0: the file's start) inside.
 
@@ -6,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rtc_client::Codec;
-use rtc_client::depacketise::vp8::Picture;
+use rtc_client::depacketise::{Key, Picture};
 use signalling::id::ParticipantId;
 use signalling::message::Source;
-use signalling::recording::{FileFigures, Gap, RecordedFile, Resolution};
+use signalling::recording::{FileFigures, Gap, RecordedFile, RecordedTrack, Resolution};
 use webm::{Frame, Muxer, Options, Size, TrackNumber};
 
 use crate::audio::{Audio, Filling, Sound};
+use crate::kind::{Container, FileKind};
 
 /// How long a frame waits for earlier ones of the other track: the patience for a lost packet and a bit.
 const WINDOW: Duration = Duration::from_millis(500);
@@ -26,47 +30,36 @@ const FILL_US: i64 = 120_000;
 /// After this without a packet, silence: concealment is for moments.
 const CONCEAL_US: i64 = 1_000_000;
 
+/// While nothing comes at all although sound is expected, the file's clock waits for so long: after a stall everything
+/// comes at once, and is to stand where it was captured. A camera or a screen alone may just stand still.
+const STALL_US: i64 = 2_500_000;
+
 /// A start or a reconnection that takes less is no gap worth telling.
 const LINK_US: i64 = 1_000_000;
 
 /// Gaps of one cause this close together are told as one.
 const MERGE_MS: u64 = 1_000;
 
-/// What belongs together in one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FileKind {
-    /// Microphone and camera.
-    Av,
-    /// A screen and its sound.
-    Screen,
-}
+/// So long a file with sound waits to learn from a camera that was published what container it needs.
+const OPEN_WAIT_US: i64 = 1_000_000;
 
-impl FileKind {
-    /// Where a source belongs.
-    pub fn of(source: Source) -> Self {
-        match source {
-            Source::Mic | Source::Camera => Self::Av,
-            Source::Screen | Source::ScreenAudio => Self::Screen,
-        }
-    }
+/// A file begins when its track was published, but not with more silence than this: it would have to be made at once.
+const MAX_LEAD_US: i64 = 60_000_000;
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Av => "av",
-            Self::Screen => "screen",
-        }
-    }
-}
+/// How often changed counters are noted.
+const FIGURES_US: i64 = 10_000_000;
 
 /// What was learnt about a file after it was opened; a crash must not forget it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Note {
     /// A source delivered for the first time.
-    Source(Source, Codec),
+    Track(RecordedTrack),
     /// The picture has this size from now on.
     Resolution(Resolution),
     /// Media was missing.
     Gap(Gap),
+    /// The counters are these by now.
+    Figures(FileFigures),
 }
 
 /// Why media is missing, worst first.
@@ -112,17 +105,38 @@ pub enum Say {
     Note(Note),
 }
 
+/// A track of pictures in the file.
+#[derive(Debug)]
+struct Video {
+    track: TrackNumber,
+    codec: Codec,
+    /// `av1C` or `avcC`.
+    config: Vec<u8>,
+}
+
 /// A file in the making.
 #[derive(Debug)]
 pub struct File {
-    /// Its name, also its identity.
-    pub name: Arc<str>,
+    /// Its name, also its identity, once it is opened.
+    pub name: Option<Arc<str>>,
+    container: Container,
+    kind: FileKind,
     start: i64,
+    /// The recording's zero since 1970.
+    wall: Duration,
     participant: ParticipantId,
     participant_name: String,
     muxer: Muxer,
     audio: Option<(TrackNumber, Audio)>,
-    video: Option<TrackNumber>,
+    video: Option<Video>,
+    /// What was published for it, and is not muted.
+    expected: Vec<Source>,
+    /// The codec of the pictures to come.
+    announced: Option<Codec>,
+    /// When the first media was taken.
+    begun: Option<i64>,
+    /// When the newest media was taken.
+    heard: i64,
     /// No sound is expected: fill with silence at once.
     silent: bool,
     /// The newest file time that the muxer has heard of.
@@ -133,26 +147,34 @@ pub struct File {
     last_video: i64,
     missing_audio: Option<Missing>,
     missing_video: Option<Missing>,
-    sources: Vec<Source>,
-    codecs: Vec<Codec>,
+    tracks: Vec<RecordedTrack>,
     resolutions: Vec<Resolution>,
     gaps: Vec<Gap>,
+    figures: FileFigures,
+    /// The counters that were noted last, and when.
+    noted: (FileFigures, i64),
     says: Vec<Say>,
     refused: u64,
 }
 
 impl File {
-    /// An empty file that starts at `start` on the recording's clock; `wall` is that moment since 1970.
-    pub fn new(kind: FileKind, n: u32, start: i64, wall: Duration, who: (&ParticipantId, &str)) -> Self {
-        let options = Options { reorder: WINDOW, started: Some(wall), ..Options::default() };
+    /// A file without media that starts at `start` on the recording's clock, whose zero is `wall` since 1970.
+    pub fn new(kind: FileKind, start: i64, wall: Duration, who: (&ParticipantId, &str)) -> Self {
         Self {
-            name: format!("{}-{}-{n}.webm", who.0, kind.name()).into(),
+            name: None,
+            container: Container::Webm,
+            kind,
             start,
+            wall,
             participant: who.0.clone(),
             participant_name: who.1.to_owned(),
-            muxer: Muxer::new(options),
+            muxer: muxer(wall, start),
             audio: None,
             video: None,
+            expected: Vec::new(),
+            announced: None,
+            begun: None,
+            heard: 0,
             silent: true,
             newest: 0,
             limit: i64::MAX,
@@ -160,13 +182,60 @@ impl File {
             last_video: 0,
             missing_audio: None,
             missing_video: None,
-            sources: Vec::new(),
-            codecs: Vec::new(),
+            tracks: Vec::new(),
             resolutions: Vec::new(),
             gaps: Vec::new(),
+            figures: FileFigures::default(),
+            noted: (FileFigures::default(), 0),
             says: Vec::new(),
             refused: 0,
         }
+    }
+
+    /// The file that follows this one at `start`, with the same sources.
+    pub fn successor(&self, start: i64) -> Self {
+        let who = (&self.participant, &self.participant_name[..]);
+        let mut next = Self::new(self.kind, start.max(0), self.wall, who);
+        if self.audio.is_some() {
+            next.expect(Source::Mic, start);
+            next.missing_audio = self.missing_audio.map(|missing| Missing { since: 0, ..missing });
+            next.silent = self.silent;
+        }
+        next.expected = self.expected.clone();
+        next
+    }
+
+    /// Gives the file its name; what is known of it by then.
+    pub fn open(&mut self, name: Arc<str>, container: Container) -> RecordedFile {
+        self.container = container;
+        let file = RecordedFile { name: name.to_string(), ..self.describe() };
+        self.name = Some(name);
+        // What was learnt meanwhile is noted like everything that comes later.
+        let nothing = FileFigures::default();
+        let (codecs, sources, tracks) = (Vec::new(), Vec::new(), Vec::new());
+        let (resolutions, gaps) = (Vec::new(), Vec::new());
+        RecordedFile { codecs, sources, tracks, resolutions, gaps, figures: nothing, ..file }
+    }
+
+    /// The container that the file needs; `None`: nothing came yet, or it is not known.
+    pub fn container(&self, now: i64) -> Option<Container> {
+        let begun = self.begun?;
+        if let Some(codec) = self.video.as_ref().map(|video| video.codec).or(self.announced) {
+            return Some(Container::of(codec));
+        }
+        let waits = self.expected.iter().any(|source| !source.is_audio());
+        (!waits || now.saturating_sub(begun) >= OPEN_WAIT_US).then_some(Container::Webm)
+    }
+
+    /// Where the sound so far ends, on the recording's clock.
+    pub fn sound_end(&self) -> i64 {
+        let ended = self.audio.as_ref().filter(|_| self.begun.is_some());
+        ended.map_or(self.start, |(_, audio)| self.start + audio.end() * 1000 / 48)
+    }
+
+    /// The counters of what came for it.
+    pub fn figures(&mut self) -> &mut FileFigures {
+        &mut self.figures
     }
 
     /// What there is to do, in order.
@@ -182,25 +251,39 @@ impl File {
         let at = (now - self.start).max(0);
         let missing = Some(Missing { since: at, cause: Cause::Link });
         if source.is_audio() && self.audio.is_none() {
-            self.missing_audio = missing;
+            self.missing_audio = self.missing_audio.or(missing);
             if let Ok(track) = self.muxer.add_track(webm::Codec::Opus) {
-                self.audio = Some((track, Audio::new(samples(at))));
+                // Before the first media the whole of it is filled, whenever the track was published.
+                let from = if self.begun.is_some() { at } else { 0 };
+                self.audio = Some((track, Audio::new(samples(from))));
                 self.last_audio = at;
             }
         } else if !source.is_audio() && self.video.is_none() {
-            self.missing_video = missing;
-            self.video = self.muxer.add_track(webm::Codec::Vp8).ok();
+            self.missing_video = self.missing_video.or(missing);
             self.last_video = at;
         }
+        self.set_expected(source, true);
+    }
+
+    /// Whether something is to come of a source; it ends, or is muted.
+    pub fn set_expected(&mut self, source: Source, expected: bool) {
+        self.expected.retain(|other| *other != source);
+        self.expected.extend(expected.then_some(source));
+    }
+
+    /// A packet of this codec came: its pictures will follow.
+    pub fn announce(&mut self, codec: Codec) {
+        self.announced = Some(codec);
     }
 
     /// One Opus packet, captured at `at`.
-    pub fn handle_audio(&mut self, source: Source, at: i64, packet: &[u8]) {
-        let at = at - self.start;
-        if at >= self.limit {
+    pub fn handle_audio(&mut self, source: Source, at: i64, packet: &[u8], now: i64) {
+        if at - self.start >= self.limit {
             return;
         }
-        self.note_source(source, Codec::Opus);
+        self.begin(at, now);
+        let at = at - self.start;
+        self.note_track(source, Codec::Opus, at);
         let filling =
             if self.silent || at - self.last_audio > CONCEAL_US { Filling::Silence } else { Filling::Conceal };
         let mut sounds = Vec::new();
@@ -215,13 +298,29 @@ impl File {
         self.write_sounds(sounds);
     }
 
-    /// One whole picture, captured at `at`.
-    pub fn handle_video(&mut self, source: Source, at: i64, picture: Picture) {
-        let Some(track) = self.video.filter(|_| at - self.start < self.limit) else { return };
-        self.note_source(source, Codec::Vp8);
+    /// Whether a picture can go into this file: its container is right, and its decoder goes on.
+    pub fn fits(&self, picture: &Picture) -> bool {
+        if self.name.is_some() && Container::of(picture.codec) != self.container {
+            return false;
+        }
+        let same = |video: &Video| {
+            video.codec == picture.codec && picture.key.as_ref().is_none_or(|key| key.config == video.config)
+        };
+        // The first picture of a file is a key frame.
+        self.video.as_ref().map_or(picture.key.is_some(), same)
+    }
+
+    /// One whole picture that fits, captured at `at`. `false`: no file takes its codec's configuration.
+    pub fn handle_video(&mut self, source: Source, at: i64, picture: Picture, now: i64) -> bool {
+        if at - self.start >= self.limit {
+            return true;
+        }
+        self.begin(at, now);
+        let Some(track) = self.video_track(&picture) else { return false };
         // A picture from long ago is shown late rather than lost: everything up to the next key frame hangs on it.
         let at = (at - self.start).max(self.newest - micros(WINDOW)).max(0);
-        let size = picture.key.map(|(width, height)| Size { width, height });
+        self.note_track(source, picture.codec, at);
+        let size = picture.key.as_ref().map(|key| Size { width: key.width, height: key.height });
         if let Some(size) = size {
             self.note_size(at, size);
         }
@@ -232,7 +331,48 @@ impl File {
         self.newest = self.newest.max(at);
         let frame = Frame { track, at: duration(at), key: picture.key.is_some(), size, data: picture.data };
         // The assembler gives whole pictures in order; what is left is a size that no file can hold.
-        self.refused += u64::from(self.muxer.handle_frame(frame).is_err());
+        self.write(frame);
+        true
+    }
+
+    /// The track of the file's pictures; the first key frame makes it.
+    fn video_track(&mut self, picture: &Picture) -> Option<TrackNumber> {
+        if self.video.is_none() {
+            let Key { config, .. } = picture.key.clone().unwrap_or_default();
+            let codec = match picture.codec {
+                Codec::Opus => return None,
+                Codec::Vp8 => webm::Codec::Vp8,
+                Codec::Vp9 => webm::Codec::Vp9,
+                Codec::Av1 => webm::Codec::Av1 { config: config.clone() },
+                Codec::H264 => webm::Codec::H264 { config: config.clone() },
+            };
+            let track = self.muxer.add_track(codec).ok()?;
+            self.video = Some(Video { track, codec: picture.codec, config });
+        }
+        self.video.as_ref().map(|video| video.track)
+    }
+
+    /// Media comes, captured at `at`. Before the first one, too much silence in front of it is left out.
+    fn begin(&mut self, at: i64, now: i64) {
+        self.heard = now;
+        if self.begun.replace(self.begun.unwrap_or(now)).is_some() {
+            return;
+        }
+        let later = at - self.start;
+        if later <= MAX_LEAD_US {
+            return;
+        }
+        self.start = at;
+        self.muxer = muxer(self.wall, at);
+        if self.audio.take().is_some() {
+            self.audio = self.muxer.add_track(webm::Codec::Opus).ok().map(|track| (track, Audio::new(0)));
+        }
+        self.limit = self.limit.saturating_sub(later);
+        self.newest = (self.newest - later).max(0);
+        (self.last_audio, self.last_video) = ((self.last_audio - later).max(0), (self.last_video - later).max(0));
+        for missing in [&mut self.missing_audio, &mut self.missing_video].into_iter().flatten() {
+            missing.since = (missing.since - later).max(0);
+        }
     }
 
     /// Something is missing from `now` on, until the next packet or picture.
@@ -256,7 +396,11 @@ impl File {
 
     /// Time has passed: fills sound that did not come, and lets the muxer close its cluster.
     pub fn handle_timeout(&mut self, now: i64) {
-        let at = (now - self.start).min(self.limit);
+        if self.begun.is_none() {
+            return;
+        }
+        let stalled = now - self.heard < STALL_US && self.expected.iter().any(|source| source.is_audio());
+        let at = (if stalled { self.heard } else { now } - self.start).min(self.limit);
         let filled = self.audio.as_ref().map_or(i64::MAX, |(_, audio)| audio.end() * 1000 / 48);
         let missing = (at - FILL_LAG_US).saturating_sub(filled);
         if missing >= FILL_US {
@@ -264,34 +408,20 @@ impl File {
         }
         self.newest = self.newest.max(at);
         self.muxer.handle_timeout(duration(at));
+        self.note_figures(now);
     }
 
     /// The end, at `now`. `None`: there was no media at all.
     pub fn finish(&mut self, now: i64) -> Option<RecordedFile> {
+        self.begun?;
         let at = (now - self.start).max(0);
         self.fill(at);
         for missing in [self.missing_audio.take(), self.missing_video.take()].into_iter().flatten() {
             self.note_gap(missing, at);
         }
         self.muxer.finish(duration(at));
-        let start_ms = millis(self.start);
-        (!self.muxer.has_no_media()).then(|| RecordedFile {
-            name: self.name.to_string(),
-            size: self.muxer.len(),
-            sha256_parts: String::new(),
-            container: "webm".into(),
-            codecs: self.codecs.iter().map(|codec| codec.name().to_owned()).collect(),
-            participant: self.participant.clone(),
-            participant_name: self.participant_name.clone(),
-            sources: self.sources.clone(),
-            tracks: Vec::new(),
-            start_ms,
-            end_ms: start_ms + millis(at),
-            resolutions: self.resolutions.clone(),
-            rotations: Vec::new(),
-            gaps: self.gaps.clone(),
-            figures: FileFigures::default(),
-        })
+        let end_ms = millis(self.start) + millis(at);
+        (!self.muxer.has_no_media()).then(|| RecordedFile { size: self.muxer.len(), end_ms, ..self.describe() })
     }
 
     /// Frames that the file could not hold since this was asked last.
@@ -299,25 +429,35 @@ impl File {
         std::mem::take(&mut self.refused)
     }
 
-    /// The facts that stand from the start.
-    pub fn facts(&self) -> RecordedFile {
+    fn describe(&self) -> RecordedFile {
+        let mut codecs: Vec<String> = Vec::new();
+        for track in &self.tracks {
+            if !codecs.contains(&track.codec) {
+                codecs.push(track.codec.clone());
+            }
+        }
         RecordedFile {
-            name: self.name.to_string(),
+            name: self.name.as_deref().unwrap_or_default().to_owned(),
             size: 0,
             sha256_parts: String::new(),
-            container: "webm".into(),
-            codecs: Vec::new(),
+            container: self.container.name().into(),
+            codecs,
             participant: self.participant.clone(),
             participant_name: self.participant_name.clone(),
-            sources: Vec::new(),
-            tracks: Vec::new(),
+            sources: self.tracks.iter().map(|track| track.source).collect(),
+            tracks: self.tracks.clone(),
             start_ms: millis(self.start),
             end_ms: millis(self.start),
-            resolutions: Vec::new(),
+            resolutions: self.resolutions.clone(),
             rotations: Vec::new(),
-            gaps: Vec::new(),
-            figures: FileFigures::default(),
+            gaps: self.gaps.clone(),
+            figures: self.counted(),
         }
+    }
+
+    fn counted(&self) -> FileFigures {
+        let filled_ms = self.audio.as_ref().map_or(0, |(_, audio)| audio.filled / 48);
+        FileFigures { filled_ms, ..self.figures }
     }
 
     fn fill(&mut self, to: i64) {
@@ -335,18 +475,37 @@ impl File {
         for Sound { at, data } in sounds {
             let at = at * 1000 / 48;
             self.newest = self.newest.max(at);
-            let frame = Frame { track, at: duration(at), key: true, size: None, data };
-            self.refused += u64::from(self.muxer.handle_frame(frame).is_err());
+            self.write(Frame { track, at: duration(at), key: true, size: None, data });
         }
     }
 
-    fn note_source(&mut self, source: Source, codec: Codec) {
-        if !self.sources.contains(&source) {
-            self.sources.push(source);
-            if !self.codecs.contains(&codec) {
-                self.codecs.push(codec);
-            }
-            self.says.push(Say::Note(Note::Source(source, codec)));
+    fn write(&mut self, frame: Frame) {
+        let refused = u64::from(self.muxer.handle_frame(frame).is_err());
+        self.refused += refused;
+        self.figures.refused += refused;
+    }
+
+    fn note_track(&mut self, source: Source, codec: Codec, at: i64) {
+        if self.tracks.iter().all(|track| track.source != source) {
+            let track = RecordedTrack {
+                source,
+                codec: codec.name().to_owned(),
+                start_ms: millis(self.start + at),
+                drift_ppm: None,
+                residual_ms: None,
+            };
+            self.tracks.push(track.clone());
+            self.says.push(Say::Note(Note::Track(track)));
+        }
+    }
+
+    /// Now and then: after a crash they are what is known.
+    fn note_figures(&mut self, now: i64) {
+        let (figures, at) = self.noted;
+        let counted = self.counted();
+        if now - at >= FIGURES_US && counted != figures {
+            self.noted = (counted, now);
+            self.says.push(Say::Note(Note::Figures(counted)));
         }
     }
 
@@ -372,6 +531,11 @@ impl File {
         // The journal's reader merges likewise: a later note of the same gap replaces the earlier one.
         self.says.extend(self.gaps.last().cloned().map(|gap| Say::Note(Note::Gap(gap))));
     }
+}
+
+/// An empty muxer for a file that starts at `start`.
+fn muxer(wall: Duration, start: i64) -> Muxer {
+    Muxer::new(Options { reorder: WINDOW, started: Some(wall + duration(start)), ..Options::default() })
 }
 
 fn samples(micros: i64) -> i64 {

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use signalling::id::{RecorderId, RecordingId, RoomName};
-use signalling::message::Source;
-use signalling::recording::{Gap, Moment, RecordedFile, RecorderSegment, RecordingOptions, Resolution};
+use signalling::recording::{
+    FileFigures, Gap, Moment, RecordedFile, RecordedTrack, RecorderSegment, RecordingOptions, Resolution,
+};
 
 /// The journal's version.
 pub const VERSION: u32 = 1;
@@ -59,14 +60,12 @@ pub enum Fact {
         /// What is known of it by then.
         file: RecordedFile,
     },
-    /// A source delivered.
-    Source {
+    /// A source delivered for the first time.
+    Track {
         /// Which file.
         file: String,
-        /// Which source.
-        source: Source,
-        /// Its codec.
-        codec: String,
+        /// Which source, since when.
+        track: RecordedTrack,
     },
     /// The picture's size changed.
     Size {
@@ -74,6 +73,13 @@ pub enum Fact {
         file: String,
         /// From when, to what.
         resolution: Resolution,
+    },
+    /// The counters by now.
+    Figures {
+        /// Which file.
+        file: String,
+        /// All of them.
+        figures: FileFigures,
     },
     /// Media was missing; one that starts where an earlier one of the same cause did replaces it.
     Gap {
@@ -194,14 +200,16 @@ impl Facts {
             Fact::Stopped { at_ms } => self.stopped_ms = Some(at_ms),
             Fact::Recovered => self.recovered = true,
             Fact::Happened(moment) => self.timeline.push(moment),
-            Fact::Source { file, source, codec } => self.edit(&file, |facts| {
-                if !facts.file.sources.contains(&source) {
-                    facts.file.sources.push(source);
+            Fact::Track { file, track } => self.edit(&file, |facts| {
+                if !facts.file.codecs.contains(&track.codec) {
+                    facts.file.codecs.push(track.codec.clone());
                 }
-                if !facts.file.codecs.contains(&codec) {
-                    facts.file.codecs.push(codec);
+                if !facts.file.sources.contains(&track.source) {
+                    facts.file.sources.push(track.source);
+                    facts.file.tracks.push(track);
                 }
             }),
+            Fact::Figures { file, figures } => self.edit(&file, |facts| facts.file.figures = figures),
             Fact::Size { file, resolution } => self.edit(&file, |facts| facts.file.resolutions.push(resolution)),
             Fact::Gap { file, gap } => self.edit(&file, |facts| {
                 let same = |other: &&mut Gap| other.t == gap.t && other.cause == gap.cause;
@@ -258,7 +266,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use signalling::id::ParticipantId;
-    use signalling::recording::FileFigures;
+    use signalling::message::Source;
 
     fn job() -> Job {
         Job {
@@ -294,6 +302,11 @@ mod tests {
         }
     }
 
+    fn track() -> RecordedTrack {
+        let codec = "opus".into();
+        RecordedTrack { source: Source::Mic, codec, start_ms: 12, drift_ppm: None, residual_ms: None }
+    }
+
     fn story() -> Vec<Fact> {
         let name = || "p1-av-1.webm".to_owned();
         let gap = |ms| Gap { t: 3, ms, cause: "loss".into() };
@@ -301,7 +314,8 @@ mod tests {
         vec![
             Fact::Job(job()),
             Fact::Open { file: file(0) },
-            Fact::Source { file: name(), source: Source::Mic, codec: "opus".into() },
+            Fact::Track { file: name(), track: track() },
+            Fact::Figures { file: name(), figures: FileFigures { packets: 7, ..FileFigures::default() } },
             Fact::Size { file: name(), resolution: Resolution { t: 1, w: 2, h: 3 } },
             Fact::Gap { file: name(), gap: gap(1) },
             Fact::Gap { file: name(), gap: gap(7) },
@@ -322,6 +336,7 @@ mod tests {
         assert_eq!((facts.stopped_ms, file.upload.as_deref(), file.parts.len()), (Some(99), Some("u1"), 1));
         assert_eq!(file.file.gaps, [Gap { t: 3, ms: 7, cause: "loss".into() }]);
         assert_eq!((&file.file.sources[..], file.file.resolutions.len()), (&[Source::Mic][..], 1));
+        assert_eq!((&file.file.tracks[..], file.file.figures.packets), (&[track()][..], 7));
         assert!(!file.whole && !file.stored);
     }
 

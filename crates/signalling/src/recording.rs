@@ -84,7 +84,7 @@ pub struct RecorderSegment {
 /// One media file of a recording. Times are milliseconds on the recording's clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecordedFile {
-    /// `{participant}-{av|screen}-{n}.webm`.
+    /// `{participant}-{av|screen|mic|camera|screen_audio}-{n}.{webm|mkv}`.
     pub name: String,
     /// Size in bytes; 0 while it grows.
     pub size: u64,

@@ -62,9 +62,8 @@ impl Writer {
                 Ok(())
             }
             Output::Note(name, note) => self.ledger.note(match note {
-                Note::Source(source, codec) => {
-                    Fact::Source { file: name.to_string(), source, codec: codec.name().to_owned() }
-                }
+                Note::Track(track) => Fact::Track { file: name.to_string(), track },
+                Note::Figures(figures) => Fact::Figures { file: name.to_string(), figures },
                 Note::Resolution(resolution) => Fact::Size { file: name.to_string(), resolution },
                 Note::Gap(gap) => Fact::Gap { file: name.to_string(), gap },
             }),

@@ -406,6 +406,7 @@ impl Stage<'_> {
             participant: id.clone(),
             name: self.names.get(id).cloned().unwrap_or_default(),
             zero: self.zero,
+            mode: self.recording.facts.job.options.mode,
             first_file: self.first_file,
             paused: self.paused,
             local: room.local,

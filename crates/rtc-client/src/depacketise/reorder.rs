@@ -86,7 +86,7 @@ impl Reorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::depacketise::vp8::tests::packet;
+    use crate::depacketise::assembler::tests::packet;
 
     fn sequences(reorder: &mut Reorder, now: Instant) -> Vec<i64> {
         let mut seen = Vec::new();
@@ -105,7 +105,7 @@ mod tests {
         for sequence in [10, 11, 13, 14, 13] {
             reorder.handle_packet(RtpPacket { arrived: now, ..packet(sequence, 0, &[], false) });
         }
-        assert_eq!(sequences(&mut reorder, now), []);
+        assert_eq!(sequences(&mut reorder, now), [0_i64; 0]);
         now += SETTLE;
         assert_eq!(sequences(&mut reorder, now), [10, 11]);
         now += Duration::from_millis(400);
@@ -131,7 +131,7 @@ mod tests {
         let (mut reorder, now) = (Reorder::new(Duration::from_millis(500)), packet(0, 0, &[], false).arrived);
         for sequence in [3, 1, 2] {
             reorder.handle_packet(RtpPacket { arrived: now, ..packet(sequence, 0, &[], false) });
-            assert_eq!(sequences(&mut reorder, now), []);
+            assert_eq!(sequences(&mut reorder, now), [0_i64; 0]);
         }
         let due = reorder.poll_timeout().expect("something waits");
         assert_eq!(sequences(&mut reorder, due), [1, 2, 3]);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ::str0m::config::{DtlsCert, DtlsVersion};
 use ::str0m::format::{Codec, CodecConfig, FormatParams, PayloadParams};
 use ::str0m::media::{Frequency, Pt};
+use ::str0m::rtp::Extension;
 use ::str0m::{Rtc, RtcConfig};
 
 use crate::engine::lines::Section;
@@ -22,6 +23,17 @@ const H264: [(u8, u8, bool, u32); 7] = [
     (114, 115, true, 0x64001f),
 ];
 
+/// Header extensions. Without video orientation (3GPP TS 26.114, 7.4.5) among them: a sender then turns its pixels, and who
+/// records or does not know the extension sees the picture upright, too.
+const EXTENSIONS: [(u8, Extension); 6] = [
+    (1, Extension::AudioLevel),
+    (2, Extension::AbsoluteSendTime),
+    (3, Extension::TransportSequenceNumber),
+    (4, Extension::RtpMid),
+    (10, Extension::RtpStreamId),
+    (11, Extension::RepairedRtpStreamId),
+];
+
 /// An engine that answers offers. ICE-lite: the client finds us, we need no candidates of it.
 pub(super) fn engine(certificate: &DtlsCert, now: Instant) -> Rtc {
     let mut config = RtcConfig::new()
@@ -33,7 +45,11 @@ pub(super) fn engine(certificate: &DtlsCert, now: Instant) -> Rtc {
         // Receivers align sound and picture by reports: the first ones must come soon.
         .set_rtcp_report_interval_audio(Duration::from_secs(1))
         .set_rtcp_report_interval_video(Duration::from_secs(1))
-        .clear_codecs();
+        .clear_codecs()
+        .clear_extension_map();
+    for (id, extension) in EXTENSIONS {
+        config = config.set_extension(id, extension);
+    }
     codecs(config.codec_config());
     config.build(now)
 }

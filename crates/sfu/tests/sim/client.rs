@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rtc_client::depacketise::vp8::{Assembler, Picture};
-use rtc_client::depacketise::{Ordered, Reorder};
+use rtc_client::depacketise::{Assembler, Ordered, Picture, Reorder};
 use rtc_client::{Codec, Config, Frame, Kind, Mid, Output, Publication, RtpPacket, Transport};
 use sfu::command::{Intent, Offer, Source};
 use sfu::event::{Answer, Event, Slot};

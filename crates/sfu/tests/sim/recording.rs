@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netsim::Link;
-use sfu::command::{Permissions, Source};
+use sfu::command::{Intent, Offer, Permissions, Source};
 use sfu::{Command, Event, Success};
 
 use crate::client::browser;
@@ -44,6 +44,35 @@ fn each_transport_carries_one_participant_whole() {
     }
     let seen = |event: &Event| matches!(event, Event::Peer(peer) if peer.hidden);
     assert!(!world.clients.iter().any(|client| client.events.iter().any(seen)), "nobody sees it");
+}
+
+/// What a browser offers and what a recording could not hold is not accepted: pictures that a player must turn (the sender
+/// turns them then), sound that is sent twice in one packet, pictures that are repaired by other means than resending.
+#[test]
+fn pictures_come_upright_and_sound_comes_once() {
+    let browsers = include_str!("../../../../fuzz/corpus/sfu_offer/browser").to_owned();
+    let foreign = ["urn:3gpp:video-orientation", " red/48000", " red/90000", " ulpfec/90000"];
+    assert!(foreign.iter().all(|word| browsers.contains(word)));
+    let mut world = World::new(3);
+    let tracks = ["0", "1"].into_iter().zip(CALL);
+    let intent = |(mid, source): (&str, Source)| Intent { mid: mid.into(), source, muted: false };
+    let offer = Offer {
+        transport: "main".into(),
+        epoch: 1,
+        only: None,
+        sdp: Some(browsers),
+        tracks: tracks.map(intent).collect(),
+    };
+    let (_, joined) = world.join_as(everything(), Some(offer));
+    let Ok(Success::Joined { answer: Some(answer), .. }) = joined else { panic!("{joined:?}") };
+    assert!(answer.sdp.contains(" opus/48000") && answer.sdp.contains(":sdes:mid"), "{}", answer.sdp);
+    for word in foreign {
+        assert!(!answer.sdp.contains(word), "{word} in {}", answer.sdp);
+    }
+    // Nor does a recorder offer any of it.
+    let mut transport = rtc_client::Transport::new(browser(&[]), world.now).expect("a transport");
+    let offered = transport.create_offer().expect("an offer");
+    assert!(foreign.iter().all(|word| !offered.contains(word)), "{offered}");
 }
 
 #[test]

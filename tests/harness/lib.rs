@@ -22,6 +22,7 @@ pub mod pki;
 pub mod playback;
 pub mod program;
 pub mod range_server;
+pub mod recorder_link;
 pub mod recording;
 pub mod relay;
 pub mod s3;

@@ -2,6 +2,7 @@
 
 mod api;
 mod door;
+mod pause;
 mod recordings;
 mod relay;
 mod rough;

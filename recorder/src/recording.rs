@@ -90,6 +90,8 @@ pub(crate) struct Assignment {
     pub(crate) job: Job,
     /// For the room.
     pub(crate) token: String,
+    /// Whether it begins paused.
+    pub(crate) paused: bool,
 }
 
 impl Recording {
@@ -141,9 +143,9 @@ impl Recording {
     }
 
     /// Records until it is stopped, then delivers.
-    pub(crate) async fn record(mut self, token: String, orders: mpsc::UnboundedReceiver<Order>) {
+    pub(crate) async fn record(mut self, token: String, paused: bool, orders: mpsc::UnboundedReceiver<Order>) {
         self.set_state(RecordingState::Starting);
-        match live::run(&mut self, token, orders).await {
+        match live::run(&mut self, token, paused, orders).await {
             Ok(()) => self.deliver().await,
             Err((code, why)) => {
                 // Nothing was recorded: there is nothing to keep either.

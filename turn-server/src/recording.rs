@@ -9,6 +9,7 @@
 mod jobs;
 mod keeper;
 pub(crate) mod link;
+mod pause;
 mod state;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use signalling::{RecordingId, RoomName};
 
 use crate::app::App;
 pub(crate) use jobs::{start, stop_by_hand};
+pub(crate) use pause::set_paused;
 use state::State;
 
 /// How often recordings are looked after when nothing happens.
@@ -66,8 +68,8 @@ impl Recordings {
     /// The recording of a room while it is on.
     pub(crate) fn of_room(&self, room: &RoomName) -> Option<Manifest> {
         let state = self.state();
-        let (id, _) = state.active.iter().find(|(_, active)| active.room == *room && active.stop_asked.is_none())?;
-        state.manifests.get(id).cloned()
+        let id = state.live_in(room).ok()?;
+        state.manifests.get(&id).cloned()
     }
 
     /// A recording.

@@ -80,6 +80,9 @@ pub enum ToRecorder {
         /// Whether a recorder had this job before: what is written now goes on where that one ended.
         #[serde(default)]
         again: bool,
+        /// Whether it begins paused: nothing is written until `resume`.
+        #[serde(default)]
+        paused: bool,
         /// How to record.
         options: RecordingOptions,
     },

@@ -1,4 +1,4 @@
-//! `/v1/rooms/{room}/recording`: switch the recording of a room on and off.
+//! `/v1/rooms/{room}/recording`: switch the recording of a room on and off, pause it.
 
 use std::sync::Arc;
 
@@ -70,4 +70,38 @@ pub(crate) async fn stop(
     caller.moderator_of(&room)?;
     let manifest = recording::stop_by_hand(&app, &room)?;
     Ok((StatusCode::ACCEPTED, Json(view(&app, &manifest).await)))
+}
+
+/// Pauses the recording of a room: nothing is written until it is resumed. Its state is `paused` once the recorder has stopped
+/// writing, a moment later; that is also when the room is told.
+#[utoipa::path(post, path = "/v1/rooms/{room}/recording/pause", params(("room" = String, Path)), security(("bearer" = [])),
+    responses((status = 202, body = RecordingView), (status = 409, description = "It is off", body = Problem)))]
+pub(crate) async fn pause(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    InPath(room): InPath<RoomName>,
+) -> Result<(StatusCode, Json<RecordingView>), Problem> {
+    set_paused(&app, &caller, &room, true).await
+}
+
+/// Goes on with a paused recording. The room is told before anything is written.
+#[utoipa::path(post, path = "/v1/rooms/{room}/recording/resume", params(("room" = String, Path)), security(("bearer" = [])),
+    responses((status = 202, body = RecordingView), (status = 409, description = "It is off", body = Problem)))]
+pub(crate) async fn resume(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    InPath(room): InPath<RoomName>,
+) -> Result<(StatusCode, Json<RecordingView>), Problem> {
+    set_paused(&app, &caller, &room, false).await
+}
+
+async fn set_paused(
+    app: &App,
+    caller: &Caller,
+    room: &RoomName,
+    paused: bool,
+) -> Result<(StatusCode, Json<RecordingView>), Problem> {
+    caller.moderator_of(room)?;
+    let manifest = recording::set_paused(app, room, paused)?;
+    Ok((StatusCode::ACCEPTED, Json(view(app, &manifest).await)))
 }

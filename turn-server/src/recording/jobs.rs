@@ -11,6 +11,7 @@ use signalling::recording::{MANIFEST_VERSION, Manifest, RecorderSegment, Recordi
 use signalling::token::{Claims, Grants};
 use signalling::{RecorderId, RecordingId, RoomName};
 
+use super::pause;
 use super::state::{Active, State, Write};
 use crate::app::App;
 use crate::clock;
@@ -76,6 +77,7 @@ pub(crate) fn start(app: &App, room: &RoomName, options: RecordingOptions) -> Re
         stop_asked: None,
         recorder: None,
         lost: None,
+        paused: false,
         failed: BTreeSet::new(),
         unfinished: BTreeSet::new(),
     };
@@ -113,9 +115,12 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
         token,
         started_ms: manifest.started_ms,
         again: !(active.unfinished.is_empty() && active.failed.is_empty() && manifest.segments.is_empty()),
+        paused: active.paused,
         options: active.options.clone(),
     };
-    show(app, state, id, RecordingState::Starting);
+    // A light that says `paused` stays: whoever goes on begins paused.
+    let stays = active.paused && manifest.state == RecordingState::Paused;
+    show(app, state, id, if stays { RecordingState::Paused } else { RecordingState::Starting });
     if !state.say(&recorder, job) {
         return false;
     }
@@ -152,7 +157,7 @@ fn token(app: &App, id: &RecordingId, active: &Active) -> Result<String, Refusal
 }
 
 /// Sets a recording's state in its manifest and in the room.
-fn show(app: &App, state: &mut State, id: &RecordingId, now: RecordingState) {
+pub(super) fn show(app: &App, state: &mut State, id: &RecordingId, now: RecordingState) {
     let Some(manifest) = state.manifests.get_mut(id) else { return };
     let light = RoomRecording { id: id.clone(), state: now, started_ms: manifest.started_ms };
     let room = manifest.room.clone();
@@ -173,9 +178,7 @@ fn show(app: &App, state: &mut State, id: &RecordingId, now: RecordingState) {
 /// [`Code::NotRecording`].
 pub(crate) fn stop_by_hand(app: &App, room: &RoomName) -> Result<Manifest, Refusal> {
     let mut state = app.recordings.state();
-    let live = state.active.iter().find(|(_, active)| active.room == *room && active.stop_asked.is_none());
-    let id = live.map(|(id, _)| id.clone());
-    let id = id.ok_or_else(|| Refusal::new(Code::NotRecording, format!("{room} is not being recorded")))?;
+    let id = state.live_in(room)?;
     if let Some(room) = app.hub.directory().rooms.get_mut(room) {
         room.record = false;
     }
@@ -308,7 +311,7 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
     let is_its_job = active.recorder.as_ref() == Some(recorder);
     let stopping = active.stop_asked.is_some();
     match now {
-        live if live.is_live() && is_its_job && !stopping => show(app, state, &id, live),
+        live if live.is_live() && is_its_job && !stopping => pause::confirmed(app, state, &id, recorder, live),
         live if live.is_live() => {}
         _ if stopping => {
             over(app, state, &id);

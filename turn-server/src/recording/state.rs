@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use signalling::code::{Code, Refusal};
 use signalling::link::ToRecorder;
 use signalling::message::RecordingState;
 use signalling::recording::{Manifest, RecorderSegment, RecordingOptions};
@@ -54,6 +55,8 @@ pub(super) struct Active {
     pub(super) recorder: Option<RecorderId>,
     /// Since when `recorder` is not connected.
     pub(super) lost: Option<Instant>,
+    /// Whether it is to be paused; its manifest says whether it is.
+    pub(super) paused: bool,
     /// Who failed with it and is not asked again.
     pub(super) failed: BTreeSet<RecorderId>,
     /// Who had the job and has not finished its part.
@@ -127,6 +130,16 @@ impl State {
     pub(super) fn choose(&self, failed: &BTreeSet<RecorderId>) -> Option<RecorderId> {
         let able = self.recorders.iter().filter(|(id, recorder)| recorder.capacity > 0 && !failed.contains(*id));
         able.max_by_key(|(_, recorder)| recorder.capacity).map(|(id, _)| id.clone())
+    }
+
+    /// The recording of a room that is on.
+    ///
+    /// # Errors
+    /// [`Code::NotRecording`].
+    pub(super) fn live_in(&self, room: &RoomName) -> Result<RecordingId, Refusal> {
+        let live = self.active.iter().find(|(_, active)| active.room == *room && active.stop_asked.is_none());
+        let id = live.map(|(id, _)| id.clone());
+        id.ok_or_else(|| Refusal::new(Code::NotRecording, format!("{room} is not being recorded")))
     }
 
     /// Says something to a recorder; one that does not listen will be found dead by its link.

@@ -3,7 +3,9 @@
 mod api;
 mod door;
 mod pause;
+mod recording_rules;
 mod recordings;
 mod relay;
 mod rough;
 mod talk;
+mod webhooks;

@@ -31,4 +31,5 @@ pub mod stack;
 pub mod turn_client;
 pub mod turn_tools;
 pub mod ways;
+pub mod webhook_receiver;
 pub mod wire;

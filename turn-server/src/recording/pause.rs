@@ -37,10 +37,8 @@ pub(crate) fn set_paused(app: &App, room: &RoomName, paused: bool) -> Result<Man
 }
 
 fn order(id: &RecordingId, paused: bool) -> ToRecorder {
-    match paused {
-        true => ToRecorder::Pause { recording: id.clone() },
-        false => ToRecorder::Resume { recording: id.clone() },
-    }
+    let recording = id.clone();
+    if paused { ToRecorder::Pause { recording } } else { ToRecorder::Resume { recording } }
 }
 
 /// Whoever records says that it does, or that it is paused. If that is not what is wanted, it missed an order.
@@ -49,7 +47,9 @@ pub(super) fn confirmed(app: &App, state: &mut State, id: &RecordingId, recorder
     let shown = state.manifests.get(id).map(|manifest| manifest.state);
     match now {
         // Said before it heard of the resume, after which everybody was told that it records.
-        RecordingState::Paused if !wanted => drop(state.say(recorder, order(id, wanted))),
+        RecordingState::Paused if !wanted => {
+            state.say(recorder, order(id, wanted));
+        }
         RecordingState::Recording if wanted => {
             show(app, state, id, now);
             state.say(recorder, order(id, wanted));

@@ -6,7 +6,7 @@ use std::time::Instant;
 use signalling::code::{Code, Refusal};
 use signalling::link::ToRecorder;
 use signalling::message::RecordingState;
-use signalling::recording::{Manifest, RecorderSegment, RecordingOptions};
+use signalling::recording::{Manifest, Progress, RecorderSegment, RecordingOptions};
 use signalling::{RecorderId, RecordingId, RoomName};
 use tokio::sync::mpsc;
 
@@ -57,6 +57,12 @@ pub(super) struct Active {
     pub(super) lost: Option<Instant>,
     /// Whether it is to be paused; its manifest says whether it is.
     pub(super) paused: bool,
+    /// What webhooks were told last: `recording` or `paused`.
+    pub(super) told: Option<RecordingState>,
+    /// How it stands on each recorder that had it.
+    pub(super) progress: BTreeMap<RecorderId, Progress>,
+    /// When its manifest was written last.
+    pub(super) written: Instant,
     /// Who failed with it and is not asked again.
     pub(super) failed: BTreeSet<RecorderId>,
     /// Who had the job and has not finished its part.
@@ -72,8 +78,27 @@ pub(super) enum Write {
     Final,
 }
 
+impl Active {
+    /// How it stands on all recorders together.
+    pub(super) fn progress(&self) -> Progress {
+        let mut sum = Progress::default();
+        for (recorder, one) in &self.progress {
+            sum.bytes = sum.bytes.saturating_add(one.bytes);
+            sum.stored = sum.stored.saturating_add(one.stored);
+            sum.packets = sum.packets.saturating_add(one.packets);
+            sum.lost = sum.lost.saturating_add(one.lost);
+            sum.key_frames_asked = sum.key_frames_asked.saturating_add(one.key_frames_asked);
+            // Whoever had it before records nobody any more.
+            if self.recorder.as_ref() == Some(recorder) {
+                sum.participants = one.participants;
+            }
+        }
+        sum
+    }
+}
+
 impl State {
-    /// Puts a recorder's part into a recording's manifest and notes that it must be written.
+    /// Puts a recorder's part into a recording's manifest. While the recording is not over, that is written now and then.
     pub(super) fn put_segment(&mut self, segment: RecorderSegment) {
         let id = segment.recording.clone();
         let Some(manifest) = self.manifests.get_mut(&id) else { return };
@@ -82,7 +107,9 @@ impl State {
             Some(known) => *known = segment,
             None => manifest.segments.push(segment),
         }
-        self.write(&id, Write::Manifest);
+        if !self.active.contains_key(&id) {
+            self.write(&id, Write::Manifest);
+        }
     }
 
     /// Takes a finished part of a recording that is over. Recorders tell it again on every link, so most is old news;
@@ -110,6 +137,7 @@ impl State {
             room_id: segment.room_id.clone(),
             folder: segment.folder.clone(),
             options: RecordingOptions::default(),
+            keep_days: None,
             state: RecordingState::Uploading,
             started_ms: segment.started_ms,
             ended_ms: None,

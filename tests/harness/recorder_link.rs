@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -16,10 +17,34 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use crate::server::{RECORDER_KEY, Server};
 use crate::wire::DEADLINE;
 
-/// A recorder's link.
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A recorder's link. It ends when it is dropped.
 pub struct Link {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    say: mpsc::UnboundedSender<String>,
+    heard: mpsc::UnboundedReceiver<String>,
     name: &'static str,
+}
+
+/// Carries messages, and answers pings however long the test does something else.
+async fn carry(mut socket: Socket, mut say: mpsc::UnboundedReceiver<String>, hear: mpsc::UnboundedSender<String>) {
+    loop {
+        tokio::select! {
+            text = say.recv() => match text {
+                Some(text) => if socket.send(Message::text(text)).await.is_err() {
+                    return;
+                },
+                None => return,
+            },
+            message = socket.next() => match message {
+                Some(Ok(Message::Text(text))) => if hear.send(text.to_string()).is_err() {
+                    return;
+                },
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => {}
+            },
+        }
+    }
 }
 
 impl Link {
@@ -29,7 +54,10 @@ impl Link {
         let bearer = format!("Bearer {RECORDER_KEY}").parse().expect("a header");
         request.headers_mut().insert("authorization", bearer);
         let (socket, _) = tokio_tungstenite::connect_async(request).await.expect("connects");
-        Self { socket, name }
+        let (say, said) = mpsc::unbounded_channel();
+        let (told, heard) = mpsc::unbounded_channel();
+        tokio::spawn(carry(socket, said, told));
+        Self { say, heard, name }
     }
 
     /// A link after its hello; `held` are the recordings that the recorder says to hold.
@@ -42,23 +70,18 @@ impl Link {
 
     /// Says anything.
     pub async fn say(&mut self, message: Value) {
-        self.socket.send(Message::text(message.to_string())).await.expect("sent");
+        self.say.send(message.to_string()).expect("the link is there");
     }
 
     /// The server's next message.
     pub async fn hear(&mut self) -> Value {
-        loop {
-            match timeout(DEADLINE, self.socket.next()).await.expect("in time") {
-                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).expect("JSON"),
-                Some(Ok(_)) => {}
-                other => panic!("the link ended: {other:?}"),
-            }
-        }
+        let text = timeout(DEADLINE, self.heard.recv()).await.expect("in time").expect("the link is there");
+        serde_json::from_str(&text).expect("JSON")
     }
 
     /// Whether the link is over, and nothing more is said.
     pub async fn ends(&mut self) -> bool {
-        !matches!(timeout(DEADLINE, self.socket.next()).await.expect("in time"), Some(Ok(Message::Text(_))))
+        timeout(DEADLINE, self.heard.recv()).await.expect("in time").is_none()
     }
 
     /// Reports a state.

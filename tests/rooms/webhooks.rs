@@ -55,6 +55,7 @@ async fn every_state_is_told_once_in_order() {
         assert_eq!(server.ask("POST", &format!("{PATH}/{verb}"), None).await.status, 202);
         assert_eq!(link.hear().await["t"], verb);
         link.state(&id, state).await;
+        wait_for(&server, &id, state).await;
     }
     end(&server, &mut link, &storage, &job).await;
     wait_for(&server, &id, "ready").await;

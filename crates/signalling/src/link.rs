@@ -14,6 +14,7 @@ use crate::message::RecordingState;
 use crate::recording::{Progress, RecorderSegment, RecordingOptions};
 
 /// What a recorder says.
+#[expect(clippy::large_enum_variant, reason = "nearly everything that it says is a state, and they are not kept")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum FromRecorder {

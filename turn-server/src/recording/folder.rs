@@ -79,7 +79,7 @@ pub(crate) fn check(template: &str) -> Result<(), FolderError> {
 /// A name that may be a part of a key, of any text: what keys must not have is left out.
 pub(crate) fn safe_name(text: &str) -> String {
     let kept = text.chars().filter(|c| c.is_ascii() && is_allowed(*c as u8)).collect::<String>();
-    if kept.starts_with('.') { format!("_{}", &kept[1..]) } else { kept }
+    kept.strip_prefix('.').map_or(kept.clone(), |rest| format!("_{rest}"))
 }
 
 fn is_name(part: &str) -> bool {

@@ -125,9 +125,7 @@ async fn a_moderator_pauses_and_everybody_sees_it() {
     ada.page.press("r").await.expect("a key");
     let id = link.hear().await["recording"].as_str().expect("an id").to_owned();
     link.state(&id, "recording").await;
-    ada.until("document.querySelector('#pause').getAttribute('aria-label') === 'Pause recording'")
-        .await
-        .expect("a button");
+    ada.until(&ready_to("Pause recording")).await.expect("a button");
     for (order, state, light, name) in [
         ("pause", "paused", "Recording paused", "Resume recording"),
         ("resume", "recording", "Recording", "Pause recording"),

@@ -1,5 +1,7 @@
 //! The page as a person meets it: lobby, layout, keyboard, words. What flows in a call is in call.rs.
 
+mod recordings;
+
 use tests::browser::{Browser, DEADLINE, Size};
 use tests::guest::Guest;
 use tests::stack::Stack;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tests::browser::Browser;
-use tests::media_source::{Encoded, Sound, Video};
 use tests::firefox::Firefox;
+use tests::media_source::{Encoded, Sound, Video};
 use tests::playback::{Playback, playback, playback_in_firefox};
 use tests::range_server::RangeServer;
 use webm::{Codec, Frame, HEAD_LEN, Muxer, Options, Output, Recovery, Size};

@@ -2,7 +2,10 @@
 
 mod api;
 mod door;
+mod pause;
+mod recording_rules;
 mod recordings;
 mod relay;
 mod rough;
 mod talk;
+mod webhooks;

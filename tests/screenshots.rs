@@ -62,6 +62,10 @@ async fn share_and_record(first: &Page, sharer: &Page, folder: &Path) -> io::Res
     first.click("#record").await?;
     first.wait_until::<bool>("document.querySelector('#recording-text').textContent === 'Recording'", DEADLINE).await?;
     shoot(first, folder, "recording").await?;
+    first.press("p").await?;
+    first.wait_until::<bool>("!!document.querySelector('.recording-paused')", DEADLINE).await?;
+    shoot(first, folder, "paused").await?;
+    first.press("p").await?;
     sharer.press("s").await?;
     first.wait_until::<bool>("!!document.querySelector('.tile.screen.showing')", DEADLINE).await?;
     first.wait_until::<bool>("document.querySelector('.tile.screen video').videoWidth >= 640", DEADLINE).await?;

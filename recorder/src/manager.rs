@@ -175,11 +175,11 @@ impl Manager {
     fn handle_said(&mut self, said: ToRecorder) {
         match said {
             ToRecorder::Welcome { v } => tracing::info!(v, "linked to the server"),
-            ToRecorder::Job { recording, room, room_id, folder, token, started_ms, again, options } => {
+            ToRecorder::Job { recording, room, room_id, folder, token, started_ms, again, paused, options } => {
                 let recorder = self.context.recorder.clone();
                 let job =
                     Job { v: journal::VERSION, recorder, recording, room, room_id, folder, started_ms, again, options };
-                self.handle_job(Assignment { job, token });
+                self.handle_job(Assignment { job, token, paused });
             }
             ToRecorder::Stop { recording } | ToRecorder::Unknown { recording } => self.order(&recording, Order::Stop),
             ToRecorder::Pause { recording } => self.order(&recording, Order::Pause),
@@ -188,7 +188,7 @@ impl Manager {
         }
     }
 
-    fn handle_job(&mut self, Assignment { job, token }: Assignment) {
+    fn handle_job(&mut self, Assignment { job, token, paused }: Assignment) {
         let id = job.recording.clone();
         let live = self.running.values().find(|running| running.recording == id && running.is_live());
         if let Some(live) = live {
@@ -223,7 +223,7 @@ impl Manager {
                 let (orders, receiver) = mpsc::unbounded_channel();
                 self.insert(&folder, id, Some(orders));
                 self.tasks.spawn(async move {
-                    recording.record(token, receiver).await;
+                    recording.record(token, paused, receiver).await;
                     folder
                 });
             }

@@ -88,7 +88,7 @@ pub(crate) enum Told {
     /// Do not send this track, it cannot be recorded.
     Unsubscribe(TrackId),
     /// A file began; how far it is.
-    File(RecordedFile, watch::Receiver<Progress>),
+    File(Box<RecordedFile>, watch::Receiver<Progress>),
     /// The disk does not take what is written: stop everything.
     DiskFailed(String),
     /// This process stood still since then: what came meanwhile is not written.

@@ -105,6 +105,8 @@ pub(crate) struct Assignment {
     pub(crate) job: Job,
     /// For the room.
     pub(crate) token: String,
+    /// Whether it begins paused.
+    pub(crate) paused: bool,
 }
 
 impl Recording {
@@ -159,13 +161,13 @@ impl Recording {
     }
 
     /// Records until it is stopped, then delivers.
-    pub(crate) async fn record(mut self, token: String, orders: mpsc::UnboundedReceiver<Order>) {
+    pub(crate) async fn record(mut self, token: String, paused: bool, orders: mpsc::UnboundedReceiver<Order>) {
         self.set_state(RecordingState::Starting);
         if let Err(error @ Error::Refused { .. }) = self.context.store.prove().await {
             // Storage that is away is waited for; storage that would keep everything in the clear is not.
             return self.refuse(Code::StorageUnavailable, error.to_string());
         }
-        match live::run(&mut self, token, orders).await {
+        match live::run(&mut self, token, paused, orders).await {
             Ok(()) => self.deliver().await,
             Err((code, why)) => self.refuse(code, why),
         }

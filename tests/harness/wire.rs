@@ -111,6 +111,11 @@ impl Wire {
         }
     }
 
+    /// Events that came before replies, and nobody asked for yet.
+    pub fn kept(&self) -> impl Iterator<Item = &Value> {
+        self.events.iter()
+    }
+
     /// The next frame; `None` when the socket is closed.
     pub async fn frame(&mut self) -> Option<Value> {
         loop {

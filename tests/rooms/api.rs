@@ -51,6 +51,8 @@ async fn the_document_lists_every_route() {
         ("/v1/rooms/{room}/participants/{id}", vec!["patch", "delete"]),
         ("/v1/rooms/{room}/tracks", vec!["get"]),
         ("/v1/rooms/{room}/recording", vec!["get", "post", "delete"]),
+        ("/v1/rooms/{room}/recording/pause", vec!["post"]),
+        ("/v1/rooms/{room}/recording/resume", vec!["post"]),
         ("/v1/recordings", vec!["get"]),
         ("/v1/recordings/{id}", vec!["get", "delete"]),
         ("/v1/recordings/{id}/files/{name}", vec!["get"]),
@@ -73,7 +75,7 @@ async fn the_document_lists_every_route() {
             assert!(here.get(method).is_some(), "{method} {path} is not documented");
         }
     }
-    assert_eq!(paths.len(), 23, "{:?}", paths.keys().collect::<Vec<_>>());
+    assert_eq!(paths.len(), 25, "{:?}", paths.keys().collect::<Vec<_>>());
     let codes = document["components"]["schemas"]["Code"]["enum"].as_array().expect("codes");
     assert!(codes.contains(&json!("room_full")));
 }

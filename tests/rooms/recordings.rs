@@ -1,99 +1,13 @@
 //! The recorder link from the recorder's side, by hand: who gets the job, what the room sees, what ends up in storage.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use service::storage::StorageKind;
-use tests::server::{RECORDER_KEY, Server};
+use tests::recorder_link::{Link, folder, wait_for};
+use tests::server::Server;
 use tests::wire::{DEADLINE, Wire};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use turn_server::config::Guests;
-
-/// A recorder's link.
-struct Link {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    name: &'static str,
-}
-
-impl Link {
-    /// A link on which nothing was said yet.
-    async fn silent(server: &Server, name: &'static str) -> Self {
-        let mut request = format!("ws://{}/v1/recorders/ws", server.http()).into_client_request().expect("a request");
-        let bearer = format!("Bearer {RECORDER_KEY}").parse().expect("a header");
-        request.headers_mut().insert("authorization", bearer);
-        let (socket, _) = tokio_tungstenite::connect_async(request).await.expect("connects");
-        Self { socket, name }
-    }
-
-    async fn open(server: &Server, name: &'static str, capacity: u32, held: &[&str]) -> Self {
-        let mut link = Self::silent(server, name).await;
-        link.say(json!({ "t": "hello", "v": 1, "recorder": name, "capacity": capacity, "recordings": held })).await;
-        assert_eq!(link.hear().await["t"], "welcome");
-        link
-    }
-
-    async fn say(&mut self, message: Value) {
-        self.socket.send(Message::text(message.to_string())).await.expect("sent");
-    }
-
-    async fn hear(&mut self) -> Value {
-        loop {
-            match timeout(DEADLINE, self.socket.next()).await.expect("in time") {
-                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).expect("JSON"),
-                Some(Ok(_)) => {}
-                other => panic!("the link ended: {other:?}"),
-            }
-        }
-    }
-
-    async fn state(&mut self, recording: &str, state: &str) {
-        self.say(json!({ "t": "state", "recording": recording, "state": state })).await;
-    }
-
-    /// Writes a file and its segment as a recorder would, and reports `ready`.
-    async fn finish(&mut self, storage: &Path, job: &Value, file: &[u8]) {
-        let text = |key: &str| job[key].as_str().expect("text").to_owned();
-        let folder = folder(storage, job);
-        std::fs::create_dir_all(folder.join("segments")).expect("a folder");
-        let name = format!("p1-av-{}.webm", self.name);
-        std::fs::write(folder.join(&name), file).expect("written");
-        let segment = json!({
-            "v": 1, "recorder": self.name, "recording": text("recording"), "room": text("room"),
-            "room_id": text("room_id"), "folder": text("folder"), "started_ms": job["started_ms"], "ended_ms": 1000,
-            "files": [{
-                "name": name, "size": file.len(), "sha256_parts": "00", "container": "webm", "codecs": ["VP8", "opus"],
-                "participant": "p1", "participant_name": "Ada", "sources": ["mic", "camera"], "start_ms": 0, "end_ms": 1000,
-            }],
-        });
-        std::fs::write(folder.join("segments").join(format!("{}.json", self.name)), segment.to_string())
-            .expect("written");
-        self.state(&text("recording"), "finalising").await;
-        self.say(json!({ "t": "state", "recording": text("recording"), "state": "ready", "segment": segment })).await;
-    }
-}
-
-fn folder(storage: &Path, job: &Value) -> PathBuf {
-    storage.join(job["folder"].as_str().expect("a folder"))
-}
-
-/// Asks until the recording has the state.
-async fn wait_for(server: &Server, id: &str, state: &str) -> Value {
-    let until = Instant::now() + DEADLINE;
-    loop {
-        let answer = server.ask("GET", &format!("/v1/recordings/{id}"), None).await;
-        if answer.body["state"] == state {
-            return answer.body;
-        }
-        assert!(Instant::now() < until, "not {state}: {answer:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_is_recorded_and_its_file_downloaded() {
@@ -296,7 +210,7 @@ async fn a_link_that_cannot_be_understood_is_told_so() {
         link.say(hello.clone()).await;
         let answer = link.hear().await;
         assert_eq!((&answer["t"], &answer["code"]), (&json!("refused"), &json!("bad_request")), "{hello}: {answer}");
-        assert!(!matches!(timeout(DEADLINE, link.socket.next()).await.expect("in time"), Some(Ok(Message::Text(_)))));
+        assert!(link.ends().await, "{hello}");
     }
     let mut link = Link::open(&server, "rec1", 1, &[]).await;
     for nonsense in

@@ -72,6 +72,8 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(participants::mute, participants::kick))
         .routes(routes!(participants::tracks))
         .routes(routes!(recording::start, recording::read, recording::stop))
+        .routes(routes!(recording::pause))
+        .routes(routes!(recording::resume))
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::read, recordings::remove))
         .routes(routes!(files::download))

@@ -21,6 +21,7 @@ use crate::signalling::hub::Hub;
 use crate::signalling::ice::{self, RelayUrls};
 use crate::signalling::limits::AddressLimits;
 use crate::signalling::session::Session;
+use crate::webhooks::Webhooks;
 
 /// How long the API token of a participant is good.
 const API_TOKEN_TTL_S: u64 = 12 * 3600;
@@ -36,6 +37,7 @@ pub(crate) struct App {
     pub(crate) limits: ArcSwap<AddressLimits>,
     pub(crate) store: Store,
     pub(crate) recordings: Recordings,
+    pub(crate) webhooks: Webhooks,
     pub(crate) metrics: Metrics,
     /// The running relay, until the end.
     pub(crate) relay: ArcSwapOption<Relay>,
@@ -55,6 +57,7 @@ impl App {
         Arc::new(Self {
             limits: ArcSwap::from_pointee(AddressLimits::new(config.rooms.joins_per_second)),
             recordings: Recordings::default(),
+            webhooks: Webhooks::default(),
             secrets: ArcSwap::from_pointee(secrets),
             hub: Hub::new(metrics.joins.clone()),
             store,

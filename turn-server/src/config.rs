@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use signalling::recording::RecordingOptions;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub rooms: RoomsConfig,
     /// `[recording]`
     pub recording: RecordingConfig,
+    /// `[webhooks]`
+    pub webhooks: WebhooksConfig,
     /// `[storage]`
     pub storage: service::storage::StorageConfig,
 }
@@ -392,8 +395,8 @@ impl Default for RoomsConfig {
     }
 }
 
-/// `[recording]`: the recorder link.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// `[recording]`: the recorder link, and how rooms are recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecordingConfig {
     /// Bearer keys of recorders; none: no recorder may connect.
@@ -402,6 +405,44 @@ pub struct RecordingConfig {
     pub keys_file: Option<PathBuf>,
     /// Record every room from its first participant on.
     pub automatic: bool,
+    /// What becomes a file, unless the start says otherwise.
+    pub mode: signalling::recording::Mode,
+    /// Recordings stop by themselves after so many seconds, unless the start says otherwise; 0: never.
+    pub max_duration_s: u64,
+    /// They stop by themselves once they have so many megabytes, unless the start says otherwise; 0: never.
+    pub max_size_mb: u64,
+    /// Where they lie below the storage's prefix, each in a folder with its id.
+    pub folder: String,
+    /// Recordings that are over are deleted after so many days, unless the start said otherwise; 0: never.
+    pub keep_days: u32,
+}
+
+impl Default for RecordingConfig {
+    fn default() -> Self {
+        let RecordingOptions { mode, max_duration_s, max_size_mb, tags: _ } = RecordingOptions::default();
+        Self {
+            keys: Vec::new(),
+            keys_file: None,
+            automatic: false,
+            mode,
+            max_duration_s,
+            max_size_mb,
+            folder: "{room_id}".into(),
+            keep_days: 0,
+        }
+    }
+}
+
+/// `[webhooks]`: who is told of recordings.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebhooksConfig {
+    /// Each gets every message by POST.
+    pub urls: Vec<String>,
+    /// What messages are signed with, as Standard Webhooks says: base64 of 24 to 64 bytes, with `whsec_` before it or not.
+    pub secret: String,
+    /// A file with one secret a line, added to `secret`: all of them sign.
+    pub secret_file: Option<PathBuf>,
 }
 
 #[cfg(test)]
@@ -425,7 +466,7 @@ mod tests {
         (all.relay.tls_cert, all.relay.tls_key) = (file.clone(), file.clone());
         (all.relay.secrets_file, all.rooms.token_keys_file) = (file.clone(), file.clone());
         (all.recording.keys_file, all.storage.access_key_file) = (file.clone(), file.clone());
-        all.storage.secret_key_file = file;
+        (all.storage.secret_key_file, all.webhooks.secret_file) = (file.clone(), file);
         all
     }
 

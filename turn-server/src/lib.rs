@@ -24,6 +24,7 @@ pub mod sfu;
 mod signalling;
 mod tls;
 mod web;
+mod webhooks;
 
 pub use api::openapi;
 pub use orders::Order;

@@ -71,6 +71,9 @@ pub(crate) struct Metrics {
     pub(crate) recordings_live: Gauge,
     pub(crate) recordings_started: Counter,
     pub(crate) recordings_failed: Counter,
+    pub(crate) webhooks_delivered: Counter,
+    pub(crate) webhooks_failed: Counter,
+    pub(crate) webhooks_waiting: Gauge,
 }
 
 impl Metrics {
@@ -87,6 +90,9 @@ impl Metrics {
             recordings_live: Gauge::default(),
             recordings_started: Counter::default(),
             recordings_failed: Counter::default(),
+            webhooks_delivered: Counter::default(),
+            webhooks_failed: Counter::default(),
+            webhooks_waiting: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -104,6 +110,9 @@ impl Metrics {
         r.register("recordings_live", "Recordings that are on", self.recordings_live.clone());
         r.register("recordings_started", "Recordings started", self.recordings_started.clone());
         r.register("recordings_failed", "Recordings that failed", self.recordings_failed.clone());
+        r.register("webhooks_delivered", "Webhooks delivered", self.webhooks_delivered.clone());
+        r.register("webhooks_failed", "Webhooks given up or lost", self.webhooks_failed.clone());
+        r.register("webhooks_waiting", "Webhooks that wait for their receiver", self.webhooks_waiting.clone());
     }
 
     /// The text that Prometheus reads: ours, then what the threads count.

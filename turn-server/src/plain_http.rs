@@ -1,5 +1,5 @@
-//! One HTTP request and its answer: for garage's admin API, to ask a running server whether it is ready, and to ask the
-//! operator's service for a user's key.
+//! One HTTP request and its answer: for garage's admin API, to ask a running server whether it is ready, to ask the operator's
+//! service for a user's key, and to tell it of recordings. Redirects are answers like others.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -75,9 +75,26 @@ pub async fn request_within(
     json: Option<String>,
 ) -> Result<(u16, String), HttpError> {
     let broken = |why: String| HttpError::Exchange { url: url.to_owned(), why };
-    tokio::time::timeout(patience, exchange(method, url, token, json))
+    let bearer = token.map(|token| (header::AUTHORIZATION.as_str(), format!("Bearer {token}")));
+    tokio::time::timeout(patience, exchange(method, url, bearer.as_slice(), json))
         .await
         .map_err(|_| broken(format!("no answer in {} ms", patience.as_millis())))?
+}
+
+/// Posts JSON with these headers and gives the status of the answer.
+///
+/// # Errors
+/// [`HttpError`]; an answer with an error status is no error.
+pub(crate) async fn post_within(
+    patience: Duration,
+    url: &str,
+    headers: &[(&str, String)],
+    json: String,
+) -> Result<u16, HttpError> {
+    let late =
+        |_| HttpError::Exchange { url: url.to_owned(), why: format!("no answer in {} ms", patience.as_millis()) };
+    let answer = tokio::time::timeout(patience, exchange(Method::POST, url, headers, Some(json))).await;
+    answer.map_err(late)?.map(|(status, _)| status)
 }
 
 /// Whether [`request`] can ask this URL.
@@ -110,7 +127,7 @@ async fn connect(host: &str, port: u16, encrypted: bool) -> std::io::Result<Box<
 async fn exchange(
     method: Method,
     url: &str,
-    token: Option<&str>,
+    headers: &[(&str, String)],
     json: Option<String>,
 ) -> Result<(u16, String), HttpError> {
     let broken = |why: &dyn std::fmt::Display| HttpError::Exchange { url: url.to_owned(), why: why.to_string() };
@@ -127,8 +144,8 @@ async fn exchange(
     let place = authority.as_str().rsplit('@').next().unwrap_or_default();
     let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let mut request = Request::builder().method(method).uri(path).header(header::HOST, place);
-    if let Some(token) = token {
-        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    for (name, value) in headers {
+        request = request.header(*name, value);
     }
     if json.is_some() {
         request = request.header(header::CONTENT_TYPE, "application/json");

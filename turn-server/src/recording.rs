@@ -6,10 +6,16 @@
 //! ```
 //! Media does not pass here: a recorder is a hidden participant of the room. Locks are taken in the order state, directory.
 
+mod folder;
 mod jobs;
 mod keeper;
 pub(crate) mod link;
+mod news;
+mod options;
+mod pause;
+mod retention;
 mod state;
+mod view;
 
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,8 +27,13 @@ use signalling::recording::Manifest;
 use signalling::{RecordingId, RoomName};
 
 use crate::app::App;
+use crate::webhooks::Event;
+pub(crate) use folder::{check as check_folder, safe_name};
 pub(crate) use jobs::{start, stop_by_hand};
+pub(crate) use options::Wanted;
+pub(crate) use pause::set_paused;
 use state::State;
+pub(crate) use view::{FileView, RecordingView};
 
 /// How often recordings are looked after when nothing happens.
 const TICK: Duration = Duration::from_millis(500);
@@ -66,8 +77,8 @@ impl Recordings {
     /// The recording of a room while it is on.
     pub(crate) fn of_room(&self, room: &RoomName) -> Option<Manifest> {
         let state = self.state();
-        let (id, _) = state.active.iter().find(|(_, active)| active.room == *room && active.stop_asked.is_none())?;
-        state.manifests.get(id).cloned()
+        let id = state.live_in(room).ok()?;
+        state.manifests.get(&id).cloned()
     }
 
     /// A recording.
@@ -119,27 +130,54 @@ pub(crate) async fn run(app: Arc<App>) {
     tokio::join!(keeper, watcher);
 }
 
+/// A recording as it is shown now, without links.
+pub(crate) fn view(app: &App, manifest: &Manifest) -> RecordingView {
+    news::view(app, &app.recordings.state(), manifest)
+}
+
 /// Deletes a recording: media first, so that a failure leaves a manifest that can be deleted again.
 ///
 /// # Errors
 /// [`Code::AlreadyRecording`] while it is on, [`Code::StorageUnavailable`].
 pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal> {
-    if app.recordings.state().active.contains_key(&manifest.id) {
-        return Err(Refusal::new(
-            Code::AlreadyRecording,
-            "it is on or being finished: stop it and wait until it is ready",
-        ));
-    }
-    let unavailable = |error: service::storage::Error| Refusal::new(Code::StorageUnavailable, error.to_string());
-    let folder = format!("{}/", manifest.folder);
-    let objects = app.store.list(&folder).await.map_err(unavailable)?;
-    let (manifests, media): (Vec<_>, Vec<_>) = objects.iter().partition(|object| object.key.ends_with(".json"));
-    for object in media.into_iter().chain(manifests) {
-        app.store.delete(&object.key).await.map_err(unavailable)?;
-    }
+    let id = &manifest.id;
+    let taken = {
+        let mut state = app.recordings.state();
+        if state.active.contains_key(id) {
+            return Err(Refusal::new(
+                Code::AlreadyRecording,
+                "it is on or being finished: stop it and wait until it is ready",
+            ));
+        }
+        // From here on nobody writes of it again.
+        state.writes.remove(id);
+        state.manifests.remove(id)
+    };
+    let deleted = delete_objects(&app.store, manifest).await;
     let mut state = app.recordings.state();
-    state.manifests.remove(&manifest.id);
-    state.writes.remove(&manifest.id);
+    if let Err(error) = deleted {
+        state.manifests.extend(taken.map(|manifest| (manifest.id.clone(), manifest)));
+        return Err(Refusal::new(Code::StorageUnavailable, error.to_string()));
+    }
+    if taken.is_some() && !app.config().webhooks.urls.is_empty() {
+        app.webhooks.say(app, Event::Deleted, &news::view(app, &state, manifest));
+    }
+    Ok(())
+}
+
+async fn delete_objects(store: &Store, manifest: &Manifest) -> Result<(), service::storage::Error> {
+    let folder = format!("{}/", manifest.folder);
+    // A template may have put another recording below this one.
+    let own = |key: &str| {
+        let rest = key.strip_prefix(&folder).unwrap_or("/");
+        !rest.strip_prefix("segments/").unwrap_or(rest).contains('/')
+    };
+    let objects = store.list(&folder).await?;
+    let own = objects.iter().filter(|object| own(&object.key));
+    let (manifests, media): (Vec<_>, Vec<_>) = own.partition(|object| object.key.ends_with(".json"));
+    for object in media.into_iter().chain(manifests) {
+        store.delete(&object.key).await?;
+    }
     Ok(())
 }
 

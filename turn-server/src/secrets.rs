@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use signalling::token::{Key, Keyring};
 use subtle::ConstantTimeEq;
 
-use crate::config::Config;
+use crate::config::{Config, WebhooksConfig};
+use crate::webhooks::SigningKey;
 
 /// See the module.
 pub(crate) struct Secrets {
@@ -17,6 +18,8 @@ pub(crate) struct Secrets {
     pub(crate) rooms: Keyring,
     /// Signs download links.
     links: Vec<u8>,
+    /// Sign webhooks, all of them.
+    pub(crate) webhooks: Vec<SigningKey>,
     /// Shared with the relay: the first one signs its credentials.
     pub(crate) relay: Vec<String>,
     made: Made,
@@ -70,7 +73,8 @@ impl Secrets {
         }
         let links = tokens.first().unwrap_or(&made.links).clone().into_bytes();
         let rooms = Keyring::new(keys).expect("there is at least one key");
-        Ok(Self { api_keys, recorder_keys, rooms, links, relay, made })
+        let webhooks = webhook_keys(&config.webhooks, origin)?;
+        Ok(Self { api_keys, recorder_keys, rooms, links, webhooks, relay, made })
     }
 
     /// Whether this is a key of the REST API.
@@ -98,6 +102,17 @@ impl Secrets {
         mac.update(format!("download\n{expires}\n{path}").as_bytes());
         mac
     }
+}
+
+fn webhook_keys(config: &WebhooksConfig, origin: &Origin) -> Result<Vec<SigningKey>, ConfigError> {
+    let own = Some(config.secret.clone()).filter(|secret| !secret.is_empty());
+    let of_file = origin.secrets("webhooks.secret_file", config.secret_file.as_deref())?;
+    let keys = own.iter().chain(&of_file).map(|secret| {
+        SigningKey::parse(secret).ok_or_else(|| {
+            origin.meaning("webhooks.secret", "must be base64 of 24 to 64 bytes, with or without whsec_ before it")
+        })
+    });
+    keys.collect()
 }
 
 /// A new secret of 192 bits.

@@ -26,7 +26,7 @@ use crate::rooms::Rooms;
 use crate::secrets::Secrets;
 use crate::sfu::{self, Output, Sfu};
 use crate::signalling::ice::RelayUrls;
-use crate::{api, http, recording, tls};
+use crate::{api, http, recording, tls, webhooks};
 
 /// Replies and events of the SFU that may wait for the control plane.
 const OUTPUTS: usize = 8192;
@@ -106,7 +106,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let connections = Semaphore::new(usize::try_from(config.api.max_connections).unwrap_or(usize::MAX));
     let limits = Limits { connections: Arc::new(connections), idle: Duration::from_secs(config.api.idle_timeout_s) };
     let app = App::new(config, secrets, store);
-    let mut tasks = vec![tokio::spawn(recording::run(app.clone())), tokio::spawn(sweep(app.clone()))];
+    let mut tasks = vec![
+        tokio::spawn(recording::run(app.clone())),
+        tokio::spawn(webhooks::run(app.clone())),
+        tokio::spawn(sweep(app.clone())),
+    ];
     connect_relay(&app, relay, &handover)?;
     tasks.extend(connect_media(&app, media, &handover)?);
     if let Some(https) = addresses.https {
@@ -284,6 +288,8 @@ impl Running {
         let end = tokio::time::Instant::now() + deadline;
         orders::close(&self.app);
         recording::drain(&self.app, deadline / 2).await;
+        // What is on disk is delivered by the next start.
+        let _ = tokio::time::timeout(deadline / 8, self.app.webhooks.flush()).await;
         self.app.hub.dismiss();
         // Calls of others go on while they can; the API says meanwhile that this server drains.
         let _ = tokio::time::timeout_at(end - deadline / 4, self.relay_is_empty()).await;

@@ -14,12 +14,22 @@ import { TernError } from '../tern.js';
  * @property {number} end_ms
  * @property {string} [url]   good by itself for a while; absent until the file is complete
  *
+ * @typedef {object} Progress   while a recording is not ready
+ * @property {number} bytes
+ * @property {number} stored
+ * @property {number} [percent]   of it is in storage; absent while it grows
+ * @property {number} participants   that are recorded now
+ *
  * @typedef {object} Recording
  * @property {string} id
  * @property {string} room
  * @property {string} state    starting recording paused finalising uploading ready failed
  * @property {number} started_ms
  * @property {number} [ended_ms]
+ * @property {number} duration_ms
+ * @property {number} size
+ * @property {{ id: string, name: string }[]} participants
+ * @property {Progress} [progress]
  * @property {RecordedFile[]} files
  * @property {string} [error]
  */
@@ -43,6 +53,19 @@ export class Api {
 
   stopRecording() {
     return this.#call('DELETE', `/v1/rooms/${this.#room}/recording`);
+  }
+
+  pauseRecording() {
+    return this.#call('POST', `/v1/rooms/${this.#room}/recording/pause`);
+  }
+
+  resumeRecording() {
+    return this.#call('POST', `/v1/rooms/${this.#room}/recording/resume`);
+  }
+
+  /** @param {string} recording */
+  deleteRecording(recording) {
+    return this.#call('DELETE', `/v1/recordings/${recording}`);
   }
 
   /** @returns {Promise<Recording[]>} newest first */

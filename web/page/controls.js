@@ -13,7 +13,7 @@ export class Controls {
   #api;
   #recordings;
   #redraw;
-  /** A start or stop of the recording is under way. */
+  /** A start, stop or pause of the recording is under way. */
   #switching = false;
   #stop = new AbortController();
 
@@ -34,11 +34,12 @@ export class Controls {
     this.#bind('mic', () => this.#toggleMic());
     this.#bind('camera', () => this.#toggleCamera());
     this.#bind('share', () => this.#toggleShare());
-    this.#bind('record', () => this.#toggleRecording());
+    this.#bind('record', () => this.#switchRecording(() => (room.info.recording ? api().stopRecording() : api().startRecording())));
+    this.#bind('pause', () => this.#switchRecording(() => (this.#isPaused ? api().resumeRecording() : api().pauseRecording())));
     this.#bind('leave', async () => room.leave());
     this.#bind('invite', () => this.#invite());
     this.#bind('alone-invite', () => this.#invite());
-    this.#bind('show-recordings', () => recordings.open(api()));
+    this.#bind('show-recordings', () => this.#showRecordings());
     document.addEventListener('keydown', (event) => this.#key(event), { signal: this.#stop.signal });
     this.#stop.signal.addEventListener('abort', own.on('change', () => this.#ownChanged()));
     room.on('local', (local) => this.#localChanged(local));
@@ -68,12 +69,24 @@ export class Controls {
     dress(byId('record'), info.recording
       ? { icon: 'record-stop', word: 'Stop rec', title: 'Stop recording', key: 'R', state: 'recording-on' }
       : { icon: 'record', word: 'Record', title: 'Record this room', key: 'R' });
+    dress(byId('pause'), this.#isPaused
+      ? { icon: 'resume', word: 'Resume rec', title: 'Resume recording', key: 'P' }
+      : { icon: 'pause', word: 'Pause rec', title: 'Pause recording', key: 'P' });
     byId('share').hidden = !devices.canShare || !grants.publish.includes('screen');
     byId('mic').hidden = !grants.publish.includes('mic');
     byId('camera').hidden = !grants.publish.includes('camera');
     byId('record').hidden = !grants.moderate || !features.includes('recording');
     byId('show-recordings').hidden = !features.includes('recording');
-    byId('record').disabled = this.#switching;
+    byId('pause').hidden = byId('record').hidden || !info.recording;
+    byId('record').disabled = byId('pause').disabled = this.#switching;
+  }
+
+  get #isPaused() {
+    return this.#room.info.recording?.state === 'paused';
+  }
+
+  #showRecordings() {
+    return this.#recordings.open(this.#api(), { moderate: this.#room.grants.moderate });
   }
 
   async #toggleMic() {
@@ -118,13 +131,13 @@ export class Controls {
     }
   }
 
-  async #toggleRecording() {
+  /** @param {() => Promise<any>} action */
+  async #switchRecording(action) {
     if (this.#switching) return;
     this.#switching = true;
     this.draw();
     try {
-      if (this.#room.info.recording) await this.#api().stopRecording();
-      else await this.#api().startRecording();
+      await action();
     } finally {
       this.#switching = false;
       this.draw();
@@ -177,7 +190,7 @@ export class Controls {
     const recording = Boolean(this.#room.info.recording);
     if (recording && !this.#wasRecording) toast('This room is being recorded.');
     if (!recording && this.#wasRecording) {
-      const open = () => this.#run(() => this.#recordings.open(this.#api()));
+      const open = () => this.#run(() => this.#showRecordings());
       toast('The recording has stopped and is being saved.', { action: { word: 'Recordings', run: open } });
     }
     this.#wasRecording = recording;
@@ -194,7 +207,7 @@ export class Controls {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     // Keys belong to fields, dialogs and menus first.
     if (document.querySelector('dialog[open], .menu') || /** @type {Element} */ (event.target).closest?.('input, select, textarea')) return;
-    const id = { m: 'mic', v: 'camera', s: 'share', r: 'record', L: 'leave' }[event.key];
+    const id = { m: 'mic', v: 'camera', s: 'share', r: 'record', p: 'pause', L: 'leave' }[event.key];
     const button = id && byId(id);
     if (!button || button.hidden || button.disabled) return;
     event.preventDefault();

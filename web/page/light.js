@@ -19,7 +19,8 @@ export class RecordingLight {
     this.#title = title;
     clearInterval(this.#timer);
     document.body.classList.toggle('recording-live', Boolean(recording));
-    document.title = recording ? `● ${this.#title}` : this.#title;
+    document.title = recording ? `${recording.state === 'paused' ? '‖' : '●'} ${this.#title}` : this.#title;
+    document.body.classList.toggle('recording-paused', recording?.state === 'paused');
     byId('recording').hidden = !recording;
     if (!recording) return;
     byId('recording-text').textContent = WORDS[recording.state] ?? 'Recording';

@@ -220,7 +220,7 @@ impl Files {
             let n = self.opened.entry(kind).or_default();
             *n += 1;
             let name = format!("{}-{}-{n}.{}", self.participant, kind.name(), container.name());
-            self.outputs.push_back(Output::Open(file.open(name.into(), container)));
+            self.outputs.push_back(Output::Open(Box::new(file.open(name.into(), container))));
         }
         let Some(name) = file.name.clone() else { return };
         self.outputs.extend(file.take_says().into_iter().map(|say| said(&name, say)));

@@ -40,7 +40,7 @@ pub const TICK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub enum Output {
     /// A file begins, with an empty head region.
-    Open(RecordedFile),
+    Open(Box<RecordedFile>),
     /// Bytes for a file.
     Write(Arc<str>, webm::Output),
     /// A fact of a file.

@@ -9,6 +9,7 @@ pub mod id;
 pub mod link;
 pub mod message;
 pub mod recording;
+pub mod timeline;
 pub mod token;
 
 pub use code::Code;

@@ -14,6 +14,7 @@ use crate::message::RecordingState;
 use crate::recording::{Progress, RecorderSegment, RecordingOptions};
 
 /// What a recorder says.
+#[expect(clippy::large_enum_variant, reason = "nearly everything that it says is a state, and they are not kept")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum FromRecorder {
@@ -80,6 +81,9 @@ pub enum ToRecorder {
         /// Whether a recorder had this job before: what is written now goes on where that one ended.
         #[serde(default)]
         again: bool,
+        /// Whether it begins paused: nothing is written until `resume`.
+        #[serde(default)]
+        paused: bool,
         /// How to record.
         options: RecordingOptions,
     },

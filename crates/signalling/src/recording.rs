@@ -19,6 +19,7 @@ use crate::message::{RecordingState, Source};
 pub const MANIFEST_VERSION: u32 = 1;
 
 /// What becomes a file.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = RecordingMode))]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -32,6 +33,7 @@ pub enum Mode {
 }
 
 /// How a room is recorded.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecordingOptions {
@@ -269,6 +271,9 @@ pub struct Manifest {
     /// How it was to be recorded.
     #[serde(default)]
     pub options: RecordingOptions,
+    /// For how many days it is kept once it is over, 0: for ever; absent: as the server is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_days: Option<u32>,
     /// How far it is.
     pub state: RecordingState,
     /// When it was switched on, milliseconds since 1970.

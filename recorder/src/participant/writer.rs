@@ -72,9 +72,9 @@ impl Writer {
         }
     }
 
-    fn open(&mut self, facts: RecordedFile) -> io::Result<()> {
+    fn open(&mut self, facts: Box<RecordedFile>) -> io::Result<()> {
         let path = self.ledger.journal().folder().join(&facts.name);
-        self.ledger.append(Fact::Open { file: facts.clone() })?;
+        self.ledger.append(Fact::Open { file: (*facts).clone() })?;
         let (progress, receiver) = watch::channel(Progress::default());
         let name: Arc<str> = facts.name.as_str().into();
         self.files.insert(name, Open { file: MediaFile::create(&path)?, progress });

@@ -87,6 +87,7 @@ enum Turn {
 pub(super) async fn run(
     recording: &mut Recording,
     token: String,
+    paused: bool,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) -> Result<(), (Code, String)> {
     let job = recording.facts.job.clone();
@@ -115,12 +116,12 @@ pub(super) async fn run(
         pcs: HashMap::new(),
         // Files of another run have small numbers, however many it made in that time.
         first_file: if fresh { 0 } else { after(age) },
-        paused: false,
+        paused,
         timeline: Timeline::default(),
         reports: 0,
         stood_still: None,
     };
-    stage.recording.set_state(RecordingState::Recording);
+    stage.recording.set_state(if paused { RecordingState::Paused } else { RecordingState::Recording });
     stage.enter(welcome.peers, if fresh { zero.at } else { now });
     let mut report = tokio::time::interval(REPORT);
     let limit = match job.options.max_duration_s {

@@ -15,7 +15,7 @@ use rtc_client::{Codec, Frame, Kind, Mid, Output, Publication, Transport};
 use session::{Session, Zero};
 use sfu::command::{Intent, Mode, Offer, Permissions, RoomSettings, Source};
 use sfu::{Command, Event, ParticipantId, Protocol, RequestId, RoomId, Success, Worker};
-use signalling::recording::RecordedFile;
+use signalling::recording::{self, RecordedFile};
 
 use super::source::{Camera, Drift, Made, Microphone};
 
@@ -113,7 +113,7 @@ impl World {
             microphone: Microphone::new(conditions.sound),
             conditions,
             flows: None,
-            session: Session::new(zero, alice, "Alice".into(), BTreeMap::new()),
+            session: Session::new(zero, alice, "Alice".into(), recording::Mode::default(), BTreeMap::new()),
             next_tick: epoch,
             files: BTreeMap::new(),
             folder: folder.to_owned(),
@@ -299,7 +299,7 @@ impl World {
             match output {
                 session::Output::Open(facts) => {
                     let file = File::create(self.folder.join(&facts.name))?;
-                    self.files.insert(facts.name.into(), (file, webm::HEAD_LEN as u64));
+                    self.files.insert(facts.name.as_str().into(), (file, webm::HEAD_LEN as u64));
                 }
                 session::Output::Write(name, webm::Output::Append(bytes)) => {
                     let (file, len) = self.files.get_mut(&name).expect("an open file");

@@ -11,8 +11,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 use service::storage::Error;
+use signalling::recording::Manifest;
 use signalling::{Code, RecordingId};
 use std::time::Duration;
+use time::OffsetDateTime;
 use tokio_util::io::ReaderStream;
 use utoipa::IntoParams;
 
@@ -22,15 +24,26 @@ use super::problem::Problem;
 use super::recordings::find;
 use crate::app::App;
 use crate::clock;
+use crate::recording::safe_name;
 
-/// The two halves of a signed link.
+/// The two halves of a signed link, and how it is answered.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Signed {
-    /// When it expires, seconds since 1970.
+pub(crate) struct Asked {
+    /// When the link expires, seconds since 1970.
     exp: Option<u64>,
     /// Our signature.
     sig: Option<String>,
+    /// Whether a browser saves the file instead of playing it; any value, or none. S3's own links always save.
+    download: Option<String>,
+}
+
+/// The name under which a browser saves a file: what people call room and participant, and what cannot be mistaken.
+pub(super) fn saved_as(manifest: &Manifest, name: &str, participant: &str) -> String {
+    let seconds = i64::try_from(manifest.started_ms / 1000).unwrap_or(0);
+    let day = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH).date();
+    let parts = [safe_name(manifest.room.as_str()), day.to_string(), safe_name(participant), name.to_owned()];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
 }
 
 fn path(id: &RecordingId, name: &str) -> String {
@@ -46,7 +59,7 @@ pub(super) fn signed_path(app: &App, id: &RecordingId, name: &str, ttl_s: u64) -
 }
 
 /// A file of a recording. 206 for a single range, 416 for one outside the file, 307 to the storage if that is S3.
-#[utoipa::path(get, path = "/v1/recordings/{id}/files/{name}", params(("id" = String, Path), ("name" = String, Path), Signed),
+#[utoipa::path(get, path = "/v1/recordings/{id}/files/{name}", params(("id" = String, Path), ("name" = String, Path), Asked),
     security(("bearer" = []), ()), responses(
     (status = 200, description = "The file", content_type = "video/webm"),
     (status = 206, description = "The range", content_type = "video/webm"),
@@ -54,11 +67,11 @@ pub(super) fn signed_path(app: &App, id: &RecordingId, name: &str, ttl_s: u64) -
 pub(crate) async fn download(
     State(app): State<Arc<App>>,
     InPath((id, name)): InPath<(RecordingId, String)>,
-    InQuery(signed): InQuery<Signed>,
+    InQuery(asked): InQuery<Asked>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
-    let caller = match (signed.exp, &signed.sig) {
+    let caller = match (asked.exp, &asked.sig) {
         (Some(expires), Some(signature)) => {
             check_link(&app, &path(&id, &name), expires, signature)?;
             Caller::Operator
@@ -71,12 +84,14 @@ pub(crate) async fn download(
         file.ok_or_else(|| Problem::new(Code::RecordingNotFound, format!("recording {id} has no file {name}")))?;
     let key = format!("{}/{name}", manifest.folder);
     let ttl = Duration::from_secs(app.config().storage.link_ttl_s);
-    if let Some(url) = app.store.presign_get(&key, ttl, &name).await.map_err(|error| storage_problem(&error))? {
+    let saved_as = saved_as(&manifest, &name, &file.participant_name);
+    if let Some(url) = app.store.presign_get(&key, ttl, &saved_as).await.map_err(|error| storage_problem(&error))? {
         // The link is good for a while only, so nobody may keep the redirect.
         return Ok(([(header::CACHE_CONTROL, "no-store")], Redirect::temporary(&url)).into_response());
     }
     let kind = if file.container == "webm" { "video/webm" } else { "video/x-matroska" };
-    serve(&app, &key, kind, &name, &parts.headers).await
+    let how = if asked.download.is_some() { "attachment" } else { "inline" };
+    serve(&app, &key, kind, &format!("{how}; filename=\"{saved_as}\""), &parts.headers).await
 }
 
 fn check_link(app: &App, path: &str, expires: u64, signature: &str) -> Result<(), Problem> {
@@ -96,28 +111,34 @@ pub(super) fn storage_problem(error: &Error) -> Problem {
     }
 }
 
-async fn serve(app: &App, key: &str, kind: &'static str, name: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+async fn serve(
+    app: &App,
+    key: &str,
+    kind: &'static str,
+    disposition: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let object = app.store.head(key).await.map_err(|error| storage_problem(&error))?;
     let size = object.ok_or_else(|| Problem::new(Code::RecordingNotFound, "the file is not in storage"))?.size;
-    let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
-    let range = match asked.map(|text| parse_range(text, size)) {
-        None | Some(Asked::Ignored) => None,
-        Some(Asked::Bytes(range)) => Some(range),
-        Some(Asked::Unsatisfiable) => return Ok(unsatisfiable(size)),
+    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let range = match range.map(|text| parse_range(text, size)) {
+        None | Some(Wanted::Ignored) => None,
+        Some(Wanted::Bytes(range)) => Some(range),
+        Some(Wanted::Unsatisfiable) => return Ok(unsatisfiable(size)),
     };
     let download = app.store.read(key, range.clone()).await.map_err(|error| storage_problem(&error))?;
     let length = download.range.end - download.range.start;
     let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(download.body, 64 * 1024)));
-    let number = |text: String| HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+    let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     out.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    out.insert(header::CONTENT_DISPOSITION, number(format!("inline; filename=\"{name}\"")));
+    out.insert(header::CONTENT_DISPOSITION, value(disposition));
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
     if range.is_some() {
         let last = download.range.end - 1;
-        out.insert(header::CONTENT_RANGE, number(format!("bytes {}-{last}/{size}", download.range.start)));
+        out.insert(header::CONTENT_RANGE, value(&format!("bytes {}-{last}/{size}", download.range.start)));
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
@@ -133,7 +154,7 @@ fn unsatisfiable(size: u64) -> Response {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+enum Wanted {
     /// These.
     Bytes(Range<u64>),
     /// Nothing of the file.
@@ -142,27 +163,27 @@ enum Asked {
     Ignored,
 }
 
-fn parse_range(text: &str, size: u64) -> Asked {
+fn parse_range(text: &str, size: u64) -> Wanted {
     let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
-        return Asked::Ignored;
+        return Wanted::Ignored;
     };
     let number = |text: &str| text.trim().parse::<u64>().ok();
     let (start, end) = match (first.trim(), last.trim()) {
         ("", last) => match number(last) {
             // RFC 9110 section 14.1.2: a suffix longer than the file is the whole file.
             Some(suffix) => (if suffix == 0 { size } else { size.saturating_sub(suffix) }, size),
-            None => return Asked::Ignored,
+            None => return Wanted::Ignored,
         },
         (first, "") => match number(first) {
             Some(first) => (first, size),
-            None => return Asked::Ignored,
+            None => return Wanted::Ignored,
         },
         (first, last) => match (number(first), number(last)) {
             (Some(first), Some(last)) if first <= last => (first, size.min(last.saturating_add(1))),
-            _ => return Asked::Ignored,
+            _ => return Wanted::Ignored,
         },
     };
-    if start >= size { Asked::Unsatisfiable } else { Asked::Bytes(start..end) }
+    if start >= size { Wanted::Unsatisfiable } else { Wanted::Bytes(start..end) }
 }
 
 #[cfg(test)]
@@ -172,18 +193,18 @@ mod tests {
     #[test]
     fn ranges_are_those_of_rfc_9110() {
         for (text, expected) in [
-            ("bytes=0-0", Asked::Bytes(0..1)),
-            ("bytes=0-", Asked::Bytes(0..100)),
-            ("bytes=90-200", Asked::Bytes(90..100)),
-            ("bytes=-10", Asked::Bytes(90..100)),
-            ("bytes=-1000", Asked::Bytes(0..100)),
-            ("bytes=100-", Asked::Unsatisfiable),
-            ("bytes=-0", Asked::Unsatisfiable),
-            ("bytes=5-4", Asked::Ignored),
-            ("bytes=0-1,5-6", Asked::Ignored),
-            ("lines=0-1", Asked::Ignored),
-            ("bytes=-", Asked::Ignored),
-            ("bytes=0-18446744073709551615", Asked::Bytes(0..100)),
+            ("bytes=0-0", Wanted::Bytes(0..1)),
+            ("bytes=0-", Wanted::Bytes(0..100)),
+            ("bytes=90-200", Wanted::Bytes(90..100)),
+            ("bytes=-10", Wanted::Bytes(90..100)),
+            ("bytes=-1000", Wanted::Bytes(0..100)),
+            ("bytes=100-", Wanted::Unsatisfiable),
+            ("bytes=-0", Wanted::Unsatisfiable),
+            ("bytes=5-4", Wanted::Ignored),
+            ("bytes=0-1,5-6", Wanted::Ignored),
+            ("lines=0-1", Wanted::Ignored),
+            ("bytes=-", Wanted::Ignored),
+            ("bytes=0-18446744073709551615", Wanted::Bytes(0..100)),
         ] {
             assert_eq!(parse_range(text, 100), expected, "{text}");
         }

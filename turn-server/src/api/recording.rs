@@ -1,12 +1,13 @@
-//! `/v1/rooms/{room}/recording`: switch the recording of a room on and off.
+//! `/v1/rooms/{room}/recording`: switch the recording of a room on and off, pause it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
-use signalling::recording::RecordingOptions;
+use signalling::recording::Mode;
 use signalling::{Code, RoomName};
 use utoipa::ToSchema;
 
@@ -14,21 +15,40 @@ use super::auth::Caller;
 use super::body::{Body, InPath};
 use super::problem::Problem;
 use super::recordings::view;
-use super::view::RecordingView;
 use crate::app::App;
-use crate::recording;
+use crate::recording::{self, RecordingView, Wanted};
 
-/// How to record.
+/// How to record. What is absent is as configured.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StartRecording {
+    /// What becomes a file: `participant` (microphone and camera in one, each screen in its own), `track` or `audio`.
+    mode: Option<Mode>,
     /// Stop by itself after so many seconds; 0: never.
     max_duration_s: Option<u64>,
+    /// Stop by itself once it has so many megabytes (10^6 bytes); 0: never.
+    max_size_mb: Option<u64>,
+    /// Kept in the manifest and, where the storage takes them, on the objects: at most 10, keys of 1 to 128 and values of up to
+    /// 256 characters, of letters, digits, spaces and `+ - = . _ : / @`.
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+    /// Where it lies below the storage's prefix, as `[recording] folder`; the recording's id follows. Needs an API key.
+    prefix: Option<String>,
+    /// Delete it so many days after its end; 0: keep it for ever. Needs an API key.
+    keep_days: Option<u32>,
+}
+
+impl From<StartRecording> for Wanted {
+    fn from(start: StartRecording) -> Self {
+        let StartRecording { mode, max_duration_s, max_size_mb, tags, prefix, keep_days } = start;
+        Self { mode, max_duration_s, max_size_mb, tags, prefix, keep_days }
+    }
 }
 
 /// Starts the recording of a room. Everybody in it is told before anything is written.
 #[utoipa::path(post, path = "/v1/rooms/{room}/recording", params(("room" = String, Path)),
     request_body = StartRecording, security(("bearer" = [])), responses((status = 201, body = RecordingView),
+    (status = 400, description = "Tags or a prefix that storage would not take", body = Problem),
     (status = 409, description = "It is on already", body = Problem),
     (status = 503, description = "No recorder is connected", body = Problem)))]
 pub(crate) async fn start(
@@ -38,10 +58,11 @@ pub(crate) async fn start(
     Body(wanted): Body<StartRecording>,
 ) -> Result<(StatusCode, Json<RecordingView>), Problem> {
     caller.moderator_of(&room)?;
-    let defaults = RecordingOptions::default();
-    let max_duration_s = wanted.max_duration_s.unwrap_or(defaults.max_duration_s);
-    let options = RecordingOptions { max_duration_s, ..defaults };
-    let manifest = recording::start(&app, &room, options)?;
+    if wanted.prefix.is_some() || wanted.keep_days.is_some() {
+        // Where things lie and for how long is the operator's.
+        caller.operator()?;
+    }
+    let manifest = recording::start(&app, &room, &wanted.into())?;
     Ok((StatusCode::CREATED, Json(view(&app, &manifest).await)))
 }
 
@@ -70,4 +91,38 @@ pub(crate) async fn stop(
     caller.moderator_of(&room)?;
     let manifest = recording::stop_by_hand(&app, &room)?;
     Ok((StatusCode::ACCEPTED, Json(view(&app, &manifest).await)))
+}
+
+/// Pauses the recording of a room: nothing is written until it is resumed. Its state is `paused` once the recorder has stopped
+/// writing, a moment later; that is also when the room is told.
+#[utoipa::path(post, path = "/v1/rooms/{room}/recording/pause", params(("room" = String, Path)), security(("bearer" = [])),
+    responses((status = 202, body = RecordingView), (status = 409, description = "It is off", body = Problem)))]
+pub(crate) async fn pause(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    InPath(room): InPath<RoomName>,
+) -> Result<(StatusCode, Json<RecordingView>), Problem> {
+    set_paused(&app, &caller, &room, true).await
+}
+
+/// Goes on with a paused recording. The room is told before anything is written.
+#[utoipa::path(post, path = "/v1/rooms/{room}/recording/resume", params(("room" = String, Path)), security(("bearer" = [])),
+    responses((status = 202, body = RecordingView), (status = 409, description = "It is off", body = Problem)))]
+pub(crate) async fn resume(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    InPath(room): InPath<RoomName>,
+) -> Result<(StatusCode, Json<RecordingView>), Problem> {
+    set_paused(&app, &caller, &room, false).await
+}
+
+async fn set_paused(
+    app: &App,
+    caller: &Caller,
+    room: &RoomName,
+    paused: bool,
+) -> Result<(StatusCode, Json<RecordingView>), Problem> {
+    caller.moderator_of(room)?;
+    let manifest = recording::set_paused(app, room, paused)?;
+    Ok((StatusCode::ACCEPTED, Json(view(app, &manifest).await)))
 }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use signalling::message::RecordingState;
-use signalling::recording::{Manifest, RecordedFile};
+use signalling::recording::Manifest;
 use signalling::{Code, RecordingId, RoomName};
 use utoipa::{IntoParams, ToSchema};
 
@@ -16,9 +16,8 @@ use super::auth::Caller;
 use super::body::{InPath, InQuery};
 use super::files;
 use super::problem::Problem;
-use super::view::{FileView, RecordingView};
 use crate::app::App;
-use crate::recording;
+use crate::recording::{self, FileView, RecordingView};
 
 /// Which recordings.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -38,43 +37,22 @@ pub(crate) struct Recordings {
 
 /// A recording with links to its files.
 pub(super) async fn view(app: &App, manifest: &Manifest) -> RecordingView {
-    let mut view = RecordingView {
-        id: manifest.id.clone(),
-        room: manifest.room.clone(),
-        state: manifest.state,
-        started_ms: manifest.started_ms,
-        ended_ms: manifest.ended_ms,
-        error: manifest.error.clone(),
-        files: Vec::new(),
-    };
-    for file in manifest.files() {
-        view.files.push(file_view(app, manifest, file).await);
+    let mut view = recording::view(app, manifest);
+    let ready = manifest.state == RecordingState::Ready;
+    for file in view.files.iter_mut().filter(|file| ready && file.size > 0) {
+        file.url = link(app, manifest, file).await;
     }
     view
 }
 
-async fn file_view(app: &App, manifest: &Manifest, file: &RecordedFile) -> FileView {
-    let complete = manifest.state == RecordingState::Ready && file.size > 0;
-    FileView {
-        name: file.name.clone(),
-        size: file.size,
-        container: file.container.clone(),
-        codecs: file.codecs.clone(),
-        participant: file.participant.clone(),
-        participant_name: file.participant_name.clone(),
-        start_ms: file.start_ms,
-        end_ms: file.end_ms,
-        url: if complete { link(app, manifest, &file.name).await } else { None },
-    }
-}
-
 /// A link to a file that works for a while, without a header: `<video>` and `<a>` cannot send one.
-async fn link(app: &App, manifest: &Manifest, name: &str) -> Option<String> {
+async fn link(app: &App, manifest: &Manifest, file: &FileView) -> Option<String> {
     let ttl = app.config().storage.link_ttl_s;
-    let key = format!("{}/{name}", manifest.folder);
-    match app.store.presign_get(&key, Duration::from_secs(ttl), name).await {
+    let key = format!("{}/{}", manifest.folder, file.name);
+    let saved_as = files::saved_as(manifest, &file.name, &file.participant_name);
+    match app.store.presign_get(&key, Duration::from_secs(ttl), &saved_as).await {
         Ok(Some(url)) => Some(url),
-        Ok(None) => Some(files::signed_path(app, &manifest.id, name, ttl)),
+        Ok(None) => Some(files::signed_path(app, &manifest.id, &file.name, ttl)),
         Err(error) => {
             tracing::warn!(%error, key, "a link cannot be signed");
             None

@@ -1,8 +1,8 @@
-//! Rooms and recordings as the API shows them.
+//! Rooms and their participants as the API shows them.
 
 use serde::Serialize;
-use signalling::message::{Mode, Peer, RecordingState, RoomRecording, Track};
-use signalling::{ParticipantId, RecordingId, RoomName};
+use signalling::message::{Mode, Peer, RoomRecording, Track};
+use signalling::{ParticipantId, RoomName};
 use utoipa::ToSchema;
 
 use crate::config::Guests;
@@ -68,49 +68,4 @@ impl ParticipantView {
     pub(crate) fn new(peer: Peer, hidden: bool, identity: Option<String>) -> Self {
         Self { id: peer.id, identity, name: peer.name, hidden, tracks: peer.tracks }
     }
-}
-
-/// A recording without its files.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RecordingView {
-    /// Its id.
-    pub(crate) id: RecordingId,
-    /// The room that is or was recorded.
-    pub(crate) room: RoomName,
-    /// How far it is.
-    pub(crate) state: RecordingState,
-    /// When it was switched on, milliseconds since 1970.
-    pub(crate) started_ms: u64,
-    /// When it was switched off.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) ended_ms: Option<u64>,
-    /// Why it failed, if it did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) error: Option<String>,
-    /// Its files; while it runs, those that are known.
-    pub(crate) files: Vec<FileView>,
-}
-
-/// A file of a recording.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct FileView {
-    /// Its name.
-    pub(crate) name: String,
-    /// Bytes; 0 while it grows.
-    pub(crate) size: u64,
-    /// `webm` or `mkv`.
-    pub(crate) container: String,
-    /// Codecs by RTP name.
-    pub(crate) codecs: Vec<String>,
-    /// Whose media it is.
-    pub(crate) participant: ParticipantId,
-    /// The name shown at the time.
-    pub(crate) participant_name: String,
-    /// Where it begins on the recording's clock, milliseconds.
-    pub(crate) start_ms: u64,
-    /// Where it ends.
-    pub(crate) end_ms: u64,
-    /// A link that needs no header and works for a while; absent until the file is complete.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) url: Option<String>,
 }

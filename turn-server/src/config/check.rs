@@ -7,6 +7,7 @@ use service::config::{ConfigError, Origin};
 use service::storage::{StorageKind, Store};
 
 use super::{Config, RelayConfig, TlsMode};
+use crate::recording;
 use crate::relay::RelayError;
 use crate::secrets::Secrets;
 
@@ -21,6 +22,7 @@ impl Config {
         self.check_relay(origin)?;
         self.check_rooms(origin)?;
         self.check_storage(origin)?;
+        self.check_recording(origin)?;
         Secrets::collect(self, origin, None).map(drop)
     }
 
@@ -111,6 +113,20 @@ impl Config {
             return Err(origin.meaning("storage.bucket", "kind = \"s3\" needs a bucket"));
         }
         Store::open(storage).map(drop).map_err(|error| origin.meaning("storage.kind", error.to_string()))
+    }
+
+    fn check_recording(&self, origin: &Origin) -> Result<(), ConfigError> {
+        let template = recording::check_folder(&self.recording.folder);
+        template.map_err(|error| origin.meaning("recording.folder", error.to_string()))?;
+        let webhooks = &self.webhooks;
+        if let Some(url) = webhooks.urls.iter().find(|url| !crate::plain_http::is_url(url)) {
+            let why = format!("{url:?} must be http://host[:port][/path], or https");
+            return Err(origin.meaning("webhooks.urls", why));
+        }
+        if !webhooks.urls.is_empty() && webhooks.secret.is_empty() && webhooks.secret_file.is_none() {
+            return Err(origin.meaning("webhooks.secret", "webhooks are signed: urls need a secret, or secret_file"));
+        }
+        Ok(())
     }
 
     /// The addresses that this host is known under beside those of its interfaces.
@@ -206,6 +222,10 @@ mod tests {
             ("rooms.max_participants", refused(|config| config.rooms.max_participants = 0)),
             ("rooms.token_keys", refused(|config| config.rooms.token_keys = vec!["x".into()])),
             ("storage.bucket", refused(|config| config.storage.kind = StorageKind::S3)),
+            ("recording.folder", refused(|config| config.recording.folder = "../{room}".into())),
+            ("webhooks.urls", refused(|config| config.webhooks.urls = vec!["ftp://x/".into()])),
+            ("webhooks.secret", refused(|config| config.webhooks.urls = vec!["http://x/".into()])),
+            ("webhooks.secret", refused(|config| config.webhooks.secret = "short".into())),
             ("recording.keys_file", refused(|config| config.recording.keys_file = Some("/absent".into()))),
         ] {
             assert!(text.contains(key), "{key}: {text}");

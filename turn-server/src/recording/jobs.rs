@@ -1,19 +1,22 @@
 //! Decisions: who records what. Every function leaves manifests, jobs and the red lights in rooms in step.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 use signalling::code::{Code, Refusal};
 use signalling::link::ToRecorder;
 use signalling::message::{RecordingState, RoomRecording};
-use signalling::recording::{MANIFEST_VERSION, Manifest, RecorderSegment, RecordingOptions, folder};
+use signalling::recording::{MANIFEST_VERSION, Manifest, Progress, RecorderSegment};
 use signalling::token::{Claims, Grants};
 use signalling::{RecorderId, RecordingId, RoomName};
 
+use super::options::Wanted;
 use super::state::{Active, State, Write};
+use super::{news, pause};
 use crate::app::App;
 use crate::clock;
+use crate::webhooks::Event;
 
 /// How long a lost recorder may take to come back before another one gets its rooms.
 const GRACE: Duration = Duration::from_secs(1);
@@ -27,6 +30,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// A recorder has the limit, too, and its clock began a moment later.
 const LIMIT_SLACK: Duration = Duration::from_millis(500);
 
+/// How often the manifest is written while recorders only add to their parts.
+const WRITE_EVERY: Duration = Duration::from_secs(10);
+
 /// How long an automatic recording that failed is not tried again.
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -39,8 +45,10 @@ const TOKEN_LONGEST_S: u64 = 30 * 24 * 3600;
 /// Starts recording a room.
 ///
 /// # Errors
-/// [`Code::RoomNotFound`], [`Code::AlreadyRecording`], [`Code::NoRecorder`], [`Code::Draining`].
-pub(crate) fn start(app: &App, room: &RoomName, options: RecordingOptions) -> Result<Manifest, Refusal> {
+/// [`Code::BadRequest`], [`Code::RoomNotFound`], [`Code::AlreadyRecording`], [`Code::NoRecorder`], [`Code::Draining`].
+pub(crate) fn start(app: &App, room: &RoomName, wanted: &Wanted) -> Result<Manifest, Refusal> {
+    let config = app.config();
+    let options = wanted.options(&config.recording)?;
     if app.hub.is_draining() {
         return Err(Code::Draining.into());
     }
@@ -50,20 +58,22 @@ pub(crate) fn start(app: &App, room: &RoomName, options: RecordingOptions) -> Re
     if state.active.values().any(|active| active.room == *room && active.stop_asked.is_none()) {
         return Err(Refusal::new(Code::AlreadyRecording, format!("{room} is being recorded already")));
     }
+    let (id, started_ms) = (new_id(), clock::unix_ms());
+    let folder = wanted.folder(&config.recording, room, &room_id, &id, started_ms)?;
     if state.choose(&BTreeSet::new()).is_none() {
         let why = if state.recorders.is_empty() { "no recorder is connected" } else { "all recorders are full" };
         return Err(Refusal { retry_ms: 5000, ..Refusal::new(Code::NoRecorder, why) });
     }
-    let id = new_id();
     let manifest = Manifest {
         v: MANIFEST_VERSION,
         id: id.clone(),
         room: room.clone(),
-        folder: folder(&room_id, &id),
+        folder,
         room_id,
         options: options.clone(),
+        keep_days: wanted.keep_days,
         state: RecordingState::Starting,
-        started_ms: clock::unix_ms(),
+        started_ms,
         ended_ms: None,
         segments: Vec::new(),
         timeline: Vec::new(),
@@ -76,6 +86,10 @@ pub(crate) fn start(app: &App, room: &RoomName, options: RecordingOptions) -> Re
         stop_asked: None,
         recorder: None,
         lost: None,
+        paused: false,
+        told: None,
+        progress: BTreeMap::new(),
+        written: Instant::now(),
         failed: BTreeSet::new(),
         unfinished: BTreeSet::new(),
     };
@@ -113,9 +127,12 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
         token,
         started_ms: manifest.started_ms,
         again: !(active.unfinished.is_empty() && active.failed.is_empty() && manifest.segments.is_empty()),
+        paused: active.paused,
         options: active.options.clone(),
     };
-    show(app, state, id, RecordingState::Starting);
+    // A light that says `paused` stays: whoever goes on begins paused.
+    let stays = active.paused && manifest.state == RecordingState::Paused;
+    show(app, state, id, if stays { RecordingState::Paused } else { RecordingState::Starting });
     if !state.say(&recorder, job) {
         return false;
     }
@@ -152,13 +169,14 @@ fn token(app: &App, id: &RecordingId, active: &Active) -> Result<String, Refusal
 }
 
 /// Sets a recording's state in its manifest and in the room.
-fn show(app: &App, state: &mut State, id: &RecordingId, now: RecordingState) {
+pub(super) fn show(app: &App, state: &mut State, id: &RecordingId, now: RecordingState) {
     let Some(manifest) = state.manifests.get_mut(id) else { return };
     let light = RoomRecording { id: id.clone(), state: now, started_ms: manifest.started_ms };
     let room = manifest.room.clone();
     if manifest.state != now {
         manifest.state = now;
         state.write(id, Write::Manifest);
+        news::state_changed(app, state, id, now);
     }
     // A new recording of the same room may be on while the last one is being finished.
     let newest = state.active.iter().rfind(|(_, active)| active.room == room).is_none_or(|(newest, _)| newest == id);
@@ -173,9 +191,7 @@ fn show(app: &App, state: &mut State, id: &RecordingId, now: RecordingState) {
 /// [`Code::NotRecording`].
 pub(crate) fn stop_by_hand(app: &App, room: &RoomName) -> Result<Manifest, Refusal> {
     let mut state = app.recordings.state();
-    let live = state.active.iter().find(|(_, active)| active.room == *room && active.stop_asked.is_none());
-    let id = live.map(|(id, _)| id.clone());
-    let id = id.ok_or_else(|| Refusal::new(Code::NotRecording, format!("{room} is not being recorded")))?;
+    let id = state.live_in(room)?;
     if let Some(room) = app.hub.directory().rooms.get_mut(room) {
         room.record = false;
     }
@@ -212,9 +228,11 @@ fn stop(app: &App, state: &mut State, id: &RecordingId) {
 
 /// Nothing is written any more. It is final once every recorder that had the job has finished its part.
 fn over(app: &App, state: &mut State, id: &RecordingId) {
-    show(app, state, id, RecordingState::Finalising);
     if let Some(manifest) = state.manifests.get_mut(id) {
         manifest.ended_ms.get_or_insert_with(clock::unix_ms);
+        if manifest.state.is_live() {
+            show(app, state, id, RecordingState::Finalising);
+        }
     }
     let Some(active) = state.active.get_mut(id) else { return };
     active.stop_asked.get_or_insert_with(Instant::now);
@@ -242,6 +260,7 @@ fn fail(app: &App, state: &mut State, id: &RecordingId, why: &str) {
     if let Some(manifest) = state.manifests.get_mut(id) {
         manifest.error.get_or_insert_with(|| why.to_owned());
     }
+    news::say(app, state, id, Event::Failed);
 }
 
 /// A recorder's link is up; `held` is what it says to hold.
@@ -289,12 +308,13 @@ pub(super) struct Report {
     pub(super) recording: RecordingId,
     pub(super) state: RecordingState,
     pub(super) segment: Option<RecorderSegment>,
+    pub(super) progress: Option<Progress>,
     pub(super) why: Option<String>,
 }
 
 /// A recorder reported.
 pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, report: Report) {
-    let Report { recording: id, state: now, segment, why } = report;
+    let Report { recording: id, state: now, segment, progress, why } = report;
     let segment = segment.filter(|segment| segment.recording == id && segment.recorder == *recorder);
     let ready = now == RecordingState::Ready;
     if !state.active.contains_key(&id) {
@@ -316,8 +336,16 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
     }
     let Some(active) = state.active.get_mut(&id) else { return };
     let done = ready || now == RecordingState::Failed;
+    if let Some(progress) = progress
+        && active.unfinished.contains(recorder)
+    {
+        active.progress.insert(recorder.clone(), progress);
+    }
     if done {
         active.unfinished.remove(recorder);
+        if let Some(progress) = active.progress.get_mut(recorder).filter(|_| ready) {
+            progress.stored = progress.bytes;
+        }
     }
     if now == RecordingState::Failed {
         active.failed.insert(recorder.clone());
@@ -325,7 +353,7 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
     let is_its_job = active.recorder.as_ref() == Some(recorder);
     let stopping = active.stop_asked.is_some();
     match now {
-        live if live.is_live() && is_its_job && !stopping => show(app, state, &id, live),
+        live if live.is_live() && is_its_job && !stopping => pause::confirmed(app, state, &id, recorder, live),
         live if live.is_live() => {}
         _ if stopping => {
             over(app, state, &id);
@@ -358,7 +386,7 @@ pub(super) fn reconcile(app: &App) {
     drop(state);
     for room in wanted {
         // Without a recorder it is tried again when one comes.
-        if let Err(refusal) = start(app, &room, RecordingOptions::default()) {
+        if let Err(refusal) = start(app, &room, &Wanted::default()) {
             tracing::debug!(%room, %refusal, "an automatic recording cannot start");
         }
     }
@@ -386,8 +414,13 @@ fn reconcile_locked(app: &App, state: &mut State) {
     }
 }
 
-/// Whether a recording is over by itself: its time is, or its room.
+/// Whether a recording is over by itself: its time is, or its room, or it is as large as it may be. A recorder knows of its own
+/// bytes only.
 fn is_due(app: &App, active: &Active) -> bool {
+    let max_bytes = active.options.max_size_mb.saturating_mul(1_000_000);
+    if max_bytes > 0 && active.progress().bytes >= max_bytes {
+        return true;
+    }
     let limit = Duration::from_secs(active.options.max_duration_s);
     let too_long = !limit.is_zero() && active.since.elapsed() + LIMIT_SLACK >= limit;
     let empty_timeout = Duration::from_secs(app.config().rooms.empty_timeout_s);
@@ -398,6 +431,11 @@ fn is_due(app: &App, active: &Active) -> bool {
 }
 
 fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
+    let Some(active) = state.active.get_mut(id) else { return };
+    if active.written.elapsed() >= WRITE_EVERY {
+        active.written = Instant::now();
+        state.write(id, Write::Manifest);
+    }
     let Some(active) = state.active.get_mut(id) else { return };
     if let Some(asked) = active.stop_asked {
         let live = state.manifests.get(id).is_some_and(|manifest| manifest.state.is_live());

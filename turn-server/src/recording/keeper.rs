@@ -1,25 +1,36 @@
-//! Manifests in storage: read once at start, written whenever a recording changes, composed of the segments at its end.
+//! Manifests in storage: read once at start, written whenever a recording changes, composed of the segments at its end, deleted
+//! when their time is over.
 //!
 //! Storage may be away for a while: everything is tried again until it worked.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use service::storage::{ContentType, Error, Store};
 use signalling::RecordingId;
 use signalling::message::RecordingState;
 use signalling::recording::{Manifest, RecorderSegment};
+use signalling::timeline;
 
 use super::state::{State, Write};
+use super::{news, retention};
 use crate::app::App;
+use crate::webhooks::Event;
 
 /// How often we look for something to write.
 const EVERY: Duration = Duration::from_millis(200);
 
 /// How long we wait after a failure.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// How often we look for recordings whose time is over.
+const SWEEP: Duration = Duration::from_secs(3600);
+
+/// Manifests read at once at the start.
+const READ_AT_ONCE: usize = 16;
 
 /// The file name of a manifest.
 const MANIFEST: &str = "recording.json";
@@ -30,29 +41,46 @@ pub(super) async fn run(app: Arc<App>) {
         tracing::warn!(%error, "the recordings in storage cannot be listed; trying again");
         tokio::time::sleep(RETRY).await;
     }
+    let mut sweep_at = Instant::now();
     loop {
         adopt_unknown(&app).await;
         let writes = std::mem::take(&mut app.recordings.state().writes);
         let failed = write_all(&app, writes).await;
+        if Instant::now() >= sweep_at && !retention::sweep(&app).await {
+            sweep_at = Instant::now() + SWEEP;
+        }
         tokio::time::sleep(if failed { RETRY } else { EVERY }).await;
     }
 }
 
+/// Whatever the template was when they were made, recordings are found by their manifests: everything below the prefix is
+/// listed, and only those are read, some at a time.
 async fn load(app: &App) -> Result<(), Error> {
     let objects = app.store.list("").await?;
+    let ending = format!("/{MANIFEST}");
+    let keys = objects.iter().map(|object| object.key.clone()).filter(|key| key.ends_with(&ending));
+    let keys: Vec<String> = keys.collect();
+    let mut read = futures_util::stream::iter(keys)
+        .map(|key| async move {
+            let bytes = app.store.get(&key).await;
+            (key, bytes)
+        })
+        .buffer_unordered(READ_AT_ONCE);
     let mut found = 0;
-    for object in objects.iter().filter(|object| object.key.ends_with(&format!("/{MANIFEST}"))) {
-        let manifest: Manifest = match serde_json::from_slice(&app.store.get(&object.key).await?) {
+    while let Some((key, bytes)) = read.next().await {
+        let manifest: Manifest = match serde_json::from_slice(&bytes?) {
             Ok(manifest) => manifest,
             Err(error) => {
-                tracing::warn!(key = object.key, %error, "a manifest cannot be read");
+                tracing::warn!(key, %error, "a manifest cannot be read");
                 continue;
             }
         };
         let id = manifest.id.clone();
         let whole = matches!(manifest.state, RecordingState::Ready | RecordingState::Failed);
+        // The list is in order.
         let segments = format!("{}/segments/", manifest.folder);
-        let has_segments = objects.iter().any(|object| object.key.starts_with(&segments));
+        let first = objects.partition_point(|object| object.key < segments);
+        let has_segments = objects.get(first).is_some_and(|object| object.key.starts_with(&segments));
         let mut state = app.recordings.state();
         state.manifests.entry(id.clone()).or_insert(manifest);
         // The server ended before its recorder did; what the recorder finished meanwhile is in storage.
@@ -82,12 +110,20 @@ async fn write_all(app: &App, writes: BTreeMap<RecordingId, Write>) -> bool {
     for (id, write) in writes {
         let Some(mut manifest) = app.recordings.get(&id) else { continue };
         let written = match write {
-            Write::Manifest => put(&app.store, &manifest).await,
+            Write::Manifest => {
+                manifest.timeline = timeline::merge(&manifest.segments);
+                put(&app.store, &manifest).await
+            }
             Write::Final => compose(&app.store, &mut manifest).await,
         };
+        if written.is_ok() && app.recordings.get(&id).is_none() {
+            // It was deleted meanwhile. Should this fail, it can be deleted again after the next start.
+            let _ = app.store.delete(&format!("{}/{MANIFEST}", manifest.folder)).await;
+            continue;
+        }
         let mut state = app.recordings.state();
         match written {
-            Ok(()) if write == Write::Final => finished(&mut state, manifest),
+            Ok(()) if write == Write::Final => finished(app, &mut state, manifest),
             Ok(()) => {}
             Err(error) => {
                 tracing::warn!(recording = %id, %error, "a manifest cannot be written; trying again");
@@ -99,11 +135,13 @@ async fn write_all(app: &App, writes: BTreeMap<RecordingId, Write>) -> bool {
     failed
 }
 
-fn finished(state: &mut State, manifest: Manifest) {
+fn finished(app: &App, state: &mut State, manifest: Manifest) {
     // A part may have come in meanwhile; it noted another write, which will compose again.
     if !state.active.contains_key(&manifest.id) && state.manifests.contains_key(&manifest.id) {
         tracing::info!(recording = %manifest.id, files = manifest.files().count(), "ready");
-        state.manifests.insert(manifest.id.clone(), manifest);
+        let id = manifest.id.clone();
+        state.manifests.insert(id.clone(), manifest);
+        news::say(app, state, &id, Event::Ready);
     }
 }
 
@@ -131,8 +169,7 @@ async fn compose(store: &Store, manifest: &mut Manifest) -> Result<(), Error> {
         }
     }
     manifest.segments.sort_by(|a, b| a.recorder.cmp(&b.recorder));
-    manifest.timeline = manifest.segments.iter().flat_map(|segment| segment.timeline.iter().cloned()).collect();
-    manifest.timeline.sort_by_key(|moment| moment.t);
+    manifest.timeline = timeline::merge(&manifest.segments);
     let last = manifest.segments.iter().filter_map(|segment| segment.ended_ms).max();
     manifest.ended_ms = manifest.ended_ms.or_else(|| last.map(|ms| manifest.started_ms + ms));
     manifest.state = RecordingState::Ready;

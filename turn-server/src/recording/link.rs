@@ -146,9 +146,9 @@ fn handle(app: &App, recorder: &RecorderId, link: u64, text: &str) {
     let Some(known) = state.recorders.get_mut(recorder).filter(|known| known.link == link) else { return };
     match message {
         FromRecorder::Hello { capacity, .. } | FromRecorder::Capacity { capacity } => known.capacity = capacity,
-        FromRecorder::State { recording, state: now, segment, code, msg, .. } => {
+        FromRecorder::State { recording, state: now, segment, progress, code, msg } => {
             let why = code.map(|code| if msg.is_empty() { code.to_string() } else { format!("{code}: {msg}") });
-            let report = Report { recording, state: now, segment, why };
+            let report = Report { recording, state: now, segment, progress, why };
             jobs::reported(app, &mut state, recorder, report);
         }
     }

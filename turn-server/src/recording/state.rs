@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use signalling::code::{Code, Refusal};
 use signalling::link::ToRecorder;
 use signalling::message::RecordingState;
-use signalling::recording::{Manifest, RecorderSegment, RecordingOptions};
+use signalling::recording::{Manifest, Progress, RecorderSegment, RecordingOptions};
 use signalling::{RecorderId, RecordingId, RoomName};
 use tokio::sync::mpsc;
 
@@ -54,6 +55,14 @@ pub(super) struct Active {
     pub(super) recorder: Option<RecorderId>,
     /// Since when `recorder` is not connected.
     pub(super) lost: Option<Instant>,
+    /// Whether it is to be paused; its manifest says whether it is.
+    pub(super) paused: bool,
+    /// What webhooks were told last: `recording` or `paused`.
+    pub(super) told: Option<RecordingState>,
+    /// How it stands on each recorder that had it.
+    pub(super) progress: BTreeMap<RecorderId, Progress>,
+    /// When its manifest was written last.
+    pub(super) written: Instant,
     /// Who failed with it and is not asked again.
     pub(super) failed: BTreeSet<RecorderId>,
     /// Who had the job and has not finished its part.
@@ -69,8 +78,27 @@ pub(super) enum Write {
     Final,
 }
 
+impl Active {
+    /// How it stands on all recorders together.
+    pub(super) fn progress(&self) -> Progress {
+        let mut sum = Progress::default();
+        for (recorder, one) in &self.progress {
+            sum.bytes = sum.bytes.saturating_add(one.bytes);
+            sum.stored = sum.stored.saturating_add(one.stored);
+            sum.packets = sum.packets.saturating_add(one.packets);
+            sum.lost = sum.lost.saturating_add(one.lost);
+            sum.key_frames_asked = sum.key_frames_asked.saturating_add(one.key_frames_asked);
+            // Whoever had it before records nobody any more.
+            if self.recorder.as_ref() == Some(recorder) {
+                sum.participants = one.participants;
+            }
+        }
+        sum
+    }
+}
+
 impl State {
-    /// Puts a recorder's part into a recording's manifest and notes that it must be written.
+    /// Puts a recorder's part into a recording's manifest. While the recording is not over, that is written now and then.
     pub(super) fn put_segment(&mut self, segment: RecorderSegment) {
         let id = segment.recording.clone();
         let Some(manifest) = self.manifests.get_mut(&id) else { return };
@@ -79,7 +107,9 @@ impl State {
             Some(known) => *known = segment,
             None => manifest.segments.push(segment),
         }
-        self.write(&id, Write::Manifest);
+        if !self.active.contains_key(&id) {
+            self.write(&id, Write::Manifest);
+        }
     }
 
     /// Takes a finished part of a recording that is over. Recorders tell it again on every link, so most is old news;
@@ -107,6 +137,7 @@ impl State {
             room_id: segment.room_id.clone(),
             folder: segment.folder.clone(),
             options: RecordingOptions::default(),
+            keep_days: None,
             state: RecordingState::Uploading,
             started_ms: segment.started_ms,
             ended_ms: None,
@@ -127,6 +158,16 @@ impl State {
     pub(super) fn choose(&self, failed: &BTreeSet<RecorderId>) -> Option<RecorderId> {
         let able = self.recorders.iter().filter(|(id, recorder)| recorder.capacity > 0 && !failed.contains(*id));
         able.max_by_key(|(_, recorder)| recorder.capacity).map(|(id, _)| id.clone())
+    }
+
+    /// The recording of a room that is on.
+    ///
+    /// # Errors
+    /// [`Code::NotRecording`].
+    pub(super) fn live_in(&self, room: &RoomName) -> Result<RecordingId, Refusal> {
+        let live = self.active.iter().find(|(_, active)| active.room == *room && active.stop_asked.is_none());
+        let id = live.map(|(id, _)| id.clone());
+        id.ok_or_else(|| Refusal::new(Code::NotRecording, format!("{room} is not being recorded")))
     }
 
     /// Says something to a recorder; one that does not listen will be found dead by its link.

@@ -1,0 +1,149 @@
+//! One timeline of a recording, from what each recorder noted. Two that were there at once, or one after the other, note the
+//! same: what changes nothing is left out.
+
+use std::collections::BTreeSet;
+
+use crate::id::ParticipantId;
+use crate::message::Source;
+use crate::recording::{Happening, Moment, RecorderSegment};
+
+/// What is known of the room so far.
+#[derive(Default)]
+struct Room {
+    present: BTreeSet<ParticipantId>,
+    published: BTreeSet<(ParticipantId, Source)>,
+    muted: BTreeSet<(ParticipantId, Source)>,
+    speaker: Option<ParticipantId>,
+    paused: bool,
+}
+
+/// The moments of all segments in order, each change once.
+pub fn merge<'a>(segments: impl IntoIterator<Item = &'a RecorderSegment>) -> Vec<Moment> {
+    let mut moments: Vec<Moment> = segments.into_iter().flat_map(|segment| segment.timeline.iter().cloned()).collect();
+    // Stable: what one recorder noted in one millisecond stays in its order.
+    moments.sort_by_key(|moment| moment.t);
+    let mut room = Room::default();
+    moments.retain(|moment| room.takes(&moment.what));
+    moments
+}
+
+impl Room {
+    /// Takes a change; `false` if it is none.
+    fn takes(&mut self, what: &Happening) -> bool {
+        match what {
+            Happening::Join { participant, .. } => self.present.insert(participant.clone()),
+            Happening::Leave { participant } => {
+                let of = |(whose, _): &(ParticipantId, Source)| whose == participant;
+                self.published.retain(|track| !of(track));
+                self.muted.retain(|track| !of(track));
+                self.present.remove(participant)
+            }
+            Happening::Publish { participant, source } => self.published.insert((participant.clone(), *source)),
+            Happening::Unpublish { participant, source } => {
+                let track = (participant.clone(), *source);
+                self.muted.remove(&track);
+                self.published.remove(&track)
+            }
+            Happening::Mute { participant, source } => self.muted.insert((participant.clone(), *source)),
+            Happening::Unmute { participant, source } => self.muted.remove(&(participant.clone(), *source)),
+            Happening::Speaker { participant } => {
+                let changed = self.speaker != *participant;
+                self.speaker.clone_from(participant);
+                changed
+            }
+            Happening::Pause => !std::mem::replace(&mut self.paused, true),
+            Happening::Resume => std::mem::replace(&mut self.paused, false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{RecorderId, RecordingId, RoomName};
+
+    fn segment(recorder: &str, timeline: Vec<(u64, Happening)>) -> RecorderSegment {
+        RecorderSegment {
+            v: crate::recording::MANIFEST_VERSION,
+            recorder: RecorderId::parse(recorder).expect("an id"),
+            recording: RecordingId::parse("r1").expect("an id"),
+            room: RoomName::parse("demo").expect("a name"),
+            room_id: "x".into(),
+            folder: "x/r1".into(),
+            started_ms: 0,
+            ended_ms: None,
+            files: Vec::new(),
+            timeline: timeline.into_iter().map(|(t, what)| Moment { t, what }).collect(),
+            recovered: false,
+        }
+    }
+
+    fn p(id: &str) -> ParticipantId {
+        ParticipantId::parse(id).expect("an id")
+    }
+
+    #[test]
+    fn what_two_recorders_noted_is_there_once() {
+        let join = |id: &str| Happening::Join { participant: p(id), name: id.to_uppercase() };
+        let publish = |id: &str| Happening::Publish { participant: p(id), source: Source::Mic };
+        let mute = |id: &str| Happening::Mute { participant: p(id), source: Source::Mic };
+        let unmute = |id: &str| Happening::Unmute { participant: p(id), source: Source::Mic };
+        let leave = |id: &str| Happening::Leave { participant: p(id) };
+        let speaks = |id: Option<&str>| Happening::Speaker { participant: id.map(p) };
+        let first = segment(
+            "a",
+            vec![
+                (0, join("p1")),
+                (0, publish("p1")),
+                (5, mute("p1")),
+                (6, speaks(Some("p2"))),
+                (7, Happening::Pause),
+                (9, Happening::Resume),
+            ],
+        );
+        // It came later, found p1 muted, and stayed until p1 left; the first one was lost at 10.
+        let second = segment(
+            "b",
+            vec![
+                (8, join("p1")),
+                (8, publish("p1")),
+                (8, mute("p1")),
+                (8, Happening::Pause),
+                (8, speaks(Some("p2"))),
+                (10, Happening::Resume),
+                (11, unmute("p1")),
+                (12, leave("p1")),
+                (13, leave("p1")),
+                (14, speaks(None)),
+                (15, speaks(None)),
+            ],
+        );
+        let merged: Vec<_> = merge([&second, &first]).into_iter().map(|moment| (moment.t, moment.what)).collect();
+        let wanted = vec![
+            (0, join("p1")),
+            (0, publish("p1")),
+            (5, mute("p1")),
+            (6, speaks(Some("p2"))),
+            (7, Happening::Pause),
+            (9, Happening::Resume),
+            (11, unmute("p1")),
+            (12, leave("p1")),
+            (14, speaks(None)),
+        ];
+        assert_eq!(merged, wanted);
+    }
+
+    #[test]
+    fn who_leaves_takes_its_tracks_along() {
+        let leave = Happening::Leave { participant: p("p1") };
+        let track = |muted: bool| match muted {
+            true => Happening::Mute { participant: p("p1"), source: Source::Camera },
+            false => Happening::Publish { participant: p("p1"), source: Source::Camera },
+        };
+        let join = Happening::Join { participant: p("p1"), name: String::new() };
+        let one = vec![(0, join.clone()), (1, track(false)), (2, track(true)), (3, leave)];
+        let again = vec![(4, join), (5, track(false)), (6, track(true))];
+        let all = segment("a", [one, again].concat());
+        assert_eq!(merge([&all]), all.timeline);
+    }
+}

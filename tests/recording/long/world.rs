@@ -41,6 +41,10 @@ fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, last], 5000))
 }
 
+fn track_id(track: sfu::TrackId) -> signalling::TrackId {
+    signalling::TrackId::parse(format!("t{}", track.0)).expect("an id")
+}
+
 struct World {
     epoch: Instant,
     now: Instant,
@@ -59,7 +63,6 @@ struct World {
     files: BTreeMap<Arc<str>, (File, u64)>,
     folder: PathBuf,
     whole: Vec<RecordedFile>,
-    tracks: Vec<signalling::TrackId>,
 }
 
 fn permissions(recorder: bool) -> Permissions {
@@ -118,7 +121,6 @@ impl World {
             files: BTreeMap::new(),
             folder: folder.to_owned(),
             whole: Vec::new(),
-            tracks: Vec::new(),
         }
     }
 
@@ -155,9 +157,8 @@ impl World {
         for (track, source) in
             tracks.iter().zip([signalling::message::Source::Mic, signalling::message::Source::Camera])
         {
-            let id = signalling::TrackId::parse(format!("t{}", track.0)).expect("an id");
-            self.session.handle_track(id.clone(), source, false, self.epoch);
-            self.tracks.push(id);
+            let id = track_id(*track);
+            self.session.handle_track(id, source, false, self.epoch);
         }
         self.command(2, |request| Command::Join {
             request,
@@ -181,7 +182,7 @@ impl World {
         for slot in slots {
             let mid = Mid::from(slot.mid.as_str());
             let line = self.recorder.lines().iter().find(|line| line.mid == mid).expect("a line of ours");
-            let track = slot.track.map(|track| signalling::TrackId::parse(format!("t{}", track.0)).expect("an id"));
+            let track = slot.track.map(|(track, _)| track_id(track));
             self.session.handle_slot(mid, line.kind == Kind::Audio, track, slot.held.is_none());
         }
     }

@@ -13,6 +13,9 @@ use world::{Conditions, record};
 
 /// How far a beep may be from its flash, milliseconds.
 const MAX_SKEW: f64 = 40.0;
+/// So many beeps in a row are taken together: one whose first packet was lost for good begins late, and so does the decoder,
+/// for some packets. That is loss; skew is what all of them have.
+const WINDOW: usize = 10;
 /// How far the length of the sound may be from that of the call, seconds.
 const MAX_ERROR: f64 = 0.020;
 
@@ -26,7 +29,6 @@ fn check(conditions: Conditions) {
     let files = record(conditions, folder.path()).expect("records");
     let [file] = &files[..] else { panic!("one file: {files:?}") };
     let path = folder.path().join(&file.name);
-    println!("{file:?}");
     let seconds = (file.end_ms - file.start_ms) as f64 / 1000.0;
     assert!((seconds - conditions.length.as_secs_f64()).abs() < 2.1, "{seconds} s");
     for decoder in ["opus", "libopus"] {
@@ -34,11 +36,20 @@ fn check(conditions: Conditions) {
         assert!((sound - seconds).abs() <= MAX_ERROR, "{decoder}: {sound} s of sound in {seconds} s");
     }
     let skew = media_check::skew(&media_check::events(&path).expect("decodes"));
-    let worst = skew.each.iter().copied().enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
-    println!("{} of {} flashes have a beep, worst {worst:?}, median {}", skew.each.len(), skew.flashes, skew.median());
-    let expected = conditions.length.as_secs_f64() * 0.97 - 4.0;
+    let expected = conditions.length.as_secs_f64() * 0.97;
     assert!(skew.each.len() as f64 >= expected, "{} of {} flashes have a beep", skew.each.len(), skew.flashes);
-    assert!(skew.max() <= MAX_SKEW, "{worst:?} of {:?}", skew.each.len());
+    let together = skew.each.iter().filter(|each| each.abs() <= MAX_SKEW).count();
+    let windows = skew.each.chunks(WINDOW).map(median);
+    let worst = windows.max_by(|a, b| a.abs().total_cmp(&b.abs())).expect("windows");
+    println!("{together} of {} within {MAX_SKEW} ms; median {}, worst {worst}", skew.each.len(), skew.median());
+    assert!(worst.abs() <= MAX_SKEW, "{worst} ms");
+    assert!(together as f64 >= skew.each.len() as f64 * 0.98, "{together} of {} within {MAX_SKEW} ms", skew.each.len());
+}
+
+fn median(each: &[f64]) -> f64 {
+    let mut sorted = each.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
 }
 
 #[test]

@@ -23,8 +23,9 @@ const ALONE: Duration = Duration::from_secs(5);
 struct Told {
     ssrc: u32,
     report: Report,
-    /// When a packet first came with it.
+    /// The first packet that came with it: when, and its timestamp.
     at: Instant,
+    timestamp: u64,
     /// Seconds by which its wall clock was set back since the publisher came.
     set_back: f64,
     /// When that changed last.
@@ -68,27 +69,30 @@ impl WallClock {
     /// By how much the clock that this packet's stream tells was set back.
     fn set_back(&mut self, report: Report, packet: &Packet) -> f64 {
         let (ssrc, at) = (packet.ssrc, packet.arrived);
-        let new = Told { ssrc, report, at, set_back: self.set_back, set_at: None };
+        let timestamp = packet.timestamp;
+        let new = Told { ssrc, report, at, timestamp, set_back: self.set_back, set_at: None };
         let key = (packet.mid, packet.rid);
-        let told = self.streams.entry(key).or_insert(new);
-        if told.ssrc != ssrc {
-            *told = Told { ssrc, report, at, set_back: self.set_back, set_at: None };
+        if self.streams.get(&key).is_none_or(|told| told.ssrc != ssrc) {
+            self.streams.insert(key, new);
+            return self.set_back;
         }
+        let Some(told) = self.streams.get_mut(&key) else { return self.set_back };
         if told.report == report {
             return told.set_back;
         }
         let rate = f64::from(packet.format.clock_rate());
         let media = (report.timestamp - told.report.timestamp) as f64 / rate;
         let wall = report.wall.as_secs_f64() - told.report.wall.as_secs_f64();
-        let time = at.saturating_duration_since(told.at).as_secs_f64();
         let set = wall - media;
-        // If it was the media's clock that leapt, the wall clock kept step with time.
-        if set.abs() > SET && (wall - time).abs() > set.abs() / 2.0 {
+        // A report is made from both clocks and may show either as the one that leapt: the packets tell which it was.
+        let sent = timestamp.wrapping_sub(told.timestamp).cast_signed() as f64 / rate;
+        let leapt = (sent - at.saturating_duration_since(told.at).as_secs_f64()).abs() > set.abs() / 2.0;
+        if set.abs() > SET && !leapt {
             told.set_back -= set;
             told.set_at = Some(at);
             self.set_back = told.set_back;
         }
-        (told.report, told.at) = (report, at);
+        (told.report, told.at, told.timestamp) = (report, at, timestamp);
         let (set_back, quiet) = (told.set_back, told.set_at.is_none_or(|since| at >= since + ALONE));
         // This stream's clock was not set for long: what another says alone has had its time.
         let alone = |told: &&mut Told| told.set_at.is_some_and(|since| at >= since + ALONE);
@@ -184,6 +188,41 @@ mod tests {
             let (apart, oldest) = worst(|at, _| at + if at < 8_000 { before } else { after });
             assert!(apart < 10 && oldest < 10, "{before} {after}: {apart} {oldest}");
         }
+    }
+
+    #[test]
+    fn a_report_from_a_capture_set_back_shifts_nothing() {
+        let mut clock = WallClock::default();
+        let at = |told: u64, ahead: u64| {
+            let timestamp = 5_000_000 + (told + ahead).cast_signed() * 48;
+            Report { wall: ms(1_700_000_000_000 + told), timestamp }
+        };
+        for n in (1000_u64..20_000).step_by(20) {
+            let told = n / 1000 * 1000;
+            let mut packet = packet(Format::Opus, n, 5_000_000 + n * 48);
+            // Senders report the present, with the timestamp that it would have: a second more after the change.
+            packet.report = Some(at(told, if told < 8_000 { 0 } else { 1000 }));
+            packet.arrived = epoch() + ms(n + 20);
+            let age = packet.arrived - clock.captured(&packet);
+            assert!(age < ms(10), "{age:?} at {n}");
+        }
+    }
+
+    #[test]
+    fn a_media_clock_that_leaps_is_no_wall_clock_that_was_set() {
+        let mut clock = WallClock::default();
+        let mut late = Duration::ZERO;
+        for n in (1000_u64..20_000).step_by(20) {
+            // The device is opened anew in the eighth second: its timestamps leap by two seconds.
+            let leap = |at: u64| if at < 8_000 { 0 } else { 2_000 };
+            let told = n / 1000 * 1000;
+            let mut packet = packet(Format::Opus, n, 5_000_000 + (n + leap(n)) * 48);
+            let timestamp = 5_000_000 + (told + leap(told)).cast_signed() * 48;
+            packet.report = Some(Report { wall: ms(1_700_000_000_000 + told), timestamp });
+            packet.arrived = epoch() + ms(n + 20);
+            late = packet.arrived - clock.captured(&packet);
+        }
+        assert!(late < ms(10), "{late:?}");
     }
 
     #[test]

@@ -78,12 +78,7 @@ DOCKERFILE
     fi
     if ! has_image dxflrs/garage:v2.5.0; then
         step "dxflrs/garage:v2.5.0 from its crate"
-        if [ ! -x "$root/.cache/garage/bin/garage" ]; then
-            # A cheap build: it only has to work.
-            CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-                cargo install --quiet garage@2.5.0 --locked --no-default-features --features bundled-libs,sqlite \
-                --root "$root/.cache/garage"
-        fi
+        "$root/scripts/install-garage.sh"
         rm -rf "$work/garage" && mkdir -p "$work/garage"
         cp "$root/.cache/garage/bin/garage" "$work/garage/"
         # The official image is FROM scratch; this binary is not linked statically, so it brings Debian's libc.

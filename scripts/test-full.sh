@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# `make test-full`: what is too long for every change: licences, advisories, 200 crashes of a recorder,
-# churn of allocations, fuzzing (needs a
-# nightly compiler), containers (need root).
+# `make test-full`: what is too long for every change: licences, advisories, 200 crashes of a recorder, churn of allocations,
+# fuzzing (needs a nightly compiler), containers (need root).
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$root"
@@ -18,6 +17,7 @@ cargo deny --all-features check licenses bans sources
 cargo deny --all-features check advisories || say "warning: advisories not checked or not clean, see above"
 
 step "recordings that survive hundreds of crashes"
+"$root/scripts/install-garage.sh"
 cargo nextest run --cargo-profile release --locked --workspace --run-ignored only -E 'package(tests) & test(/_long$/)'
 
 step "churn"

@@ -14,6 +14,7 @@ pub mod dtls;
 pub mod fault_proxy;
 pub mod firefox;
 pub mod foreign;
+pub mod garage;
 pub mod guest;
 pub mod log;
 pub mod media_check;

@@ -30,8 +30,8 @@ const FILL_US: i64 = 120_000;
 /// After this without a packet, silence: concealment is for moments.
 const CONCEAL_US: i64 = 1_000_000;
 
-/// While nothing comes at all although sound is expected, the file's clock waits for so long: after a stall everything
-/// comes at once, and is to stand where it was captured. A camera or a screen alone may just stand still.
+/// The file's clock follows the capture of what comes, and is at most so late: after a stall, or behind a long queue,
+/// everything is to stand where it was captured. A camera or a screen alone may just stand still.
 const STALL_US: i64 = 2_500_000;
 
 /// A start or a reconnection that takes less is no gap worth telling.
@@ -135,7 +135,7 @@ pub struct File {
     announced: Option<Codec>,
     /// When the first media was taken.
     begun: Option<i64>,
-    /// When the newest media was taken.
+    /// When the newest sound was taken.
     heard: i64,
     /// No sound is expected: fill with silence at once.
     silent: bool,
@@ -282,6 +282,7 @@ impl File {
             return;
         }
         self.begin(at, now);
+        self.heard = now;
         let at = at - self.start;
         self.note_track(source, Codec::Opus, at);
         let filling =
@@ -354,7 +355,6 @@ impl File {
 
     /// Media comes, captured at `at`. Before the first one, too much silence in front of it is left out.
     fn begin(&mut self, at: i64, now: i64) {
-        self.heard = now;
         if self.begun.replace(self.begun.unwrap_or(now)).is_some() {
             return;
         }
@@ -399,8 +399,7 @@ impl File {
         if self.begun.is_none() {
             return;
         }
-        let stalled = now - self.heard < STALL_US && self.expected.iter().any(|source| source.is_audio());
-        let at = (if stalled { self.heard } else { now } - self.start).min(self.limit);
+        let at = self.clock(now).min(self.limit);
         let filled = self.audio.as_ref().map_or(i64::MAX, |(_, audio)| audio.end() * 1000 / 48);
         let missing = (at - FILL_LAG_US).saturating_sub(filled);
         if missing >= FILL_US {
@@ -409,6 +408,17 @@ impl File {
         self.newest = self.newest.max(at);
         self.muxer.handle_timeout(duration(at));
         self.note_figures(now);
+    }
+
+    /// How far the file's time is. While sound comes, it is as far as what came was captured, not as arrival says: the rest
+    /// of a burst, or of a queue on the way, is older than now and still has its place.
+    fn clock(&self, now: i64) -> i64 {
+        let at = now - self.start;
+        let sound = !self.silent && self.expected.iter().any(|source| source.is_audio());
+        if !sound || now - self.heard >= STALL_US {
+            return at;
+        }
+        (self.last_audio + FILL_LAG_US).max(self.last_video).clamp(at - STALL_US, at)
     }
 
     /// The end, at `now`. `None`: there was no media at all.
@@ -456,8 +466,8 @@ impl File {
     }
 
     fn counted(&self) -> FileFigures {
-        let filled_ms = self.audio.as_ref().map_or(0, |(_, audio)| audio.filled / 48);
-        FileFigures { filled_ms, ..self.figures }
+        let (filled, dropped) = self.audio.as_ref().map_or((0, 0), |(_, audio)| (audio.filled, audio.dropped));
+        FileFigures { filled_ms: filled / 48, dropped, ..self.figures }
     }
 
     fn fill(&mut self, to: i64) {

@@ -2,6 +2,7 @@
 
 mod clocks;
 mod codecs;
+mod delays;
 mod modes;
 mod stand;
 

@@ -163,6 +163,8 @@ pub struct FileFigures {
     pub key_frames_asked: u64,
     /// Milliseconds of sound that were filled in.
     pub filled_ms: u64,
+    /// Packets of sound that came when their place was filled already.
+    pub dropped: u64,
     /// Frames that came and could not be written.
     pub refused: u64,
 }

@@ -62,6 +62,17 @@ pub enum Note {
     Figures(FileFigures),
 }
 
+/// What became of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in a file.
+    Taken,
+    /// No file can hold it now; another key frame may find one.
+    Early,
+    /// No file can ever hold it.
+    Refused,
+}
+
 /// Why media is missing, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
@@ -145,6 +156,8 @@ pub struct File {
     limit: i64,
     last_audio: i64,
     last_video: i64,
+    /// Where the newest picture stands.
+    shown: Option<i64>,
     missing_audio: Option<Missing>,
     missing_video: Option<Missing>,
     tracks: Vec<RecordedTrack>,
@@ -180,6 +193,7 @@ impl File {
             limit: i64::MAX,
             last_audio: 0,
             last_video: 0,
+            shown: None,
             missing_audio: None,
             missing_video: None,
             tracks: Vec::new(),
@@ -311,17 +325,23 @@ impl File {
         self.video.as_ref().map_or(picture.key.is_some(), same)
     }
 
-    /// One whole picture that fits, captured at `at`. `false`: no file takes its codec's configuration.
-    pub fn handle_video(&mut self, source: Source, at: i64, picture: Picture, now: i64) -> bool {
+    /// One whole picture that fits, captured at `at`.
+    pub fn handle_video(&mut self, source: Source, at: i64, picture: Picture, now: i64) -> Fate {
         if at - self.start >= self.limit {
-            return true;
+            return Fate::Taken;
         }
         self.begin(at, now);
-        let Some(track) = self.video_track(&picture) else { return false };
+        let Some(track) = self.video_track(&picture) else { return Fate::Refused };
         // A picture from long ago is shown late rather than lost: everything up to the next key frame hangs on it.
-        let at = (at - self.start).max(self.newest - micros(WINDOW)).max(0);
-        self.note_track(source, picture.codec, at);
+        let next = self.shown.map_or(0, |shown| shown + 1_000);
+        let at = (at - self.start).max(self.newest - micros(WINDOW)).max(next);
+        let (codec, key) = (picture.codec, picture.key.is_some());
         let size = picture.key.as_ref().map(|key| Size { width: key.width, height: key.height });
+        if !self.write(Frame { track, at: duration(at), key, size, data: picture.data }) {
+            self.handle_missing(false, Cause::Loss, now);
+            return Fate::Early;
+        }
+        self.note_track(source, codec, at);
         if let Some(size) = size {
             self.note_size(at, size);
         }
@@ -329,11 +349,9 @@ impl File {
             self.note_gap(missing, at);
         }
         self.last_video = at;
+        self.shown = Some(at);
         self.newest = self.newest.max(at);
-        let frame = Frame { track, at: duration(at), key: picture.key.is_some(), size, data: picture.data };
-        // The assembler gives whole pictures in order; what is left is a size that no file can hold.
-        self.write(frame);
-        true
+        Fate::Taken
     }
 
     /// The track of the file's pictures; the first key frame makes it.
@@ -489,10 +507,12 @@ impl File {
         }
     }
 
-    fn write(&mut self, frame: Frame) {
-        let refused = u64::from(self.muxer.handle_frame(frame).is_err());
-        self.refused += refused;
-        self.figures.refused += refused;
+    /// Whether the file takes the frame.
+    fn write(&mut self, frame: Frame) -> bool {
+        let taken = self.muxer.handle_frame(frame).is_ok();
+        self.refused += u64::from(!taken);
+        self.figures.refused += u64::from(!taken);
+        taken
     }
 
     fn note_track(&mut self, source: Source, codec: Codec, at: i64) {

@@ -28,8 +28,8 @@ use signalling::message::Source;
 use signalling::recording::{Mode, RecordedFile};
 
 use clock::ServerClock;
-use file::{Cause, Note};
-use files::{Fate, Files};
+use file::{Cause, Fate, Note};
+use files::Files;
 use kind::FileKind;
 use line::{HOLD, Line, PATIENCE};
 

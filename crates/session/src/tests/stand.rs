@@ -150,6 +150,13 @@ impl Stand {
         }
     }
 
+    /// Time passes at once.
+    pub(super) fn step_of(&mut self, duration: Duration) {
+        self.now += duration;
+        self.session.handle_timeout(self.at());
+        self.drain();
+    }
+
     /// Time passes, and nobody sends.
     pub(super) fn wait(&mut self, duration: Duration) {
         let end = self.now + duration;

@@ -3,6 +3,7 @@
 mod clocks;
 mod codecs;
 mod delays;
+mod feeding;
 mod missing;
 mod modes;
 mod stand;

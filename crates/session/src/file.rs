@@ -107,6 +107,13 @@ struct Missing {
     cause: Cause,
 }
 
+impl Missing {
+    /// Whether media captured at `at` ends it. A loss begins with the last media before it.
+    fn ends_with(&self, at: i64) -> bool {
+        at >= self.since || self.cause == Cause::Loss
+    }
+}
+
 /// What a file says.
 #[derive(Debug)]
 pub enum Say {
@@ -305,11 +312,12 @@ impl File {
         if let Some((_, audio)) = &mut self.audio {
             audio.handle_packet(samples(at), packet.to_vec(), filling, &mut sounds);
         }
-        self.silent = false;
         self.last_audio = self.last_audio.max(at);
-        if let Some(missing) = self.missing_audio.take() {
+        if let Some(missing) = self.missing_audio.take_if(|missing| missing.ends_with(at)) {
             self.note_gap(missing, at);
         }
+        // What was captured before a mute does not end it.
+        self.silent &= self.missing_audio.is_some();
         self.write_sounds(sounds);
     }
 
@@ -345,7 +353,7 @@ impl File {
         if let Some(size) = size {
             self.note_size(at, size);
         }
-        if let Some(missing) = self.missing_video.take() {
+        if let Some(missing) = self.missing_video.take_if(|missing| missing.ends_with(at)) {
             self.note_gap(missing, at);
         }
         self.last_video = at;

@@ -46,3 +46,32 @@ fn a_camera_whose_clock_steps_back_does_not_freeze() {
     assert_eq!((stand.blocks(AV, true).len(), stand.whole(AV).figures.refused), (100, 0));
     assert_eq!(stand.sink.asked.len(), asked);
 }
+
+#[test]
+fn what_was_captured_before_a_mute_does_not_end_its_gap() {
+    let mut stand = Stand::new();
+    stand.run(seconds(2), true, true);
+    // The last 100 ms before the mute are still on their way when it is heard of.
+    let mut late = Vec::new();
+    for ms in (2_000..2_100).step_by(20) {
+        late.push((Codec::Opus, ms * 48, stand.packets(Codec::Opus, &stand::SOUND)));
+        if ms % 40 == 0 {
+            late.push((Codec::Vp8, ms * 90, stand.packets(Codec::Vp8, &DELTA)));
+        }
+    }
+    stand.step_of(millis(100));
+    stand.mute("t1", true);
+    stand.mute("t2", true);
+    for (codec, timestamp, packets) in late {
+        stand.arrive(codec, timestamp, packets);
+    }
+    stand.run(seconds(3), false, false);
+    stand.mute("t1", false);
+    stand.mute("t2", false);
+    stand.run(seconds(2), true, true);
+    stand.finish();
+    let file = stand.whole(AV);
+    let muted: Vec<_> = file.gaps.iter().filter(|gap| gap.cause == "mute").collect();
+    assert!(!muted.is_empty(), "{:?}", file.gaps);
+    assert!(muted.iter().all(|gap| gap.t == 2_100 && (2_990..3_500).contains(&gap.ms)), "{muted:?}");
+}

@@ -16,6 +16,8 @@ use signalling::recording::{FileFigures, Gap, RecordedFile, RecordedTrack, Resol
 use webm::{Frame, Muxer, Options, Size, TrackNumber};
 
 use crate::audio::{Audio, Filling, Sound};
+pub use crate::gaps::Cause;
+use crate::gaps::Gaps;
 use crate::kind::{Container, FileKind};
 
 /// How long a frame waits for earlier ones of the other track: the patience for a lost packet and a bit.
@@ -37,8 +39,8 @@ const STALL_US: i64 = 2_500_000;
 /// A start or a reconnection that takes less is no gap worth telling.
 const LINK_US: i64 = 1_000_000;
 
-/// Gaps of one cause this close together are told as one.
-const MERGE_MS: u64 = 1_000;
+/// So many picture sizes are told of a file: a sender that changes its mind with every picture is not to fill the disk.
+const MOST_SIZES: usize = 10_000;
 
 /// So long a file with sound waits to learn from a camera that was published what container it needs.
 const OPEN_WAIT_US: i64 = 1_000_000;
@@ -71,33 +73,6 @@ pub enum Fate {
     Early,
     /// No file can ever hold it.
     Refused,
-}
-
-/// Why media is missing, worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
-    /// Packets never came.
-    Loss,
-    /// The connection was down.
-    Link,
-    /// The codec cannot be recorded.
-    Codec,
-    /// Somebody muted the track, or it was not published.
-    Mute,
-    /// The recording was paused.
-    Pause,
-}
-
-impl Cause {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Loss => "loss",
-            Self::Link => "link",
-            Self::Codec => "codec",
-            Self::Mute => "mute",
-            Self::Pause => "pause",
-        }
-    }
 }
 
 /// A stretch without media that is not over yet.
@@ -147,6 +122,8 @@ pub struct File {
     muxer: Muxer,
     audio: Option<(TrackNumber, Audio)>,
     video: Option<Video>,
+    /// What was ever published for it.
+    published: Vec<Source>,
     /// What was published for it, and is not muted.
     expected: Vec<Source>,
     /// The codec of the pictures to come.
@@ -169,7 +146,7 @@ pub struct File {
     missing_video: Option<Missing>,
     tracks: Vec<RecordedTrack>,
     resolutions: Vec<Resolution>,
-    gaps: Vec<Gap>,
+    gaps: Gaps,
     figures: FileFigures,
     /// The counters that were noted last, and when.
     noted: (FileFigures, i64),
@@ -191,6 +168,7 @@ impl File {
             muxer: muxer(wall, start),
             audio: None,
             video: None,
+            published: Vec::new(),
             expected: Vec::new(),
             announced: None,
             begun: None,
@@ -205,7 +183,7 @@ impl File {
             missing_video: None,
             tracks: Vec::new(),
             resolutions: Vec::new(),
-            gaps: Vec::new(),
+            gaps: Gaps::default(),
             figures: FileFigures::default(),
             noted: (FileFigures::default(), 0),
             says: Vec::new(),
@@ -223,6 +201,8 @@ impl File {
             next.silent = self.silent;
         }
         next.expected = self.expected.clone();
+        next.published = self.published.clone();
+        next.note_beginning(true);
         next
     }
 
@@ -270,6 +250,9 @@ impl File {
     /// Makes room for a source that was published; from now on its sound, at least, is expected.
     pub fn expect(&mut self, source: Source, now: i64) {
         let at = (now - self.start).max(0);
+        if !self.published.contains(&source) {
+            self.published.push(source);
+        }
         let missing = Some(Missing { since: at, cause: Cause::Link });
         if source.is_audio() && self.audio.is_none() {
             self.missing_audio = self.missing_audio.or(missing);
@@ -314,7 +297,7 @@ impl File {
         }
         self.last_audio = self.last_audio.max(at);
         if let Some(missing) = self.missing_audio.take_if(|missing| missing.ends_with(at)) {
-            self.note_gap(missing, at);
+            self.note_gap(true, missing, at);
         }
         // What was captured before a mute does not end it.
         self.silent &= self.missing_audio.is_some();
@@ -354,7 +337,7 @@ impl File {
             self.note_size(at, size);
         }
         if let Some(missing) = self.missing_video.take_if(|missing| missing.ends_with(at)) {
-            self.note_gap(missing, at);
+            self.note_gap(false, missing, at);
         }
         self.last_video = at;
         self.shown = Some(at);
@@ -399,20 +382,53 @@ impl File {
         for missing in [&mut self.missing_audio, &mut self.missing_video].into_iter().flatten() {
             missing.since = (missing.since - later).max(0);
         }
+        // Nobody has heard of the beginnings that now lie before the file.
+        self.says.retain(|say| !matches!(say, Say::Note(Note::Gap(_))));
+        self.note_beginning(true);
+        self.note_beginning(false);
     }
 
     /// Something is missing from `now` on, until the next packet or picture.
     pub fn handle_missing(&mut self, audio: bool, cause: Cause, now: i64) {
-        let at = now - self.start;
-        let since = if cause == Cause::Loss { if audio { self.last_audio } else { self.last_video } } else { at };
-        let slot = if audio { &mut self.missing_audio } else { &mut self.missing_video };
-        match slot {
-            Some(missing) => missing.cause = missing.cause.max(cause),
-            None => *slot = Some(Missing { since: since.max(0), cause }),
+        if !self.published.iter().any(|source| source.is_audio() == audio) {
+            return;
+        }
+        let at = (now - self.start).max(0);
+        let last = if audio { self.last_audio } else { self.last_video };
+        let since = if cause == Cause::Loss { last } else { at };
+        match *self.missing(audio) {
+            Some(open) if open.cause >= cause => {}
+            // Each cause has its own stretch.
+            Some(open) => self.replace_missing(audio, open, Missing { since: at, cause }),
+            None => {
+                *self.missing(audio) = Some(Missing { since, cause });
+                self.note_beginning(audio);
+            }
         }
         if audio && matches!(cause, Cause::Mute | Cause::Pause | Cause::Codec) {
             self.silent = true;
         }
+    }
+
+    /// A pause is over; what is muted is still missing.
+    pub fn handle_resume(&mut self, now: i64) {
+        let at = (now - self.start).max(0);
+        for audio in [true, false] {
+            let muted = !self.expected.iter().any(|source| source.is_audio() == audio);
+            if let Some(open) = self.missing(audio).filter(|open| muted && open.cause == Cause::Pause) {
+                self.replace_missing(audio, open, Missing { since: at, cause: Cause::Mute });
+            }
+        }
+    }
+
+    fn missing(&mut self, audio: bool) -> &mut Option<Missing> {
+        if audio { &mut self.missing_audio } else { &mut self.missing_video }
+    }
+
+    fn replace_missing(&mut self, audio: bool, open: Missing, next: Missing) {
+        self.note_gap(audio, open, next.since);
+        *self.missing(audio) = Some(next);
+        self.note_beginning(audio);
     }
 
     /// The file ends at `end`, which is now; what was captured before may still come.
@@ -452,8 +468,10 @@ impl File {
         self.begun?;
         let at = (now - self.start).max(0);
         self.fill(at);
-        for missing in [self.missing_audio.take(), self.missing_video.take()].into_iter().flatten() {
-            self.note_gap(missing, at);
+        for audio in [true, false] {
+            if let Some(missing) = self.missing(audio).take() {
+                self.note_gap(audio, missing, at);
+            }
         }
         self.muxer.finish(duration(at));
         let end_ms = millis(self.start) + millis(at);
@@ -486,7 +504,7 @@ impl File {
             end_ms: millis(self.start),
             resolutions: self.resolutions.clone(),
             rotations: Vec::new(),
-            gaps: self.gaps.clone(),
+            gaps: self.gaps.list().to_vec(),
             figures: self.counted(),
         }
     }
@@ -549,25 +567,32 @@ impl File {
 
     fn note_size(&mut self, at: i64, size: Size) {
         let (w, h) = (u32::from(size.width), u32::from(size.height));
-        if self.resolutions.last().is_none_or(|last| (last.w, last.h) != (w, h)) {
+        if self.resolutions.len() < MOST_SIZES && self.resolutions.last().is_none_or(|last| (last.w, last.h) != (w, h))
+        {
             let resolution = Resolution { t: millis(self.start + at), w, h };
             self.resolutions.push(resolution.clone());
             self.says.push(Say::Note(Note::Resolution(resolution)));
         }
     }
 
-    fn note_gap(&mut self, missing: Missing, until: i64) {
+    /// A crash in what may last is to find it.
+    fn note_beginning(&mut self, audio: bool) {
+        let Some(missing) = self.missing(audio).filter(|missing| missing.cause.lasts()) else { return };
+        let Some(source) = self.kind.source(audio) else { return };
+        let gap = self.gaps.begin(source, missing.cause, millis(self.start + missing.since));
+        self.says.extend(gap.map(|gap| Say::Note(Note::Gap(gap))));
+    }
+
+    fn note_gap(&mut self, audio: bool, missing: Missing, until: i64) {
+        let Some(source) = self.kind.source(audio) else { return };
         let (t, end) = (millis(self.start + missing.since), millis(self.start + until));
+        // What was noted when it began is ended, too.
+        let end = if missing.cause.lasts() { end.max(t + 1) } else { end };
         if end <= t || (missing.cause == Cause::Link && until - missing.since < LINK_US) {
             return;
         }
-        let cause = missing.cause.name();
-        match self.gaps.last_mut().filter(|last| last.cause == cause && t <= last.t + last.ms + MERGE_MS) {
-            Some(last) => last.ms = last.ms.max(end - last.t.min(end)),
-            None => self.gaps.push(Gap { t, ms: end - t, cause: cause.to_owned() }),
-        }
-        // The journal's reader merges likewise: a later note of the same gap replaces the earlier one.
-        self.says.extend(self.gaps.last().cloned().map(|gap| Say::Note(Note::Gap(gap))));
+        let gap = self.gaps.end(source, missing.cause, t, end);
+        self.says.extend(gap.map(|gap| Say::Note(Note::Gap(gap))));
     }
 }
 

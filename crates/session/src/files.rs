@@ -83,14 +83,18 @@ impl Files {
         let (wall, limit) = (self.wall, self.limit);
         let file = self.growing.entry(kind).or_insert_with(|| {
             let mut file = File::new(kind, at.max(0), wall, (&self.participant, &self.name));
-            if paused {
-                file.handle_missing(true, Cause::Pause, at);
-                file.handle_missing(false, Cause::Pause, at);
-            }
             limit.into_iter().for_each(|limit| file.limit(limit));
             file
         });
         file.expect(source, at);
+        if paused {
+            file.handle_missing(source.is_audio(), Cause::Pause, at);
+        }
+    }
+
+    /// A pause is over.
+    pub(crate) fn handle_resume(&mut self, at: i64) {
+        self.growing.values_mut().for_each(|file| file.handle_resume(at));
     }
 
     /// A packet of this codec came: its pictures will follow.

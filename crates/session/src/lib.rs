@@ -10,6 +10,7 @@ pub mod audio;
 pub mod clock;
 pub mod file;
 mod files;
+mod gaps;
 pub mod journal;
 pub mod kind;
 mod line;
@@ -253,9 +254,11 @@ impl Session {
     }
 
     /// Writes again.
-    pub fn handle_resume(&mut self) {
+    pub fn handle_resume(&mut self, now: Instant) {
         self.paused = false;
         self.lines.values_mut().for_each(Line::restart);
+        self.files.handle_resume(self.micros(now));
+        self.drain(now);
     }
 
     /// A packet.

@@ -255,6 +255,9 @@ pub struct Gap {
     pub ms: u64,
     /// `loss`, `mute`, `pause`, `link`, `codec`.
     pub cause: String,
+    /// Of what; absent in recordings of older recorders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
 }
 
 /// `recording.json`: everything about a recording, composed from the segments.

@@ -72,6 +72,58 @@ fn what_was_captured_before_a_mute_does_not_end_its_gap() {
     stand.finish();
     let file = stand.whole(AV);
     let muted: Vec<_> = file.gaps.iter().filter(|gap| gap.cause == "mute").collect();
-    assert!(!muted.is_empty(), "{:?}", file.gaps);
+    assert_eq!(muted.len(), 2, "{:?}", file.gaps);
     assert!(muted.iter().all(|gap| gap.t == 2_100 && (2_990..3_500).contains(&gap.ms)), "{muted:?}");
+}
+
+#[test]
+fn a_pause_in_a_mute_is_told_between_two_mutes() {
+    let mut stand = Stand::new();
+    stand.run(seconds(1), true, true);
+    stand.mute("t1", true);
+    stand.run(seconds(9), false, true);
+    stand.session.handle_pause(stand.at());
+    stand.run(seconds(5), false, true);
+    stand.session.handle_resume(stand.at());
+    stand.run(seconds(5), false, true);
+    stand.mute("t1", false);
+    stand.run(seconds(1), true, true);
+    stand.finish();
+    let of = |source| -> Vec<_> {
+        let gaps = stand.whole(AV).gaps.iter().filter(|gap| gap.source == Some(source));
+        gaps.map(|gap| (gap.cause.as_str(), gap.t / 100, gap.ms / 1_000)).collect()
+    };
+    assert_eq!(of(Source::Mic), [("mute", 10, 9), ("pause", 100, 5), ("mute", 150, 5)]);
+    assert_eq!(of(Source::Camera), [("pause", 100, 5)]);
+}
+
+#[test]
+fn a_mute_is_noted_when_it_begins() {
+    let mut stand = Stand::new();
+    stand.run(seconds(1), true, true);
+    stand.mute("t1", true);
+    stand.run(seconds(1), false, true);
+    let noted = |stand: &Stand| -> Vec<_> {
+        let gaps = stand.sink.notes.iter();
+        gaps.filter_map(|note| if let Note::Gap(gap) = note { Some((gap.t, gap.ms > 0, gap.source)) } else { None })
+            .collect()
+    };
+    assert_eq!(noted(&stand), [(1_000, false, Some(Source::Mic))]);
+    stand.mute("t1", false);
+    stand.run(seconds(1), true, true);
+    assert_eq!(noted(&stand)[1..], [(1_000, true, Some(Source::Mic))]);
+}
+
+#[test]
+fn sizes_that_change_with_every_picture_do_not_fill_the_journal() {
+    let mut file = file();
+    for n in 0..30_000_u16 {
+        let shown =
+            Picture { key: Some(Key { width: 100 + n % 2, height: 100, config: Vec::new() }), ..picture(true, &KEY) };
+        let at = i64::from(n) * 33_333;
+        file.handle_video(Source::Camera, at, shown, at);
+    }
+    let noted =
+        file.take_says().iter().filter(|say| matches!(say, crate::file::Say::Note(Note::Resolution(_)))).count();
+    assert_eq!(noted, 10_000);
 }

@@ -36,6 +36,14 @@ const CONCEAL_US: i64 = 1_000_000;
 /// everything is to stand where it was captured. A camera or a screen alone may just stand still.
 const STALL_US: i64 = 2_500_000;
 
+/// Pictures that came at most so far apart before are waited for like sound, but less long: a screen that does not change
+/// any more is to be on disk within two seconds.
+const STEADY_US: i64 = 200_000;
+/// See [`STEADY_US`]: so many of them make a moving picture.
+const STEADY_PICTURES: u32 = 10;
+/// See [`STEADY_US`].
+const STILL_US: i64 = 1_900_000;
+
 /// A start or a reconnection that takes less is no gap worth telling.
 const LINK_US: i64 = 1_000_000;
 
@@ -142,6 +150,10 @@ pub struct File {
     last_video: i64,
     /// Where the newest picture stands.
     shown: Option<i64>,
+    /// When it was taken.
+    seen: i64,
+    /// How many pictures before it came without a long pause.
+    steady: u32,
     missing_audio: Option<Missing>,
     missing_video: Option<Missing>,
     tracks: Vec<RecordedTrack>,
@@ -179,6 +191,8 @@ impl File {
             last_audio: 0,
             last_video: 0,
             shown: None,
+            seen: 0,
+            steady: 0,
             missing_audio: None,
             missing_video: None,
             tracks: Vec::new(),
@@ -340,7 +354,9 @@ impl File {
             self.note_gap(false, missing, at);
         }
         self.last_video = at;
-        self.shown = Some(at);
+        let steady = self.shown.replace(at).is_some_and(|shown| at - shown < STEADY_US);
+        self.steady = if steady { self.steady.saturating_add(1) } else { 0 };
+        self.seen = now;
         self.newest = self.newest.max(at);
         Fate::Taken
     }
@@ -452,15 +468,19 @@ impl File {
         self.note_figures(now);
     }
 
-    /// How far the file's time is. While sound comes, it is as far as what came was captured, not as arrival says: the rest
+    /// How far the file's time is. While media comes, it is as far as what came was captured, not as arrival says: the rest
     /// of a burst, or of a queue on the way, is older than now and still has its place.
     fn clock(&self, now: i64) -> i64 {
         let at = now - self.start;
-        let sound = !self.silent && self.expected.iter().any(|source| source.is_audio());
-        if !sound || now - self.heard >= STALL_US {
-            return at;
-        }
-        (self.last_audio + FILL_LAG_US).max(self.last_video).clamp(at - STALL_US, at)
+        let expects = |audio| self.expected.iter().any(|source| source.is_audio() == audio);
+        let sound = !self.silent && expects(true) && now - self.heard < STALL_US;
+        let pictures = expects(false) && self.steady >= STEADY_PICTURES && now - self.seen < STILL_US;
+        let captured = match (sound, pictures) {
+            (false, false) => return at,
+            (false, true) => self.last_video,
+            (true, _) => self.last_video.max(self.last_audio + FILL_LAG_US),
+        };
+        captured.clamp(at - STALL_US, at)
     }
 
     /// The end, at `now`. `None`: there was no media at all.

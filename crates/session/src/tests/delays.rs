@@ -86,3 +86,26 @@ fn sound_that_is_dropped_is_counted() {
     assert!(figures.dropped > 100, "{figures:?}");
     assert_eq!(stand.whole(AV).end_ms, 10_000);
 }
+
+#[test]
+fn a_stall_of_somebody_muted_keeps_the_pictures_apart() {
+    let (mut stand, mut way) = (Stand::new(), Way::new());
+    stand.mute("t1", true);
+    let delay = |at| if (3_000..4_500).contains(&at) { 4_500 + (at - 3_000) / 5 - at } else { 0 };
+    run(&mut stand, &mut way, 8_000, false, 40, delay);
+    stand.finish();
+    assert_eq!(stand.blocks(AV, true).len(), 200);
+    check_spacing(&stand, true, 38..=42);
+}
+
+#[test]
+fn a_picture_that_stands_still_reaches_the_disk_within_two_seconds() {
+    let (mut stand, mut way) = (Stand::of(Mode::Participant), Way::new());
+    stand.publish("t1", Source::Screen, false);
+    run(&mut stand, &mut way, 3_000, false, 40, |_| 0);
+    let (before, ..) = stand.read("p1-screen-1.webm");
+    assert!(before < millis(2_960));
+    run(&mut stand, &mut way, 2_050, false, 0, |_| 0);
+    let (_, _, video) = stand.read("p1-screen-1.webm");
+    assert_eq!(video.expect("pictures").blocks, 75);
+}

@@ -169,6 +169,9 @@ pub struct File {
 impl File {
     /// A file without media that starts at `start` on the recording's clock, whose zero is `wall` since 1970.
     pub fn new(kind: FileKind, start: i64, wall: Duration, who: (&ParticipantId, &str)) -> Self {
+        let mut muxer = muxer(wall, start);
+        // A microphone may come later, and what lies in front of it cannot be written then.
+        let audio = (kind == FileKind::Av).then(|| muxer.add_track(webm::Codec::Opus).ok()).flatten();
         Self {
             name: None,
             container: Container::Webm,
@@ -177,8 +180,8 @@ impl File {
             wall,
             participant: who.0.clone(),
             participant_name: who.1.to_owned(),
-            muxer: muxer(wall, start),
-            audio: None,
+            muxer,
+            audio: audio.map(|track| (track, Audio::new(0))),
             video: None,
             published: Vec::new(),
             expected: Vec::new(),
@@ -264,17 +267,20 @@ impl File {
     /// Makes room for a source that was published; from now on its sound, at least, is expected.
     pub fn expect(&mut self, source: Source, now: i64) {
         let at = (now - self.start).max(0);
-        if !self.published.contains(&source) {
+        let new = !self.published.contains(&source);
+        if new {
             self.published.push(source);
         }
         let missing = Some(Missing { since: at, cause: Cause::Link });
-        if source.is_audio() && self.audio.is_none() {
+        if source.is_audio() && new {
             self.missing_audio = self.missing_audio.or(missing);
-            if let Ok(track) = self.muxer.add_track(webm::Codec::Opus) {
+            self.last_audio = at;
+            if self.audio.is_none()
+                && let Ok(track) = self.muxer.add_track(webm::Codec::Opus)
+            {
                 // Before the first media the whole of it is filled, whenever the track was published.
                 let from = if self.begun.is_some() { at } else { 0 };
                 self.audio = Some((track, Audio::new(samples(from))));
-                self.last_audio = at;
             }
         } else if !source.is_audio() && self.video.is_none() {
             self.missing_video = self.missing_video.or(missing);

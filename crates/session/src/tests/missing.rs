@@ -127,3 +127,33 @@ fn sizes_that_change_with_every_picture_do_not_fill_the_journal() {
         file.take_says().iter().filter(|say| matches!(say, crate::file::Say::Note(Note::Resolution(_)))).count();
     assert_eq!(noted, 10_000);
 }
+
+#[test]
+fn a_microphone_that_comes_late_has_sound_in_front_of_it() {
+    let mut stand = Stand::of(Mode::Participant);
+    stand.publish("t2", Source::Camera, false);
+    stand.run(seconds(5), false, true);
+    stand.publish("t1", Source::Mic, false);
+    stand.run(seconds(5), true, true);
+    stand.finish();
+    let file = stand.whole(AV);
+    assert_eq!((file.end_ms, &file.sources[..]), (10_000, &[Source::Camera, Source::Mic][..]));
+    // What is sent while the clock of a new stream settles is not lost either.
+    assert!((5_000..5_100).contains(&file.figures.filled_ms), "{:?}", file.figures);
+    let blocks = stand.blocks(AV, false);
+    assert_eq!(blocks[0].0, 0);
+    assert!(blocks.windows(2).all(|pair| pair[1].0 - pair[0].0 <= 121), "{blocks:?}");
+    assert!(file.gaps.iter().all(|gap| gap.source == Some(Source::Camera)), "{:?}", file.gaps);
+}
+
+#[test]
+fn a_camera_alone_has_a_silent_sound_track() {
+    let mut stand = Stand::of(Mode::Participant);
+    stand.publish("t2", Source::Camera, false);
+    stand.run(seconds(60), false, true);
+    stand.finish();
+    let file = stand.whole(AV);
+    assert_eq!((&file.sources[..], &file.codecs[..]), (&[Source::Camera][..], &["VP8".to_owned()][..]));
+    assert!((59_900..=60_000).contains(&file.figures.filled_ms), "{:?}", file.figures);
+    assert_eq!(file.gaps, []);
+}

@@ -16,6 +16,7 @@ use signalling::recording::{FileFigures, Gap, RecordedFile, RecordedTrack, Resol
 use webm::{Frame, Muxer, Options, Size, TrackNumber};
 
 use crate::audio::{Audio, Filling, Sound};
+use crate::fit::Drift;
 pub use crate::gaps::Cause;
 use crate::gaps::Gaps;
 use crate::kind::{Container, FileKind};
@@ -293,6 +294,14 @@ impl File {
     pub fn set_expected(&mut self, source: Source, expected: bool) {
         self.expected.retain(|other| *other != source);
         self.expected.extend(expected.then_some(source));
+    }
+
+    /// What the reports of a source's sender say about its clock by now; what is known last stands in the file's facts.
+    pub fn set_drift(&mut self, source: Source, drift: Drift) {
+        let track = self.tracks.iter_mut().find(|track| track.source == source);
+        if let Some(track) = track {
+            (track.drift_ppm, track.residual_ms) = (Some(drift.ppm), Some(drift.residual_ms));
+        }
     }
 
     /// A packet of this codec came: its pictures will follow.

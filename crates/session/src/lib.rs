@@ -10,6 +10,7 @@ pub mod audio;
 pub mod clock;
 pub mod file;
 mod files;
+pub mod fit;
 mod gaps;
 pub mod journal;
 pub mod kind;
@@ -283,6 +284,12 @@ impl Session {
         if !packet.payload.is_empty() {
             let arrived = micros_between(self.zero.at, packet.arrived);
             line.clock.observe(packet.timestamp, arrived, packet.report, &mut self.server);
+            if let Some(report) = packet.report {
+                line.fit.observe(report);
+                if let Some((file, drift)) = self.files.of(track.source).zip(line.fit.drift()) {
+                    file.set_drift(track.source, drift);
+                }
+            }
             if !track.source.is_audio() {
                 self.files.announce(track.source, packet.codec);
             }

@@ -5,6 +5,8 @@
 //!
 //! Times are microseconds on the recording's clock at the edge and on the file's clock (0: the file's start) inside.
 
+mod missing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use crate::fit::Drift;
 pub use crate::gaps::Cause;
 use crate::gaps::Gaps;
 use crate::kind::{Container, FileKind};
+use missing::Missing;
 
 /// How long a frame waits for earlier ones of the other track: the patience for a lost packet and a bit.
 const WINDOW: Duration = Duration::from_millis(500);
@@ -44,9 +47,6 @@ const STEADY_US: i64 = 200_000;
 const STEADY_PICTURES: u32 = 10;
 /// See [`STEADY_US`].
 const STILL_US: i64 = 1_900_000;
-
-/// A start or a reconnection that takes less is no gap worth telling.
-const LINK_US: i64 = 1_000_000;
 
 /// So many picture sizes are told of a file: a sender that changes its mind with every picture is not to fill the disk.
 const MOST_SIZES: usize = 10_000;
@@ -82,20 +82,6 @@ pub enum Fate {
     Early,
     /// No file can ever hold it.
     Refused,
-}
-
-/// A stretch without media that is not over yet.
-#[derive(Debug, Clone, Copy)]
-struct Missing {
-    since: i64,
-    cause: Cause,
-}
-
-impl Missing {
-    /// Whether media captured at `at` ends it. A loss begins with the last media before it.
-    fn ends_with(&self, at: i64) -> bool {
-        at >= self.since || self.cause == Cause::Loss
-    }
 }
 
 /// What a file says.
@@ -419,49 +405,6 @@ impl File {
         self.note_beginning(false);
     }
 
-    /// Something is missing from `now` on, until the next packet or picture.
-    pub fn handle_missing(&mut self, audio: bool, cause: Cause, now: i64) {
-        if !self.published.iter().any(|source| source.is_audio() == audio) {
-            return;
-        }
-        let at = (now - self.start).max(0);
-        let last = if audio { self.last_audio } else { self.last_video };
-        let since = if cause == Cause::Loss { last } else { at };
-        match *self.missing(audio) {
-            Some(open) if open.cause >= cause => {}
-            // Each cause has its own stretch.
-            Some(open) => self.replace_missing(audio, open, Missing { since: at, cause }),
-            None => {
-                *self.missing(audio) = Some(Missing { since, cause });
-                self.note_beginning(audio);
-            }
-        }
-        if audio && matches!(cause, Cause::Mute | Cause::Pause | Cause::Codec) {
-            self.silent = true;
-        }
-    }
-
-    /// A pause is over; what is muted is still missing.
-    pub fn handle_resume(&mut self, now: i64) {
-        let at = (now - self.start).max(0);
-        for audio in [true, false] {
-            let muted = !self.expected.iter().any(|source| source.is_audio() == audio);
-            if let Some(open) = self.missing(audio).filter(|open| muted && open.cause == Cause::Pause) {
-                self.replace_missing(audio, open, Missing { since: at, cause: Cause::Mute });
-            }
-        }
-    }
-
-    fn missing(&mut self, audio: bool) -> &mut Option<Missing> {
-        if audio { &mut self.missing_audio } else { &mut self.missing_video }
-    }
-
-    fn replace_missing(&mut self, audio: bool, open: Missing, next: Missing) {
-        self.note_gap(audio, open, next.since);
-        *self.missing(audio) = Some(next);
-        self.note_beginning(audio);
-    }
-
     /// The file ends at `end`, which is now; what was captured before may still come.
     pub fn limit(&mut self, end: i64) {
         self.limit = (end - self.start).max(0);
@@ -608,26 +551,6 @@ impl File {
             self.resolutions.push(resolution.clone());
             self.says.push(Say::Note(Note::Resolution(resolution)));
         }
-    }
-
-    /// A crash in what may last is to find it.
-    fn note_beginning(&mut self, audio: bool) {
-        let Some(missing) = self.missing(audio).filter(|missing| missing.cause.lasts()) else { return };
-        let Some(source) = self.kind.source(audio) else { return };
-        let gap = self.gaps.begin(source, missing.cause, millis(self.start + missing.since));
-        self.says.extend(gap.map(|gap| Say::Note(Note::Gap(gap))));
-    }
-
-    fn note_gap(&mut self, audio: bool, missing: Missing, until: i64) {
-        let Some(source) = self.kind.source(audio) else { return };
-        let (t, end) = (millis(self.start + missing.since), millis(self.start + until));
-        // What was noted when it began is ended, too.
-        let end = if missing.cause.lasts() { end.max(t + 1) } else { end };
-        if end <= t || (missing.cause == Cause::Link && until - missing.since < LINK_US) {
-            return;
-        }
-        let gap = self.gaps.end(source, missing.cause, t, end);
-        self.says.extend(gap.map(|gap| Say::Note(Note::Gap(gap))));
     }
 }
 

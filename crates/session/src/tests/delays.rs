@@ -69,7 +69,7 @@ fn a_queue_of_a_second_drops_no_sound() {
 #[test]
 fn a_delay_that_comes_and_goes_drops_no_sound() {
     let (mut stand, mut way) = (Stand::new(), Way::new());
-    let delay = |at: u64| if at > 2_000 && at / 700 % 3 == 0 { 900 } else { 0 };
+    let delay = |at: u64| if at > 2_000 && (at / 700).is_multiple_of(3) { 900 } else { 0 };
     run(&mut stand, &mut way, 20_000, true, 40, delay);
     run(&mut stand, &mut way, 1_000, true, 40, |_| 0);
     check_nothing_lost(&mut stand);

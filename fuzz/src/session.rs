@@ -48,7 +48,7 @@ pub fn recorded_packets(bytes: &[u8]) {
         match flags >> 5 {
             0 => session.handle_mute(&tracks[index], flags & 2 != 0, now),
             1 => session.handle_pause(now),
-            2 => session.handle_resume(),
+            2 => session.handle_resume(now),
             3 => session.handle_timeout(now),
             kind => {
                 let (Some(ahead), Some(payload)) = (input.byte(), input.chunk()) else { break };

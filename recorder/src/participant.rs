@@ -349,7 +349,7 @@ impl Task {
             Command::TrackGone(id, at) => self.session.handle_track_gone(&id, at),
             Command::Mute(id, muted, at) => self.session.handle_mute(&id, muted, at),
             Command::Pause(at) => self.session.handle_pause(at),
-            Command::Resume => self.session.handle_resume(),
+            Command::Resume => self.session.handle_resume(now),
             Command::Answer { pc, sdp, slots } => self.handle_answer(&pc, &sdp, slots, now),
             Command::Refused(pc) => {
                 if let Some(leg) = self.leg.as_mut().filter(|leg| leg.pc == pc) {

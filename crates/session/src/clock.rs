@@ -128,6 +128,7 @@ impl StreamClock {
             None => self.earliest + at,
         };
         let first = self.wall.is_some() && !std::mem::replace(&mut self.synced, self.wall.is_some());
+        let mut followed = false;
         let mapped = match self.last {
             None => target,
             Some((last_timestamp, last_at)) => {
@@ -135,6 +136,7 @@ impl StreamClock {
                 let natural = last_at + elapsed;
                 let error = target - natural;
                 if error.abs() > if first { FIRST_STEP_US } else { STEP_US } {
+                    followed = true;
                     target
                 } else {
                     let most = (elapsed / SLEW).abs();
@@ -147,8 +149,9 @@ impl StreamClock {
             self.begin_at(timestamp, now);
             return now;
         }
-        // Old timestamps (a repaired packet) are mapped but do not move the clock back.
-        if self.last.is_none_or(|(last, _)| timestamp >= last) {
+        // Old timestamps (a repaired packet) are mapped but do not move the clock back. A step does: after a mute of more than
+        // 2^31 ticks, timestamps are extended backwards.
+        if followed || self.last.is_none_or(|(last, _)| timestamp >= last) {
             self.last = Some((timestamp, mapped));
         }
         mapped
@@ -294,6 +297,27 @@ mod tests {
             .map(|n| take(&mut clock, &mut server, n * 3_000, n * 33_333, report(WALL, 0)) - n * 33_333)
             .collect();
         assert!(honest.iter().all(|error| error.abs() <= NEWEST_US), "{honest:?}");
+    }
+
+    #[test]
+    fn frames_are_slewed_again_after_timestamps_went_back() {
+        let (mut server, mut clock) = (ServerClock::default(), StreamClock::new(90_000));
+        let base = 1 << 33;
+        take(&mut clock, &mut server, base, 0, report(WALL, base));
+        // A mute of seven hours: 2^32 ticks are missing afterwards.
+        let silent = 7 * 3_600_000_000;
+        let back = base + silent * 9 / 100 - (1 << 32);
+        for n in 0..100_i64 {
+            let (arrived, timestamp) = (silent + n * 33_333, back + n * 3_000);
+            // The reports jump by 20 ms in the middle.
+            let told = report(WALL + silent + if n < 50 { 0 } else { 20_000 }, back);
+            let at = take(&mut clock, &mut server, timestamp, arrived, told);
+            let error = at - arrived;
+            assert!(error.abs() <= 25_000, "{n}: {error}");
+            if n == 50 {
+                assert!(error < 3_000, "slewed, no step: {error}");
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //!
 //! Times are microseconds on the recording's clock at the edge and on the file's clock (0: the file's start) inside.
 
+mod missing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,11 @@ use signalling::recording::{FileFigures, Gap, RecordedFile, RecordedTrack, Resol
 use webm::{Frame, Muxer, Options, Size, TrackNumber};
 
 use crate::audio::{Audio, Filling, Sound};
+use crate::fit::Drift;
+pub use crate::gaps::Cause;
+use crate::gaps::Gaps;
 use crate::kind::{Container, FileKind};
+use missing::Missing;
 
 /// How long a frame waits for earlier ones of the other track: the patience for a lost packet and a bit.
 const WINDOW: Duration = Duration::from_millis(500);
@@ -30,15 +36,20 @@ const FILL_US: i64 = 120_000;
 /// After this without a packet, silence: concealment is for moments.
 const CONCEAL_US: i64 = 1_000_000;
 
-/// While nothing comes at all although sound is expected, the file's clock waits for so long: after a stall everything
-/// comes at once, and is to stand where it was captured. A camera or a screen alone may just stand still.
+/// The file's clock follows the capture of what comes, and is at most so late: after a stall, or behind a long queue,
+/// everything is to stand where it was captured. A camera or a screen alone may just stand still.
 const STALL_US: i64 = 2_500_000;
 
-/// A start or a reconnection that takes less is no gap worth telling.
-const LINK_US: i64 = 1_000_000;
+/// Pictures that came at most so far apart before are waited for like sound, but less long: a screen that does not change
+/// any more is to be on disk within two seconds.
+const STEADY_US: i64 = 200_000;
+/// See [`STEADY_US`]: so many of them make a moving picture.
+const STEADY_PICTURES: u32 = 10;
+/// See [`STEADY_US`].
+const STILL_US: i64 = 1_900_000;
 
-/// Gaps of one cause this close together are told as one.
-const MERGE_MS: u64 = 1_000;
+/// So many picture sizes are told of a file: a sender that changes its mind with every picture is not to fill the disk.
+const MOST_SIZES: usize = 10_000;
 
 /// So long a file with sound waits to learn from a camera that was published what container it needs.
 const OPEN_WAIT_US: i64 = 1_000_000;
@@ -62,38 +73,15 @@ pub enum Note {
     Figures(FileFigures),
 }
 
-/// Why media is missing, worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
-    /// Packets never came.
-    Loss,
-    /// The connection was down.
-    Link,
-    /// The codec cannot be recorded.
-    Codec,
-    /// Somebody muted the track, or it was not published.
-    Mute,
-    /// The recording was paused.
-    Pause,
-}
-
-impl Cause {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Loss => "loss",
-            Self::Link => "link",
-            Self::Codec => "codec",
-            Self::Mute => "mute",
-            Self::Pause => "pause",
-        }
-    }
-}
-
-/// A stretch without media that is not over yet.
-#[derive(Debug, Clone, Copy)]
-struct Missing {
-    since: i64,
-    cause: Cause,
+/// What became of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in a file.
+    Taken,
+    /// No file can hold it now; another key frame may find one.
+    Early,
+    /// No file can ever hold it.
+    Refused,
 }
 
 /// What a file says.
@@ -129,13 +117,15 @@ pub struct File {
     muxer: Muxer,
     audio: Option<(TrackNumber, Audio)>,
     video: Option<Video>,
+    /// What was ever published for it.
+    published: Vec<Source>,
     /// What was published for it, and is not muted.
     expected: Vec<Source>,
     /// The codec of the pictures to come.
     announced: Option<Codec>,
     /// When the first media was taken.
     begun: Option<i64>,
-    /// When the newest media was taken.
+    /// When the newest sound was taken.
     heard: i64,
     /// No sound is expected: fill with silence at once.
     silent: bool,
@@ -145,11 +135,17 @@ pub struct File {
     limit: i64,
     last_audio: i64,
     last_video: i64,
+    /// Where the newest picture stands.
+    shown: Option<i64>,
+    /// When it was taken.
+    seen: i64,
+    /// How many pictures before it came without a long pause.
+    steady: u32,
     missing_audio: Option<Missing>,
     missing_video: Option<Missing>,
     tracks: Vec<RecordedTrack>,
     resolutions: Vec<Resolution>,
-    gaps: Vec<Gap>,
+    gaps: Gaps,
     figures: FileFigures,
     /// The counters that were noted last, and when.
     noted: (FileFigures, i64),
@@ -160,6 +156,9 @@ pub struct File {
 impl File {
     /// A file without media that starts at `start` on the recording's clock, whose zero is `wall` since 1970.
     pub fn new(kind: FileKind, start: i64, wall: Duration, who: (&ParticipantId, &str)) -> Self {
+        let mut muxer = muxer(wall, start);
+        // A microphone may come later, and what lies in front of it cannot be written then.
+        let audio = (kind == FileKind::Av).then(|| muxer.add_track(webm::Codec::Opus).ok()).flatten();
         Self {
             name: None,
             container: Container::Webm,
@@ -168,9 +167,10 @@ impl File {
             wall,
             participant: who.0.clone(),
             participant_name: who.1.to_owned(),
-            muxer: muxer(wall, start),
-            audio: None,
+            muxer,
+            audio: audio.map(|track| (track, Audio::new(0))),
             video: None,
+            published: Vec::new(),
             expected: Vec::new(),
             announced: None,
             begun: None,
@@ -180,11 +180,14 @@ impl File {
             limit: i64::MAX,
             last_audio: 0,
             last_video: 0,
+            shown: None,
+            seen: 0,
+            steady: 0,
             missing_audio: None,
             missing_video: None,
             tracks: Vec::new(),
             resolutions: Vec::new(),
-            gaps: Vec::new(),
+            gaps: Gaps::default(),
             figures: FileFigures::default(),
             noted: (FileFigures::default(), 0),
             says: Vec::new(),
@@ -202,6 +205,8 @@ impl File {
             next.silent = self.silent;
         }
         next.expected = self.expected.clone();
+        next.published = self.published.clone();
+        next.note_beginning(true);
         next
     }
 
@@ -249,14 +254,20 @@ impl File {
     /// Makes room for a source that was published; from now on its sound, at least, is expected.
     pub fn expect(&mut self, source: Source, now: i64) {
         let at = (now - self.start).max(0);
+        let new = !self.published.contains(&source);
+        if new {
+            self.published.push(source);
+        }
         let missing = Some(Missing { since: at, cause: Cause::Link });
-        if source.is_audio() && self.audio.is_none() {
+        if source.is_audio() && new {
             self.missing_audio = self.missing_audio.or(missing);
-            if let Ok(track) = self.muxer.add_track(webm::Codec::Opus) {
+            self.last_audio = at;
+            if self.audio.is_none()
+                && let Ok(track) = self.muxer.add_track(webm::Codec::Opus)
+            {
                 // Before the first media the whole of it is filled, whenever the track was published.
                 let from = if self.begun.is_some() { at } else { 0 };
                 self.audio = Some((track, Audio::new(samples(from))));
-                self.last_audio = at;
             }
         } else if !source.is_audio() && self.video.is_none() {
             self.missing_video = self.missing_video.or(missing);
@@ -271,6 +282,14 @@ impl File {
         self.expected.extend(expected.then_some(source));
     }
 
+    /// What the reports of a source's sender say about its clock by now; what is known last stands in the file's facts.
+    pub fn set_drift(&mut self, source: Source, drift: Drift) {
+        let track = self.tracks.iter_mut().find(|track| track.source == source);
+        if let Some(track) = track {
+            (track.drift_ppm, track.residual_ms) = (Some(drift.ppm), Some(drift.residual_ms));
+        }
+    }
+
     /// A packet of this codec came: its pictures will follow.
     pub fn announce(&mut self, codec: Codec) {
         self.announced = Some(codec);
@@ -282,6 +301,7 @@ impl File {
             return;
         }
         self.begin(at, now);
+        self.heard = now;
         let at = at - self.start;
         self.note_track(source, Codec::Opus, at);
         let filling =
@@ -290,11 +310,12 @@ impl File {
         if let Some((_, audio)) = &mut self.audio {
             audio.handle_packet(samples(at), packet.to_vec(), filling, &mut sounds);
         }
-        self.silent = false;
         self.last_audio = self.last_audio.max(at);
-        if let Some(missing) = self.missing_audio.take() {
-            self.note_gap(missing, at);
+        if let Some(missing) = self.missing_audio.take_if(|missing| missing.ends_with(at)) {
+            self.note_gap(true, missing, at);
         }
+        // What was captured before a mute does not end it.
+        self.silent &= self.missing_audio.is_some();
         self.write_sounds(sounds);
     }
 
@@ -310,29 +331,35 @@ impl File {
         self.video.as_ref().map_or(picture.key.is_some(), same)
     }
 
-    /// One whole picture that fits, captured at `at`. `false`: no file takes its codec's configuration.
-    pub fn handle_video(&mut self, source: Source, at: i64, picture: Picture, now: i64) -> bool {
+    /// One whole picture that fits, captured at `at`.
+    pub fn handle_video(&mut self, source: Source, at: i64, picture: Picture, now: i64) -> Fate {
         if at - self.start >= self.limit {
-            return true;
+            return Fate::Taken;
         }
         self.begin(at, now);
-        let Some(track) = self.video_track(&picture) else { return false };
+        let Some(track) = self.video_track(&picture) else { return Fate::Refused };
         // A picture from long ago is shown late rather than lost: everything up to the next key frame hangs on it.
-        let at = (at - self.start).max(self.newest - micros(WINDOW)).max(0);
-        self.note_track(source, picture.codec, at);
+        let next = self.shown.map_or(0, |shown| shown + 1_000);
+        let at = (at - self.start).max(self.newest - micros(WINDOW)).max(next);
+        let (codec, key) = (picture.codec, picture.key.is_some());
         let size = picture.key.as_ref().map(|key| Size { width: key.width, height: key.height });
+        if !self.write(Frame { track, at: duration(at), key, size, data: picture.data }) {
+            self.handle_missing(false, Cause::Loss, now);
+            return Fate::Early;
+        }
+        self.note_track(source, codec, at);
         if let Some(size) = size {
             self.note_size(at, size);
         }
-        if let Some(missing) = self.missing_video.take() {
-            self.note_gap(missing, at);
+        if let Some(missing) = self.missing_video.take_if(|missing| missing.ends_with(at)) {
+            self.note_gap(false, missing, at);
         }
         self.last_video = at;
+        let steady = self.shown.replace(at).is_some_and(|shown| at - shown < STEADY_US);
+        self.steady = if steady { self.steady.saturating_add(1) } else { 0 };
+        self.seen = now;
         self.newest = self.newest.max(at);
-        let frame = Frame { track, at: duration(at), key: picture.key.is_some(), size, data: picture.data };
-        // The assembler gives whole pictures in order; what is left is a size that no file can hold.
-        self.write(frame);
-        true
+        Fate::Taken
     }
 
     /// The track of the file's pictures; the first key frame makes it.
@@ -354,7 +381,6 @@ impl File {
 
     /// Media comes, captured at `at`. Before the first one, too much silence in front of it is left out.
     fn begin(&mut self, at: i64, now: i64) {
-        self.heard = now;
         if self.begun.replace(self.begun.unwrap_or(now)).is_some() {
             return;
         }
@@ -373,20 +399,10 @@ impl File {
         for missing in [&mut self.missing_audio, &mut self.missing_video].into_iter().flatten() {
             missing.since = (missing.since - later).max(0);
         }
-    }
-
-    /// Something is missing from `now` on, until the next packet or picture.
-    pub fn handle_missing(&mut self, audio: bool, cause: Cause, now: i64) {
-        let at = now - self.start;
-        let since = if cause == Cause::Loss { if audio { self.last_audio } else { self.last_video } } else { at };
-        let slot = if audio { &mut self.missing_audio } else { &mut self.missing_video };
-        match slot {
-            Some(missing) => missing.cause = missing.cause.max(cause),
-            None => *slot = Some(Missing { since: since.max(0), cause }),
-        }
-        if audio && matches!(cause, Cause::Mute | Cause::Pause | Cause::Codec) {
-            self.silent = true;
-        }
+        // Nobody has heard of the beginnings that now lie before the file.
+        self.says.retain(|say| !matches!(say, Say::Note(Note::Gap(_))));
+        self.note_beginning(true);
+        self.note_beginning(false);
     }
 
     /// The file ends at `end`, which is now; what was captured before may still come.
@@ -399,8 +415,7 @@ impl File {
         if self.begun.is_none() {
             return;
         }
-        let stalled = now - self.heard < STALL_US && self.expected.iter().any(|source| source.is_audio());
-        let at = (if stalled { self.heard } else { now } - self.start).min(self.limit);
+        let at = self.clock(now).min(self.limit);
         let filled = self.audio.as_ref().map_or(i64::MAX, |(_, audio)| audio.end() * 1000 / 48);
         let missing = (at - FILL_LAG_US).saturating_sub(filled);
         if missing >= FILL_US {
@@ -411,13 +426,30 @@ impl File {
         self.note_figures(now);
     }
 
+    /// How far the file's time is. While media comes, it is as far as what came was captured, not as arrival says: the rest
+    /// of a burst, or of a queue on the way, is older than now and still has its place.
+    fn clock(&self, now: i64) -> i64 {
+        let at = now - self.start;
+        let expects = |audio| self.expected.iter().any(|source| source.is_audio() == audio);
+        let sound = !self.silent && expects(true) && now - self.heard < STALL_US;
+        let pictures = expects(false) && self.steady >= STEADY_PICTURES && now - self.seen < STILL_US;
+        let captured = match (sound, pictures) {
+            (false, false) => return at,
+            (false, true) => self.last_video,
+            (true, _) => self.last_video.max(self.last_audio + FILL_LAG_US),
+        };
+        captured.clamp(at - STALL_US, at)
+    }
+
     /// The end, at `now`. `None`: there was no media at all.
     pub fn finish(&mut self, now: i64) -> Option<RecordedFile> {
         self.begun?;
         let at = (now - self.start).max(0);
         self.fill(at);
-        for missing in [self.missing_audio.take(), self.missing_video.take()].into_iter().flatten() {
-            self.note_gap(missing, at);
+        for audio in [true, false] {
+            if let Some(missing) = self.missing(audio).take() {
+                self.note_gap(audio, missing, at);
+            }
         }
         self.muxer.finish(duration(at));
         let end_ms = millis(self.start) + millis(at);
@@ -450,14 +482,14 @@ impl File {
             end_ms: millis(self.start),
             resolutions: self.resolutions.clone(),
             rotations: Vec::new(),
-            gaps: self.gaps.clone(),
+            gaps: self.gaps.list().to_vec(),
             figures: self.counted(),
         }
     }
 
     fn counted(&self) -> FileFigures {
-        let filled_ms = self.audio.as_ref().map_or(0, |(_, audio)| audio.filled / 48);
-        FileFigures { filled_ms, ..self.figures }
+        let (filled, dropped) = self.audio.as_ref().map_or((0, 0), |(_, audio)| (audio.filled, audio.dropped));
+        FileFigures { filled_ms: filled / 48, dropped, ..self.figures }
     }
 
     fn fill(&mut self, to: i64) {
@@ -479,10 +511,12 @@ impl File {
         }
     }
 
-    fn write(&mut self, frame: Frame) {
-        let refused = u64::from(self.muxer.handle_frame(frame).is_err());
-        self.refused += refused;
-        self.figures.refused += refused;
+    /// Whether the file takes the frame.
+    fn write(&mut self, frame: Frame) -> bool {
+        let taken = self.muxer.handle_frame(frame).is_ok();
+        self.refused += u64::from(!taken);
+        self.figures.refused += u64::from(!taken);
+        taken
     }
 
     fn note_track(&mut self, source: Source, codec: Codec, at: i64) {
@@ -511,25 +545,12 @@ impl File {
 
     fn note_size(&mut self, at: i64, size: Size) {
         let (w, h) = (u32::from(size.width), u32::from(size.height));
-        if self.resolutions.last().is_none_or(|last| (last.w, last.h) != (w, h)) {
+        if self.resolutions.len() < MOST_SIZES && self.resolutions.last().is_none_or(|last| (last.w, last.h) != (w, h))
+        {
             let resolution = Resolution { t: millis(self.start + at), w, h };
             self.resolutions.push(resolution.clone());
             self.says.push(Say::Note(Note::Resolution(resolution)));
         }
-    }
-
-    fn note_gap(&mut self, missing: Missing, until: i64) {
-        let (t, end) = (millis(self.start + missing.since), millis(self.start + until));
-        if end <= t || (missing.cause == Cause::Link && until - missing.since < LINK_US) {
-            return;
-        }
-        let cause = missing.cause.name();
-        match self.gaps.last_mut().filter(|last| last.cause == cause && t <= last.t + last.ms + MERGE_MS) {
-            Some(last) => last.ms = last.ms.max(end - last.t.min(end)),
-            None => self.gaps.push(Gap { t, ms: end - t, cause: cause.to_owned() }),
-        }
-        // The journal's reader merges likewise: a later note of the same gap replaces the earlier one.
-        self.says.extend(self.gaps.last().cloned().map(|gap| Say::Note(Note::Gap(gap))));
     }
 }
 

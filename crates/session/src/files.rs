@@ -15,23 +15,12 @@ use signalling::message::Source;
 use signalling::recording::Mode;
 
 use crate::Output;
-use crate::file::{Cause, File, Say};
+use crate::file::{Cause, Fate, File, Say};
 use crate::kind::FileKind;
 
 /// How long a file that has ended still takes what was captured before its end: the patience for a lost packet and a bit.
 /// No kind of file changes more often than this, or a hostile sender would make thousands.
 const CLOSE_LAG_US: i64 = 1_000_000;
-
-/// What became of a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It is in a file.
-    Taken,
-    /// No file can hold it now; another key frame may find one.
-    Early,
-    /// No file can ever hold it.
-    Refused,
-}
 
 /// A file that has ended.
 #[derive(Debug)]
@@ -94,14 +83,18 @@ impl Files {
         let (wall, limit) = (self.wall, self.limit);
         let file = self.growing.entry(kind).or_insert_with(|| {
             let mut file = File::new(kind, at.max(0), wall, (&self.participant, &self.name));
-            if paused {
-                file.handle_missing(true, Cause::Pause, at);
-                file.handle_missing(false, Cause::Pause, at);
-            }
             limit.into_iter().for_each(|limit| file.limit(limit));
             file
         });
         file.expect(source, at);
+        if paused {
+            file.handle_missing(source.is_audio(), Cause::Pause, at);
+        }
+    }
+
+    /// A pause is over.
+    pub(crate) fn handle_resume(&mut self, at: i64) {
+        self.growing.values_mut().for_each(|file| file.handle_resume(at));
     }
 
     /// A packet of this codec came: its pictures will follow.
@@ -129,14 +122,13 @@ impl Files {
         let Some(kind) = FileKind::of(self.mode, source) else { return Fate::Early };
         let Some(file) = self.growing.get_mut(&kind) else { return Fate::Early };
         if file.fits(&picture) {
-            return if file.handle_video(source, at, picture, now) { Fate::Taken } else { Fate::Refused };
+            return file.handle_video(source, at, picture, now);
         }
         if picture.key.is_none() || self.closing.iter().any(|closing| closing.kind == kind) {
             return Fate::Early;
         }
         self.split(kind, at, now);
-        let taken = self.growing.get_mut(&kind).is_some_and(|file| file.handle_video(source, at, picture, now));
-        if taken { Fate::Taken } else { Fate::Refused }
+        self.growing.get_mut(&kind).map_or(Fate::Refused, |file| file.handle_video(source, at, picture, now))
     }
 
     /// Ends the growing file of a kind at `at` and begins the next one there.

@@ -81,7 +81,8 @@ pub enum Fact {
         /// All of them.
         figures: FileFigures,
     },
-    /// Media was missing; one that starts where an earlier one of the same cause did replaces it.
+    /// Media was missing; one that starts where an earlier one of the same cause and source did replaces it. Without a
+    /// length it has only begun.
     Gap {
         /// Which file.
         file: String,
@@ -212,8 +213,8 @@ impl Facts {
             Fact::Figures { file, figures } => self.edit(&file, |facts| facts.file.figures = figures),
             Fact::Size { file, resolution } => self.edit(&file, |facts| facts.file.resolutions.push(resolution)),
             Fact::Gap { file, gap } => self.edit(&file, |facts| {
-                let same = |other: &&mut Gap| other.t == gap.t && other.cause == gap.cause;
-                match facts.file.gaps.last_mut().filter(same) {
+                let same = |other: &&mut Gap| (other.t, &other.cause, other.source) == (gap.t, &gap.cause, gap.source);
+                match facts.file.gaps.iter_mut().rev().find(same) {
                     Some(last) => *last = gap,
                     None => facts.file.gaps.push(gap),
                 }
@@ -257,6 +258,20 @@ impl Facts {
             files: self.files.values().map(|facts| facts.file.clone()).collect(),
             timeline: self.timeline.clone(),
             recovered: self.recovered,
+        }
+    }
+}
+
+/// Makes the gaps of a file that a crash ended fit its end, which is `end_ms` by now: one that had only begun lasts until
+/// there, unless another one of its source followed; what lies behind it is cut off.
+pub fn close_gaps(file: &mut RecordedFile) {
+    let end = file.end_ms;
+    let gaps = std::mem::take(&mut file.gaps);
+    for (at, gap) in gaps.iter().enumerate() {
+        let followed = || gaps[at + 1..].iter().any(|later| later.source == gap.source);
+        let until = if gap.ms == 0 && !followed() { end } else { end.min(gap.t.saturating_add(gap.ms)) };
+        if until > gap.t {
+            file.gaps.push(Gap { ms: until - gap.t, ..gap.clone() });
         }
     }
 }
@@ -309,7 +324,7 @@ mod tests {
 
     fn story() -> Vec<Fact> {
         let name = || "p1-av-1.webm".to_owned();
-        let gap = |ms| Gap { t: 3, ms, cause: "loss".into() };
+        let gap = |ms| Gap { t: 3, ms, cause: "loss".into(), source: Some(Source::Mic) };
         let digest = PartDigest { size: 9, md5: "m".into(), sha256: "s".into() };
         vec![
             Fact::Job(job()),
@@ -318,6 +333,7 @@ mod tests {
             Fact::Figures { file: name(), figures: FileFigures { packets: 7, ..FileFigures::default() } },
             Fact::Size { file: name(), resolution: Resolution { t: 1, w: 2, h: 3 } },
             Fact::Gap { file: name(), gap: gap(1) },
+            Fact::Gap { file: name(), gap: Gap { t: 4, source: Some(Source::Camera), ..gap(7) } },
             Fact::Gap { file: name(), gap: gap(7) },
             Fact::Upload { file: name(), id: "u1".into() },
             Fact::Part { file: name(), number: 2, digest },
@@ -334,10 +350,26 @@ mod tests {
         let facts = Facts::parse(&text(&story())).expect("a journal");
         let file = &facts.files["p1-av-1.webm"];
         assert_eq!((facts.stopped_ms, file.upload.as_deref(), file.parts.len()), (Some(99), Some("u1"), 1));
-        assert_eq!(file.file.gaps, [Gap { t: 3, ms: 7, cause: "loss".into() }]);
+        let gap = |t, source| Gap { t, ms: 7, cause: "loss".into(), source: Some(source) };
+        assert_eq!(file.file.gaps, [gap(3, Source::Mic), gap(4, Source::Camera)]);
         assert_eq!((&file.file.sources[..], file.file.resolutions.len()), (&[Source::Mic][..], 1));
         assert_eq!((&file.file.tracks[..], file.file.figures.packets), (&[track()][..], 7));
         assert!(!file.whole && !file.stored);
+    }
+
+    #[test]
+    fn gaps_of_a_repaired_file_end_with_it() {
+        let gap = |t, ms, source| Gap { t, ms, cause: "mute".into(), source: Some(source) };
+        let mut file = RecordedFile { end_ms: 100, ..file(1) };
+        file.gaps = vec![
+            gap(5, 0, Source::Mic),
+            gap(10, 20, Source::Camera),
+            gap(20, 0, Source::Mic),
+            gap(90, 50, Source::Camera),
+            gap(120, 0, Source::Camera),
+        ];
+        close_gaps(&mut file);
+        assert_eq!(file.gaps, [gap(10, 20, Source::Camera), gap(20, 80, Source::Mic), gap(90, 10, Source::Camera)]);
     }
 
     proptest! {

@@ -35,6 +35,17 @@ impl FileKind {
         })
     }
 
+    /// The source of its sound, or of its pictures.
+    pub(crate) fn source(self, audio: bool) -> Option<Source> {
+        match (self, audio) {
+            (Self::Av | Self::Mic, true) => Some(Source::Mic),
+            (Self::Screen | Self::ScreenAudio, true) => Some(Source::ScreenAudio),
+            (Self::Av | Self::Camera, false) => Some(Source::Camera),
+            (Self::Screen, false) => Some(Source::Screen),
+            (Self::Camera, true) | (Self::Mic | Self::ScreenAudio, false) => None,
+        }
+    }
+
     /// Whether a file is over when the last track in it ends. One for each participant goes on: a camera may come back.
     pub(crate) fn ends_with_tracks(self, mode: Mode) -> bool {
         !matches!((mode, self), (Mode::Participant, Self::Av) | (Mode::Audio, Self::Mic))

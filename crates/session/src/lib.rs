@@ -10,6 +10,8 @@ pub mod audio;
 pub mod clock;
 pub mod file;
 mod files;
+pub mod fit;
+mod gaps;
 pub mod journal;
 pub mod kind;
 mod line;
@@ -28,8 +30,8 @@ use signalling::message::Source;
 use signalling::recording::{Mode, RecordedFile};
 
 use clock::ServerClock;
-use file::{Cause, Note};
-use files::{Fate, Files};
+use file::{Cause, Fate, Note};
+use files::Files;
 use kind::FileKind;
 use line::{HOLD, Line, PATIENCE};
 
@@ -79,6 +81,8 @@ pub struct Zero {
 struct Track {
     source: Source,
     muted: bool,
+    /// How many were published before it: only the newest track of a source is written.
+    order: u64,
 }
 
 /// One participant's recording.
@@ -87,6 +91,8 @@ pub struct Session {
     zero: Zero,
     server: ServerClock,
     tracks: BTreeMap<TrackId, Track>,
+    /// How many tracks were published.
+    published: u64,
     lines: BTreeMap<Mid, Line>,
     files: Files,
     paused: bool,
@@ -108,6 +114,7 @@ impl Session {
             zero,
             server: ServerClock::default(),
             tracks: BTreeMap::new(),
+            published: 0,
             lines: BTreeMap::new(),
             files: Files::new(mode, participant, name, zero.wall, opened),
             paused: false,
@@ -143,8 +150,13 @@ impl Session {
         }
         let at = self.micros(since);
         if !self.tracks.contains_key(&id) {
+            // What its predecessor has sent belongs before it.
+            if let Some(older) = feeder(&self.tracks, source).cloned() {
+                self.flush(since, |line| line.track.as_ref() == Some(&older));
+            }
             self.files.expect(source, at, self.paused);
-            self.tracks.insert(id.clone(), Track { source, muted: false });
+            self.tracks.insert(id.clone(), Track { source, muted: false, order: self.published });
+            self.published += 1;
         }
         self.handle_mute(&id, muted, since);
     }
@@ -155,7 +167,8 @@ impl Session {
         let Some(track) = self.tracks.get_mut(id).filter(|track| track.muted != muted) else { return };
         track.muted = muted;
         let source = track.source;
-        if let Some(file) = self.files.of(source) {
+        let feeds = feeder(&self.tracks, source) == Some(id);
+        if let Some(file) = self.files.of(source).filter(|_| feeds) {
             file.set_expected(source, !muted);
             if muted {
                 file.handle_missing(source.is_audio(), Cause::Mute, at);
@@ -175,18 +188,26 @@ impl Session {
     pub fn handle_track_gone(&mut self, id: &TrackId, now: Instant) {
         let at = self.micros(now);
         self.flush(now, |line| line.track.as_ref() == Some(id));
-        let Some(track) = self.tracks.remove(id) else { return };
+        let Some(source) = self.tracks.get(id).map(|track| track.source) else { return };
+        let fed = feeder(&self.tracks, source) == Some(id);
+        self.tracks.remove(id);
         for line in self.lines.values_mut().filter(|line| line.track.as_ref() == Some(id)) {
             line.track = None;
         }
         let mode = self.files.mode;
-        let Some(kind) = FileKind::of(mode, track.source) else { return };
+        let Some(kind) = FileKind::of(mode, source) else { return };
+        let next = feeder(&self.tracks, source).cloned();
+        let goes_on = next.as_ref().and_then(|id| self.tracks.get(id)).is_some_and(|track| !track.muted);
         let last = !self.tracks.values().any(|track| FileKind::of(mode, track.source) == Some(kind));
         if last && kind.ends_with_tracks(mode) {
             self.files.finish(kind, at);
-        } else if let Some(file) = self.files.of(track.source) {
-            file.set_expected(track.source, false);
-            file.handle_missing(track.source.is_audio(), Cause::Mute, at);
+        } else if fed && let Some(file) = self.files.of(source) {
+            // An older track of the source takes over, if there is one.
+            self.lines.values_mut().filter(|line| line.track.is_some() && line.track == next).for_each(Line::restart);
+            file.set_expected(source, goes_on);
+            if !goes_on {
+                file.handle_missing(source.is_audio(), Cause::Mute, at);
+            }
         }
         self.drain(now);
     }
@@ -234,9 +255,11 @@ impl Session {
     }
 
     /// Writes again.
-    pub fn handle_resume(&mut self) {
+    pub fn handle_resume(&mut self, now: Instant) {
         self.paused = false;
         self.lines.values_mut().for_each(Line::restart);
+        self.files.handle_resume(self.micros(now));
+        self.drain(now);
     }
 
     /// A packet.
@@ -244,7 +267,9 @@ impl Session {
         let mid = packet.mid;
         let Some(line) = self.lines.get_mut(&mid) else { return };
         let Some(id) = line.track.clone().filter(|_| !self.paused && !line.refused) else { return };
-        let Some(track) = self.tracks.get(&id) else { return };
+        let Some(track) = self.tracks.get(&id).filter(|track| feeder(&self.tracks, track.source) == Some(&id)) else {
+            return;
+        };
         // Sound on an m-line of pictures would be a fault of the server.
         if packet.codec.is_audio() != track.source.is_audio() {
             return;
@@ -259,6 +284,12 @@ impl Session {
         if !packet.payload.is_empty() {
             let arrived = micros_between(self.zero.at, packet.arrived);
             line.clock.observe(packet.timestamp, arrived, packet.report, &mut self.server);
+            if let Some(report) = packet.report {
+                line.fit.observe(report);
+                if let Some((file, drift)) = self.files.of(track.source).zip(line.fit.drift()) {
+                    file.set_drift(track.source, drift);
+                }
+            }
             if !track.source.is_audio() {
                 self.files.announce(track.source, packet.codec);
             }
@@ -352,6 +383,9 @@ impl Session {
         for (mid, line) in &mut self.lines {
             let track = line.track.as_ref().and_then(|id| self.tracks.get(id));
             let Some(track) = track.filter(|track| !track.source.is_audio() && !track.muted) else { continue };
+            if self.tracks.values().any(|other| other.source == track.source && other.order > track.order) {
+                continue;
+            }
             if line.asks(now) {
                 self.stats.key_frames_asked += 1;
                 if let Some(file) = self.files.of(track.source) {
@@ -371,6 +405,12 @@ impl Session {
     fn micros(&self, at: Instant) -> i64 {
         micros_between(self.zero.at, at)
     }
+}
+
+/// The track that a source is taken from.
+fn feeder(tracks: &BTreeMap<TrackId, Track>, source: Source) -> Option<&TrackId> {
+    let of_source = tracks.iter().filter(|(_, track)| track.source == source);
+    of_source.max_by_key(|(_, track)| track.order).map(|(id, _)| id)
 }
 
 /// Signed microseconds from `zero` to `at`.

@@ -6,6 +6,7 @@ use rtc_client::depacketise::{Assembler, Reorder};
 use signalling::id::TrackId;
 
 use crate::clock::StreamClock;
+use crate::fit::Fit;
 
 /// How long a lost packet is waited for: some round trips for NACK and resend. The muxer's window is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(300);
@@ -26,6 +27,7 @@ pub(crate) struct Line {
     pub(crate) on: bool,
     pub(crate) reorder: Reorder,
     pub(crate) clock: StreamClock,
+    pub(crate) fit: Fit,
     pub(crate) assembler: Assembler,
     pub(crate) ssrc: Option<u32>,
     /// The track cannot be recorded.
@@ -44,6 +46,7 @@ impl Line {
             on: false,
             reorder: Reorder::new(PATIENCE),
             clock: StreamClock::new(rate),
+            fit: Fit::new(rate),
             assembler: Assembler::default(),
             ssrc: None,
             refused: false,
@@ -58,6 +61,7 @@ impl Line {
         self.reorder = Reorder::new(PATIENCE);
         self.assembler.restart();
         self.clock.restart();
+        self.fit.restart();
         self.patience_back();
         self.refused = false;
         self.hold = None;

@@ -163,6 +163,8 @@ pub struct FileFigures {
     pub key_frames_asked: u64,
     /// Milliseconds of sound that were filled in.
     pub filled_ms: u64,
+    /// Packets of sound that came when their place was filled already.
+    pub dropped: u64,
     /// Frames that came and could not be written.
     pub refused: u64,
 }
@@ -253,6 +255,9 @@ pub struct Gap {
     pub ms: u64,
     /// `loss`, `mute`, `pause`, `link`, `codec`.
     pub cause: String,
+    /// Of what; absent in recordings of older recorders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
 }
 
 /// `recording.json`: everything about a recording, composed from the segments.

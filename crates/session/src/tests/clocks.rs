@@ -257,3 +257,17 @@ fn counters_are_noted_while_the_recording_runs() {
     assert!(figures.packets >= noted[1].packets && figures.lost == noted[1].lost && figures.key_frames_asked >= 1);
     assert_eq!((figures.filled_ms, figures.refused), (100, 0));
 }
+
+#[test]
+fn the_drift_of_a_sender_is_told() {
+    let mut stand = Stand::new();
+    stand.drift_ppm = Some(100);
+    stand.run(seconds(60), true, true);
+    stand.finish();
+    let tracks = &stand.whole(AV).tracks;
+    let of = |source| tracks.iter().find(|track| track.source == source).expect("a track");
+    let mic = of(Source::Mic);
+    assert!(mic.drift_ppm.is_some_and(|ppm| (ppm - 100.0).abs() < 2.0), "{mic:?}");
+    assert!(mic.residual_ms.is_some_and(|ms| ms < 0.1), "{mic:?}");
+    assert_eq!(of(Source::Camera).drift_ppm, None, "nothing was reported");
+}

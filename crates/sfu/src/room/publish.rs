@@ -33,13 +33,14 @@ impl Room {
                 if self.settings.mode == Mode::Sfu {
                     return bad("no m-line carries the track");
                 }
-                if offer.tracks[..index].iter().any(|i| i.mid.is_empty() && i.source == intent.source) {
-                    return bad("the source is there twice");
-                }
             } else if offer.sdp.is_none() {
                 return bad("nothing was offered");
             } else if offer.tracks[..index].iter().any(|i| i.mid == intent.mid) {
                 return bad("two tracks on one m-line");
+            }
+            // A participant has one of each source: two cameras would be mixed in one file.
+            if offer.tracks[..index].iter().any(|i| i.source == intent.source) {
+                return bad("the source is there twice");
             }
         }
         Ok(())

@@ -38,6 +38,10 @@ fn bad_offers_are_refused() {
 fn tracks_need_an_m_line_of_their_kind_and_a_right() {
     let on = |mid: &str, source| Offer { tracks: vec![Intent { mid: mid.into(), source, muted: false }], ..offer(&[]) };
     let mut mids = offer(&CALL);
+    let mut two = offer(&CALL);
+    let extra = two.tracks[1].clone();
+    two.tracks.push(Intent { mid: "more".into(), ..extra });
+    assert!(matches!(join(everything(), two), Error::BadKind { why: "the source is there twice", .. }));
     assert!(matches!(join(everything(), on("zzz", Source::Mic)), Error::BadKind { .. }));
     assert!(matches!(join(everything(), on("", Source::Mic)), Error::BadKind { .. }));
     mids.tracks[1].mid = mids.tracks[0].mid.clone();

@@ -120,9 +120,19 @@ impl World {
 
     /// A further transport of a participant, for another participant's tracks.
     pub(crate) fn record(&mut self, recorder: ParticipantId, whom: ParticipantId) -> usize {
+        self.record_with(crate::client::recorder(), recorder, whom)
+    }
+
+    /// The same with other m-lines.
+    pub(crate) fn record_with(
+        &mut self,
+        config: rtc_client::Config,
+        recorder: ParticipantId,
+        whom: ParticipantId,
+    ) -> usize {
         let now = self.now;
         let address = SocketAddr::from(([10, 0, 1, 1], 30_000 + self.clients.len() as u16));
-        let mut client = Client::new(recorder, address, crate::client::recorder(), now);
+        let mut client = Client::new(recorder, address, config, now);
         client.name = Box::leak(format!("rec-{whom}").into_boxed_str());
         client.only = Some(whom);
         let offer = client.offer(&[]);

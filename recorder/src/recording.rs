@@ -7,6 +7,8 @@
 
 mod deliver;
 mod live;
+#[cfg(test)]
+pub(crate) mod tests;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -179,7 +181,7 @@ impl Recording {
         if let Err(error) = self.context.spool.remove(&self.folder) {
             tracing::warn!(recording = %self.id(), %error, "spool");
         }
-        self.tell(RecordingState::Failed, Some((code, why)));
+        self.send(RecordingState::Failed, None, Some((code, why)));
     }
 
     fn set_state(&mut self, state: RecordingState) {
@@ -187,13 +189,23 @@ impl Recording {
             tracing::info!(recording = %self.id(), ?state, "recording");
         }
         self.state = state;
-        self.tell(state, None);
+        self.tell();
     }
 
-    fn tell(&self, state: RecordingState, failure: Option<(Code, String)>) {
-        // The timeline is long and comes with the last word.
-        let segment = Some(RecorderSegment { timeline: Vec::new(), ..self.facts.segment() });
-        self.send(state, segment, failure);
+    /// Tells everything that is known, but for the timeline.
+    fn tell(&mut self) {
+        // What never got further than this wrote nothing, and nothing is to be looked for.
+        let segment = (self.state != RecordingState::Starting).then(|| self.outline());
+        self.send(self.state, segment, None);
+    }
+
+    /// The segment without its timeline: that of a long call is larger than the link takes, and storage has it.
+    fn outline(&mut self) -> RecorderSegment {
+        // Set aside rather than copied: this is said every few seconds.
+        let timeline = std::mem::take(&mut self.facts.timeline);
+        let segment = self.facts.segment();
+        self.facts.timeline = timeline;
+        segment
     }
 
     /// Tells the figures only.

@@ -66,7 +66,8 @@ impl Recording {
         let status = super::Status {
             recording: self.id().clone(),
             state: RecordingState::Ready,
-            segment: Some(segment),
+            // Its timeline would be more than the link takes; storage has it.
+            segment: Some(RecorderSegment { timeline: Vec::new(), ..segment }),
             progress: None,
             failure: None,
         };

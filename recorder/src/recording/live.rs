@@ -122,7 +122,9 @@ pub(super) async fn run(
         stood_still: None,
     };
     stage.recording.set_state(if paused { RecordingState::Paused } else { RecordingState::Recording });
-    stage.enter(welcome.peers, if fresh { zero.at } else { now });
+    let since = if fresh { zero.at } else { now };
+    stage.note(since, paused.then_some(Happening::Pause));
+    stage.enter(welcome.peers, since);
     let mut report = tokio::time::interval(REPORT);
     let limit = match job.options.max_duration_s {
         0 => Duration::from_secs(u64::from(u32::MAX)),
@@ -306,7 +308,7 @@ impl Stage<'_> {
         self.note(now, speaker);
         self.recording.hear();
         if self.reports.is_multiple_of(WHOLE_REPORT) {
-            self.recording.tell(self.recording.state, None);
+            self.recording.tell();
         } else {
             self.recording.tell_progress();
         }

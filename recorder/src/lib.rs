@@ -121,6 +121,11 @@ fn context(config: &Config) -> Result<Context, Error> {
 /// # Errors
 /// [`Error`].
 pub async fn start(config: Config) -> Result<Running, Error> {
+    // A participant needs a socket and a file or two; the usual soft limit is 1024.
+    match service::open_files::raise_limit() {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit on open files stays as it is"),
+    }
     let context = context(&config)?;
     let listen = config.recorder.listen;
     let listener = TcpListener::bind(listen).await.map_err(io_error(format!("recorder.listen {listen}")))?;

@@ -111,9 +111,9 @@ fn context(config: &Config) -> Result<Context, Error> {
     let recorder = spool.id(rand::random()).map_err(io_error("recorder id"))?;
     let target = Target::parse(&config.server).map_err(Error::Server)?;
     let (store, metrics) = (Store::open(&config.storage)?, Metrics::default());
-    let lanes = Arc::new(tokio::sync::Semaphore::new(upload::LANES));
+    let lanes = Arc::default();
     let pulse = pulse::Pulse::start();
-    Ok(Context { recorder, spool, store, target, metrics, lanes, pulse, segments: Arc::default() })
+    Ok(Context { recorder, spool, store, target, metrics, lanes, pulse, segments: Default::default() })
 }
 
 /// Starts the recorder: takes up what a crash left, then works for the server.

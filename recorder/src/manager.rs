@@ -76,7 +76,11 @@ impl Manager {
     /// # Errors
     /// What the disk says about the spool itself.
     pub(crate) fn recover(&mut self) -> std::io::Result<(usize, usize)> {
+        self.context.spool.sweep()?;
         let folders = self.context.spool.folders()?;
+        if !folders.is_empty() {
+            self.context.spool.release();
+        }
         let mut unreadable = 0;
         for folder in &folders {
             match Recording::reopen(self.context.clone(), folder.clone(), self.statuses.clone()) {

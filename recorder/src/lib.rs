@@ -111,9 +111,9 @@ fn context(config: &Config) -> Result<Context, Error> {
     let recorder = spool.id(rand::random()).map_err(io_error("recorder id"))?;
     let target = Target::parse(&config.server).map_err(Error::Server)?;
     let (store, metrics) = (Store::open(&config.storage)?, Metrics::default());
-    let lanes = Arc::new(tokio::sync::Semaphore::new(upload::LANES));
+    let lanes = Arc::default();
     let pulse = pulse::Pulse::start();
-    Ok(Context { recorder, spool, store, target, metrics, lanes, pulse, segments: Arc::default() })
+    Ok(Context { recorder, spool, store, target, metrics, lanes, pulse, segments: Default::default() })
 }
 
 /// Starts the recorder: takes up what a crash left, then works for the server.
@@ -121,6 +121,11 @@ fn context(config: &Config) -> Result<Context, Error> {
 /// # Errors
 /// [`Error`].
 pub async fn start(config: Config) -> Result<Running, Error> {
+    // A participant needs a socket and a file or two; the usual soft limit is 1024.
+    match service::open_files::raise_limit() {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit on open files stays as it is"),
+    }
     let context = context(&config)?;
     let listen = config.recorder.listen;
     let listener = TcpListener::bind(listen).await.map_err(io_error(format!("recorder.listen {listen}")))?;

@@ -1,6 +1,6 @@
 //! All recordings of this recorder and the link that orders them. One task owns the list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use service::storage::is_key;
@@ -10,7 +10,7 @@ use signalling::id::RecordingId;
 use signalling::link::{FromRecorder, ToRecorder};
 use signalling::message::RecordingState;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::RecorderConfig;
@@ -36,7 +36,9 @@ pub(crate) struct Manager {
     config: RecorderConfig,
     running: BTreeMap<String, Running>,
     ended: Vec<Status>,
-    tasks: JoinSet<String>,
+    tasks: JoinSet<()>,
+    /// The folder of each task.
+    folders: HashMap<Id, String>,
     statuses: Statuses,
     heard: mpsc::UnboundedReceiver<(String, Status)>,
     say: mpsc::Sender<FromRecorder>,
@@ -57,6 +59,7 @@ impl Manager {
             running: BTreeMap::new(),
             ended: Vec::new(),
             tasks: JoinSet::new(),
+            folders: HashMap::new(),
             statuses,
             heard,
             say,
@@ -73,18 +76,19 @@ impl Manager {
     /// # Errors
     /// What the disk says about the spool itself.
     pub(crate) fn recover(&mut self) -> std::io::Result<(usize, usize)> {
+        self.context.spool.sweep()?;
         let folders = self.context.spool.folders()?;
+        if !folders.is_empty() {
+            self.context.spool.release();
+        }
         let mut unreadable = 0;
         for folder in &folders {
             match Recording::reopen(self.context.clone(), folder.clone(), self.statuses.clone()) {
                 Ok(recording) => {
                     tracing::info!(recording = %recording.id(), "taking up what a former run left");
                     self.insert(folder, recording.id().clone(), None);
-                    let folder = folder.clone();
-                    self.tasks.spawn(async move {
-                        recording.recover().await;
-                        folder
-                    });
+                    let task = self.tasks.spawn(recording.recover());
+                    self.folders.insert(task.id(), folder.clone());
                 }
                 Err(error) => {
                     unreadable += 1;
@@ -97,9 +101,8 @@ impl Manager {
 
     /// Waits until everything that was taken up is in storage.
     pub(crate) async fn finish(mut self) -> Vec<Status> {
-        while let Some(folder) = self.tasks.join_next().await {
-            self.handle_statuses();
-            self.running.remove(&folder.unwrap_or_default());
+        while let Some(done) = self.tasks.join_next_with_id().await {
+            self.handle_end(done);
         }
         self.handle_statuses();
         self.ended
@@ -118,10 +121,7 @@ impl Manager {
                 status = self.heard.recv() => if let Some((folder, status)) = status {
                     self.handle_status(&folder, status);
                 },
-                Some(folder) = self.tasks.join_next() => {
-                    self.handle_statuses();
-                    self.running.remove(&folder.unwrap_or_default());
-                }
+                Some(done) = self.tasks.join_next_with_id() => self.handle_end(done),
                 _ = look.tick() => {
                     self.look_at_disk();
                     self.look_at_load(Instant::now(), load::cpu_time());
@@ -222,21 +222,12 @@ impl Manager {
             Ok(recording) => {
                 let (orders, receiver) = mpsc::unbounded_channel();
                 self.insert(&folder, id, Some(orders));
-                self.tasks.spawn(async move {
-                    recording.record(token, paused, receiver).await;
-                    folder
-                });
+                let task = self.tasks.spawn(recording.record(token, paused, receiver));
+                self.folders.insert(task.id(), folder);
             }
             Err((code, why)) => {
                 tracing::warn!(recording = %id, %code, why, "job refused");
-                let failure = Some((code, why));
-                self.say_status(Status {
-                    recording: id,
-                    state: RecordingState::Failed,
-                    segment: None,
-                    progress: None,
-                    failure,
-                });
+                self.say_failed(id, code, why);
             }
         }
     }
@@ -260,6 +251,25 @@ impl Manager {
         for orders in self.running.values().filter_map(|running| running.orders.as_ref()) {
             let _ = orders.send(order);
         }
+    }
+
+    /// A recording's task has ended, well or not.
+    fn handle_end(&mut self, done: Result<(Id, ()), JoinError>) {
+        self.handle_statuses();
+        let id = done.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+        let Some(folder) = self.folders.remove(&id) else { return };
+        let Some(running) = self.running.remove(&folder) else { return };
+        if let Err(error) = done {
+            // Somebody else goes on with the room; what lies in the spool is taken up at the next start.
+            tracing::error!(recording = %running.recording, %error, "a recording's task broke down");
+            self.say_failed(running.recording, Code::Internal, "the recorder broke down".into());
+        }
+    }
+
+    fn say_failed(&self, recording: RecordingId, code: Code, why: String) {
+        let failure = Some((code, why));
+        let state = RecordingState::Failed;
+        self.say_status(Status { recording, state, segment: None, progress: None, failure });
     }
 
     fn handle_statuses(&mut self) {
@@ -378,6 +388,46 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::tests::Stand;
+
+    fn manager(stand: &Stand, config: RecorderConfig) -> (Manager, mpsc::Receiver<FromRecorder>) {
+        let (say, said) = mpsc::channel(16);
+        stand.context.metrics.set_linked(true);
+        (Manager::new(stand.context.clone(), config, say), said)
+    }
+
+    #[tokio::test]
+    async fn a_task_that_breaks_down_leaves_no_live_recording() {
+        let stand = Stand::new();
+        let (mut manager, mut said) = manager(&stand, RecorderConfig::default());
+        let (orders, _receiver) = mpsc::unbounded_channel();
+        manager.insert("abc", RecordingId::parse("abc").expect("an id"), Some(orders));
+        let task = manager.tasks.spawn(async { panic!("as a bug would") });
+        manager.folders.insert(task.id(), "abc".into());
+        let free = manager.free_rooms();
+        let done = manager.tasks.join_next_with_id().await.expect("ends");
+        manager.handle_end(done);
+        assert_eq!((manager.running.len(), manager.free_rooms()), (0, free + 1));
+        let said = said.try_recv().expect("is told");
+        assert!(matches!(said, FromRecorder::State { state: RecordingState::Failed, .. }), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_busy_recorder_offers_nothing_and_still_takes_what_it_is_given() {
+        let stand = Stand::new();
+        let config = RecorderConfig { capacity: 3, max_load: 0.5, ..RecorderConfig::default() };
+        let (mut manager, _said) = manager(&stand, config);
+        manager.load = Load::of(2);
+        let start = Instant::now();
+        let mut look = |second: u64, used_ms: u64| {
+            manager.look_at_load(start + Duration::from_secs(second), Duration::from_millis(used_ms));
+            (manager.capacity(), manager.free_rooms())
+        };
+        assert_eq!(look(0, 0), (3, 3));
+        assert_eq!(look(2, 1_900), (3, 3), "less than half of two cores");
+        assert_eq!(look(4, 4_400), (0, 3), "more than that");
+        assert_eq!(look(14, 4_500), (3, 3), "and idle again");
+    }
 
     #[test]
     fn a_recording_lies_in_a_folder_of_its_own() {

@@ -29,6 +29,8 @@ use writer::Writer;
 const BATCH: usize = 64;
 /// A transport that has not connected by then, or lost the server for so long, is replaced.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two tries to make a transport: descriptors or ports may be free again.
+const RETRY: Duration = Duration::from_secs(1);
 /// After the stop, what was captured before it may still be on its way.
 const LINGER: Duration = Duration::from_millis(250);
 
@@ -160,6 +162,8 @@ struct Task {
     session: Session,
     writer: Writer,
     leg: Option<Leg>,
+    /// When a transport is made that could not be made before.
+    retry: Option<Instant>,
     legs_made: u32,
     slots: (usize, usize),
     next_tick: Instant,
@@ -183,6 +187,7 @@ pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Comman
         session,
         writer,
         leg: None,
+        retry: None,
         legs_made: 0,
         slots,
         next_tick: now + TICK,
@@ -256,6 +261,9 @@ impl Task {
             tracing::info!(participant = %self.seed.participant, "media does not flow, trying another port");
             self.replace_leg(now).await;
         }
+        if self.retry.is_some_and(|at| now >= at) {
+            self.replace_leg(now).await;
+        }
         if let Some(leg) = &mut self.leg
             && leg.transport.poll_timeout().is_some_and(|at| now >= at)
         {
@@ -267,7 +275,7 @@ impl Task {
     fn wake(&self, end: Option<Instant>) -> Instant {
         let transport = self.leg.as_ref().and_then(|leg| leg.transport.poll_timeout());
         let end = end.map(|end| end + LINGER);
-        [transport, end].into_iter().flatten().fold(self.next_tick, Instant::min)
+        [transport, end, self.retry].into_iter().flatten().fold(self.next_tick, Instant::min)
     }
 
     /// Reads what has arrived, a batch at a time.
@@ -342,7 +350,7 @@ impl Task {
             Command::Track(track, _) if !self.session.records(track.src) => {}
             Command::Track(track, since) => {
                 self.session.handle_track(track.id, track.src, track.muted, since);
-                if self.leg.is_none() {
+                if self.leg.is_none() && self.retry.is_none() {
                     self.replace_leg(now).await;
                 }
             }
@@ -406,11 +414,11 @@ impl Task {
         self.session.handle_reachable(false, now);
         self.session.handle_new_transport(now);
         self.legs_made += 1;
-        self.leg = match self.new_leg(now).await {
-            Ok(leg) => Some(leg),
+        (self.leg, self.retry) = match self.new_leg(now).await {
+            Ok(leg) => (Some(leg), None),
             Err(error) => {
-                tracing::error!(participant = %self.seed.participant, %error, "no transport");
-                None
+                tracing::error!(participant = %self.seed.participant, %error, "no transport, trying on");
+                (None, Some(now + RETRY))
             }
         };
         self.offer();

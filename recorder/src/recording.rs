@@ -7,11 +7,15 @@
 
 mod deliver;
 mod live;
+mod segments;
+#[cfg(test)]
+pub(crate) mod tests;
 mod timeline;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use service::storage::{About, ContentType, Error, Store};
 use session::journal::{Fact, Facts, Job};
@@ -19,15 +23,22 @@ use signalling::code::Code;
 use signalling::id::{RecorderId, RecordingId};
 use signalling::message::RecordingState;
 use signalling::recording::{self, RecordedFile, RecorderSegment};
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::dial::Target;
 use crate::metrics::Metrics;
 use crate::participant::Tally;
 use crate::pulse::Pulse;
 use crate::spool::{Ledger, Spool};
-use crate::upload::{Backoff, Progress, Upload};
+use crate::upload::{Backoff, Lanes, Progress, Upload};
+use segments::Segments;
+
+/// Why storage must not be written to, once that is known; `None`: it may.
+type Proof = JoinHandle<Option<String>>;
+
+/// So long a recording waits for storage to show that it encrypts; after that it is found out while media is written.
+const PROOF: Duration = Duration::from_secs(1);
 
 /// What every recording needs.
 #[derive(Clone)]
@@ -43,11 +54,11 @@ pub(crate) struct Context {
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Parts in memory, of all uploads.
-    pub(crate) lanes: Arc<Semaphore>,
+    pub(crate) lanes: Arc<Lanes>,
     /// Whether this process stood still.
     pub(crate) pulse: Pulse,
-    /// Held while a segment is read, extended and written.
-    pub(crate) segments: Arc<tokio::sync::Mutex<()>>,
+    /// Who writes which segment.
+    pub(crate) segments: Segments,
 }
 
 /// What the link orders.
@@ -96,6 +107,8 @@ pub(crate) struct Recording {
     people: u32,
     statuses: Statuses,
     state: RecordingState,
+    /// Whether storage has shown that it does what it must, or that cannot be known: what is recorded will be kept.
+    proven: bool,
 }
 
 /// What a new recording is made of.
@@ -152,6 +165,7 @@ impl Recording {
             people: 0,
             statuses,
             state,
+            proven: false,
         }
     }
 
@@ -163,11 +177,21 @@ impl Recording {
     /// Records until it is stopped, then delivers.
     pub(crate) async fn record(mut self, token: String, paused: bool, orders: mpsc::UnboundedReceiver<Order>) {
         self.set_state(RecordingState::Starting);
-        if let Err(error @ Error::Refused { .. }) = self.context.store.prove().await {
-            // Storage that is away is waited for; storage that would keep everything in the clear is not.
-            return self.refuse(Code::StorageUnavailable, error.to_string());
-        }
-        match live::run(&mut self, token, paused, orders).await {
+        let store = self.context.store.clone();
+        // Storage that is away is waited for; storage that would keep everything in the clear is not.
+        let mut proof: Proof = tokio::spawn(async move {
+            let refused = |error: Error| matches!(error, Error::Refused { .. }).then(|| error.to_string());
+            store.prove().await.err().and_then(refused)
+        });
+        let proof = match tokio::time::timeout(PROOF, &mut proof).await {
+            Ok(Ok(Some(why))) => return self.refuse(Code::StorageUnavailable, why),
+            Ok(_) => {
+                self.proven = true;
+                None
+            }
+            Err(_) => Some(proof),
+        };
+        match live::run(&mut self, token, paused, orders, proof).await {
             Ok(()) => self.deliver().await,
             Err((code, why)) => self.refuse(code, why),
         }
@@ -179,7 +203,7 @@ impl Recording {
         if let Err(error) = self.context.spool.remove(&self.folder) {
             tracing::warn!(recording = %self.id(), %error, "spool");
         }
-        self.tell(RecordingState::Failed, Some((code, why)));
+        self.send(RecordingState::Failed, None, Some((code, why)));
     }
 
     fn set_state(&mut self, state: RecordingState) {
@@ -187,13 +211,24 @@ impl Recording {
             tracing::info!(recording = %self.id(), ?state, "recording");
         }
         self.state = state;
-        self.tell(state, None);
+        self.tell();
     }
 
-    fn tell(&self, state: RecordingState, failure: Option<(Code, String)>) {
-        // The timeline is long and comes with the last word.
-        let segment = Some(RecorderSegment { timeline: Vec::new(), ..self.facts.segment() });
-        self.send(state, segment, failure);
+    /// Tells everything that is known, but for the timeline.
+    fn tell(&mut self) {
+        // What never got further than this wrote nothing, and nothing is to be looked for.
+        let told = self.proven && self.state != RecordingState::Starting;
+        let segment = told.then(|| self.outline());
+        self.send(self.state, segment, None);
+    }
+
+    /// The segment without its timeline: that of a long call is larger than the link takes, and storage has it.
+    fn outline(&mut self) -> RecorderSegment {
+        // Set aside rather than copied: this is said every few seconds.
+        let timeline = std::mem::take(&mut self.facts.timeline);
+        let segment = self.facts.segment();
+        self.facts.timeline = timeline;
+        segment
     }
 
     /// Tells the figures only.
@@ -260,11 +295,15 @@ impl Recording {
     }
 
     /// Writes a fact down; a disk that does not take it will not take media either, which is handled there.
-    fn append(&mut self, fact: Fact) {
-        let written = self.ledger.append(fact.clone()).or_else(|error| {
-            self.context.spool.make_room(&error)?;
-            self.ledger.append(fact.clone())
-        });
+    async fn append(&mut self, fact: Fact) {
+        let (ledger, spool, noted) = (self.ledger.clone(), self.context.spool.clone(), fact.clone());
+        let append = move || {
+            ledger.append(noted.clone()).or_else(|error| {
+                spool.make_room(&error)?;
+                ledger.append(noted)
+            })
+        };
+        let written = tokio::task::spawn_blocking(append).await.map_err(std::io::Error::other).flatten();
         if let Err(error) = written {
             tracing::error!(recording = %self.id(), %error, "the journal cannot be written");
             // What is known counts all the same; after a crash it is found again by reading the files.

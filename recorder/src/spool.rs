@@ -4,6 +4,7 @@
 //! {spool}/lock                                 held while a recorder runs
 //! {spool}/id                                   this recorder's id
 //! {spool}/reserve                              bytes for the ends of files, given back when the disk is full
+//! {spool}/UNREADABLE/                          files that could not be finished
 //! {spool}/{recording}/journal.jsonl            facts, one a line, appended
 //! {spool}/{recording}/{participant}-av-1.webm  whole clusters, appended; the head is rewritten in place
 //! ```
@@ -30,6 +31,9 @@ pub use ledger::Ledger;
 pub use media::MediaFile;
 
 const RESERVE: &str = "reserve";
+
+/// Files that could not be finished. No recording has this name: ids have no capitals.
+const ASIDE: &str = "UNREADABLE";
 
 /// The spool folder.
 #[derive(Debug, Clone)]
@@ -123,21 +127,72 @@ impl Spool {
         Ok((facts, Journal::open(&folder)?))
     }
 
-    /// Forgets a recording.
+    /// Forgets a recording: its media first, so that whoever is killed meanwhile still knows what is left.
     ///
     /// # Errors
     /// What the system says.
     pub fn remove(&self, folder: &str) -> io::Result<()> {
-        fs::remove_dir_all(self.path.join(folder))?;
+        let folder = self.path.join(folder);
+        let journal = Journal::path(&folder);
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path != journal {
+                fs::remove_file(path)?;
+            }
+        }
+        sync_dir(&folder)?;
+        fs::remove_dir_all(&folder)?;
         sync_dir(&self.path)
     }
 
-    /// Sets bytes of a full disk aside, unless they are. Whoever cannot end a file for want of space gets them.
+    /// Removes folders of recordings that hold neither a job nor media: of a process that was killed when it made or
+    /// removed them.
+    ///
+    /// # Errors
+    /// What the system says about the spool itself.
+    pub fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name().into_string().unwrap_or_default();
+            let id = name.split('.').next().unwrap_or_default();
+            let path = entry.path();
+            if RecordingId::parse(id).is_ok() && path.is_dir() && is_void(&path) {
+                tracing::info!(folder = name, "nothing was recorded");
+                if let Err(error) = fs::remove_dir_all(&path) {
+                    tracing::warn!(folder = name, %error, "spool");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a file that cannot be finished, outside of the recording that goes; says where.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn set_aside(&self, folder: &str, name: &str) -> io::Result<PathBuf> {
+        let aside = self.path.join(ASIDE);
+        fs::create_dir_all(&aside)?;
+        let kept = aside.join(format!("{folder}-{name}"));
+        fs::rename(self.path.join(folder).join(name), &kept)?;
+        sync_dir(&aside)?;
+        sync_dir(&self.path)?;
+        Ok(kept)
+    }
+
+    /// Sets bytes of a full disk aside, unless they are, and while as much is left. Whoever cannot end a file for want of
+    /// space gets them.
     ///
     /// # Errors
     /// What the system says.
     pub fn reserve(&self) -> io::Result<()> {
-        reserve::take(&self.path.join(RESERVE))
+        reserve::take(&self.path.join(RESERVE), self.free()?)
+    }
+
+    /// Gives the reserve back to the disk: whoever begins with what a crash left may have nothing else to write with.
+    pub fn release(&self) {
+        // It is not there, or the disk is in worse trouble than that.
+        let _ = fs::remove_file(self.path.join(RESERVE));
     }
 
     /// After an error: gives the reserve back to the disk, if that can help.
@@ -159,6 +214,15 @@ impl Spool {
     }
 }
 
+/// Whether a folder holds nothing but a journal without a single whole line.
+fn is_void(folder: &Path) -> bool {
+    let journal = Journal::path(folder);
+    let Ok(mut entries) = fs::read_dir(folder) else { return false };
+    let only_journal = entries.all(|entry| entry.is_ok_and(|entry| entry.path() == journal));
+    let has_line = || fs::read(&journal).is_ok_and(|bytes| bytes.contains(&b'\n'));
+    only_journal && !has_line()
+}
+
 /// Whether an error says that the disk has no space.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -171,6 +235,31 @@ pub(crate) fn sync_dir(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_was_only_begun_is_swept_and_others_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let spool = Spool::open(folder.path()).expect("opens");
+        let make = |name: &str, files: &[(&str, &str)]| {
+            fs::create_dir(folder.path().join(name)).expect("made");
+            for (file, text) in files {
+                fs::write(folder.path().join(name).join(file), text).expect("written");
+            }
+        };
+        make("empty", &[]);
+        make("torn.2", &[("journal.jsonl", "{\"fact\":\"job\",\"v\"")]);
+        make("media", &[("p1-av-1.webm", "x")]);
+        make("foreign", &[("journal.jsonl", "of another version\n")]);
+        make("lost+found", &[]);
+        spool.sweep().expect("sweeps");
+        let is_there = |name: &str| folder.path().join(name).exists();
+        let names = ["empty", "torn.2", "media", "foreign", "lost+found"];
+        assert_eq!(names.map(is_there), [false, false, true, true, true]);
+        // What cannot be finished is kept, the rest goes.
+        let kept = spool.set_aside("media", "p1-av-1.webm").expect("kept");
+        spool.remove("media").expect("goes");
+        assert!(kept.exists() && !is_there("media"));
+    }
 
     #[test]
     fn the_id_is_made_once() {

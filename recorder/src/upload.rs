@@ -5,6 +5,7 @@
 //! recording are stored.
 
 pub mod backoff;
+pub mod lanes;
 pub mod plan;
 mod running;
 #[cfg(test)]
@@ -17,17 +18,19 @@ use std::sync::Arc;
 use service::storage::{About, Error, Store};
 use session::journal::FileFacts;
 use signalling::recording::RecordedFile;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 pub use backoff::Backoff;
+pub use lanes::{LANES, Lanes};
 pub use plan::{Plan, Step, digest, sha256_parts};
 
 use crate::metrics::Metrics;
 use crate::spool::Ledger;
 use running::Running;
 
-/// Parts that are in memory at once, of all uploads of a process: it stays as small with 300 recordings as with one.
-pub const LANES: usize = 4;
+/// So often storage may deny a look at an object, before that is taken for its way to say that there is none: AWS does so
+/// when it does not let us list the bucket. Keys that expire are found again in that time.
+pub(crate) const DENIALS: u32 = 5;
 
 /// How far a file is, told by whoever writes it.
 #[derive(Debug, Clone, Default)]
@@ -56,8 +59,8 @@ pub struct Upload {
     pub progress: watch::Receiver<Progress>,
     /// Counters.
     pub metrics: Metrics,
-    /// Shared by all uploads, [`LANES`].
-    pub lanes: Arc<Semaphore>,
+    /// Shared by all uploads.
+    pub lanes: Arc<Lanes>,
     /// Between tries.
     pub backoff: Backoff,
 }
@@ -85,7 +88,7 @@ impl Upload {
             running.plan.len = progress.len;
             running.plan.whole = progress.whole.is_some();
             let done = match &before {
-                Some(before) if !resumed => running.resume(before).await.inspect(|_| resumed = true),
+                Some(before) if !resumed => running.resume(before, failures).await.inspect(|_| resumed = true),
                 _ => running.step().await,
             };
             let done = match (done, progress.whole) {

@@ -1,4 +1,5 @@
-//! The limit on open files: a relay needs a descriptor an allocation, and the usual soft limit is 1024.
+//! The limit on open files: a relay needs a descriptor an allocation, a recorder some a participant, and the usual soft
+//! limit is 1024.
 #![allow(unsafe_code)]
 
 use std::io;

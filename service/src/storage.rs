@@ -228,6 +228,23 @@ impl From<ContentType> for About {
     }
 }
 
+/// Bytes on their way to storage. Made of [`Bytes`], it is digested on the spot, which large ones should not be.
+#[derive(Debug, Clone)]
+pub struct Body {
+    /// They.
+    pub bytes: Bytes,
+    /// Their MD5 in hex.
+    pub md5: String,
+    /// How long a try may take; `None`: `request_timeout_s`.
+    pub patience: Option<Duration>,
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self { md5: md5_hex(&bytes), bytes, patience: None }
+    }
+}
+
 /// The bytes of an object, as they come.
 pub struct Download {
     /// The size of the whole object.
@@ -276,11 +293,19 @@ impl Store {
     }
 
     /// Writes an object of at most a few megabytes, replacing what was there.
-    pub async fn put(&self, key: &str, bytes: Bytes, about: impl Into<About>) -> Result<(), Error> {
+    pub async fn put(&self, key: &str, body: impl Into<Body>, about: impl Into<About>) -> Result<(), Error> {
         check(key)?;
         match self {
-            Self::Disk(disk) => disk.put(key, bytes).await,
-            Self::S3(s3) => s3.put(key, bytes, &about.into()).await,
+            Self::Disk(disk) => disk.put(key, body.into().bytes).await,
+            Self::S3(s3) => s3.put(key, body.into(), &about.into()).await,
+        }
+    }
+
+    /// How long a request may take, unless it is told otherwise; `None`: as long as it takes.
+    pub fn request_timeout(&self) -> Option<Duration> {
+        match self {
+            Self::Disk(_) => None,
+            Self::S3(s3) => Some(s3.request_timeout()),
         }
     }
 
@@ -369,9 +394,15 @@ impl Store {
     }
 
     /// Sends part `number` (from 1) of an upload; all but the last are [`PART_SIZE`] long. Returns its MD5 in hex.
-    pub async fn upload_part(&self, key: &str, upload: &str, number: u32, bytes: Bytes) -> Result<String, Error> {
+    pub async fn upload_part(
+        &self,
+        key: &str,
+        upload: &str,
+        number: u32,
+        body: impl Into<Body>,
+    ) -> Result<String, Error> {
         check(key)?;
-        on!(self, storage => storage.upload_part(key, upload, number, bytes).await)
+        on!(self, storage => storage.upload_part(key, upload, number, body.into()).await)
     }
 
     /// The parts that storage has of an upload, by number.

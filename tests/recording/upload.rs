@@ -143,7 +143,7 @@ async fn write_earlier_segment(store: &Store) {
         recovered: false,
     };
     let bytes = serde_json::to_vec(&segment).expect("JSON");
-    store.put(SEGMENT, bytes.into(), ContentType::JSON).await.expect("written");
+    store.put(SEGMENT, bytes::Bytes::from(bytes), ContentType::JSON).await.expect("written");
 }
 
 /// A server for one delivery after the other.
@@ -221,4 +221,22 @@ async fn random_faults_lose_nothing() {
         deliver(&server, &proxy, &store, &format!("seed {seed}")).await;
         proxy.heal();
     }
+}
+
+/// AWS without the right to list the bucket: what is not there is denied, and a recording must end all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_denies_what_is_not_there_gets_everything() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, proxy, store) = serve(folder.path()).await;
+    let spooled = Spooled::new();
+    // Each of the two files asks at most six times, and so does the segment.
+    proxy.order(Operation::Head, Fault::Status(403), 12);
+    proxy.order(Operation::GetSegment, Fault::Status(403), 6);
+    let delivered = tokio::time::timeout(PATIENCE, recorder::recover(spooled.config(&server, &proxy))).await;
+    let segments = delivered.expect("ends").expect("delivers");
+    assert_eq!((segments.len(), proxy.suffered()), (1, 18));
+    for (name, bytes) in &spooled.files {
+        assert!(store.get(&format!("{FOLDER}/{name}")).await.expect("is there") == *bytes, "{name}");
+    }
+    assert!(spooled.is_empty());
 }

@@ -12,7 +12,7 @@ use signalling::recording::RecordedFile;
 use tokio::sync::{mpsc, watch};
 
 use super::Told;
-use crate::spool::{Ledger, MediaFile};
+use crate::spool::{Ledger, MediaFile, sync_dir};
 use crate::upload::Progress;
 
 /// How often written bytes are synced.
@@ -31,12 +31,22 @@ pub(super) struct Writer {
     last_sync: Option<Instant>,
     /// A sync that runs; the next one waits for it.
     syncing: Option<tokio::task::JoinHandle<()>>,
+    /// What waits for the disk.
+    works: tokio::task::JoinSet<()>,
     failed: bool,
 }
 
 impl Writer {
     pub(super) fn new(ledger: Ledger, told: mpsc::UnboundedSender<Told>) -> Self {
-        Self { ledger, told, files: BTreeMap::new(), last_sync: None, syncing: None, failed: false }
+        Self {
+            ledger,
+            told,
+            files: BTreeMap::new(),
+            last_sync: None,
+            syncing: None,
+            works: Default::default(),
+            failed: false,
+        }
     }
 
     /// Does what the session says. After the disk failed nothing more is written: what is there is whole up to then, and
@@ -74,25 +84,48 @@ impl Writer {
 
     fn open(&mut self, facts: Box<RecordedFile>) -> io::Result<()> {
         let path = self.ledger.journal().folder().join(&facts.name);
-        self.ledger.append(Fact::Open { file: (*facts).clone() })?;
+        self.ledger.note(Fact::Open { file: (*facts).clone() })?;
         let (progress, receiver) = watch::channel(Progress::default());
         let name: Arc<str> = facts.name.as_str().into();
         self.files.insert(name, Open { file: MediaFile::create(&path)?, progress });
+        let journal = self.ledger.journal().clone();
+        // The bytes are synced every second; without its name a power cut would lose them all the same. A fact about a
+        // file that is not there is only dropped, so the name comes first.
+        self.beside(move || {
+            sync_dir(journal.folder())?;
+            journal.sync()
+        });
         let _ = self.told.send(Told::File(facts, receiver));
         Ok(())
     }
 
     fn finish(&mut self, name: &Arc<str>, whole: Option<Box<RecordedFile>>) -> io::Result<()> {
         let Some(open) = self.files.remove(name) else { return Ok(()) };
-        let len = open.file.close()?;
         let Some(mut file) = whole else {
             // The upload's task sees the end of its channel and goes.
-            return self.ledger.append(Fact::Empty { file: name.to_string() });
+            return self.ledger.note(Fact::Empty { file: name.to_string() });
         };
-        file.size = len;
-        self.ledger.append(Fact::Whole { file: (*file).clone() })?;
-        open.progress.send_replace(Progress { len, whole: Some(file) });
+        let ledger = self.ledger.clone();
+        // A file is called whole only after the disk has all of it.
+        self.beside(move || {
+            let len = open.file.close()?;
+            file.size = len;
+            ledger.append(Fact::Whole { file: (*file).clone() })?;
+            open.progress.send_replace(Progress { len, whole: Some(file) });
+            Ok(())
+        });
         Ok(())
+    }
+
+    /// Does what waits for the disk where that holds nobody up.
+    fn beside(&mut self, work: impl FnOnce() -> io::Result<()> + Send + 'static) {
+        while self.works.try_join_next().is_some() {}
+        let told = self.told.clone();
+        self.works.spawn_blocking(move || {
+            if let Err(error) = work() {
+                let _ = told.send(Told::DiskFailed(error.to_string()));
+            }
+        });
     }
 
     /// Syncs once a second, beside the media.
@@ -114,10 +147,11 @@ impl Writer {
         });
     }
 
-    /// Waits for the last sync.
-    pub(super) async fn close(self) {
+    /// Waits for the disk.
+    pub(super) async fn close(mut self) {
         if let Some(task) = self.syncing {
             let _ = task.await;
         }
+        while self.works.join_next().await.is_some() {}
     }
 }

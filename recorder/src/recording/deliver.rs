@@ -1,6 +1,6 @@
 //! After the media: every file whole, in storage, checked; then the segment; then the spool's folder goes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use bytes::Bytes;
 use service::storage::{ContentType, Error};
 use session::journal::Fact;
 use signalling::message::RecordingState;
-use signalling::recording::RecorderSegment;
+use signalling::recording::{Happening, Moment, RecorderSegment};
 use tokio::sync::watch;
 
 use super::Recording;
-use crate::spool::media::{self, Repaired};
-use crate::upload::{Backoff, Progress};
+use crate::spool::media::{self, Repair, Repaired};
+use crate::upload::{Backoff, DENIALS, Progress};
 
 /// How often a recording that is being stored says how far it is.
 const REPORT: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ impl Recording {
     pub(crate) async fn recover(mut self) {
         // Nobody had stopped it: the server may want it to go on.
         if self.facts.stopped_ms.is_none() {
-            self.append(Fact::Recovered);
+            self.append(Fact::Recovered).await;
         }
         self.deliver().await;
     }
@@ -33,11 +33,12 @@ impl Recording {
     /// Brings everything to storage. Ends when storage has it, however long that takes.
     pub(super) async fn deliver(mut self) {
         self.hear();
+        self.proven = true;
         self.set_state(RecordingState::Finalising);
         self.repair().await;
         if self.facts.stopped_ms.is_none() {
             let end = self.facts.files.values().map(|facts| facts.file.end_ms).max().unwrap_or(0);
-            self.append(Fact::Stopped { at_ms: end });
+            self.append(Fact::Stopped { at_ms: end }).await;
         }
         self.set_state(RecordingState::Uploading);
         self.upload_rest();
@@ -58,7 +59,9 @@ impl Recording {
         }
         self.end_stray_uploads().await;
         let segment = self.write_segment().await;
-        if let Err(error) = self.context.spool.remove(&self.folder) {
+        let (spool, folder) = (self.context.spool.clone(), self.folder.clone());
+        let removed = tokio::task::spawn_blocking(move || spool.remove(&folder)).await;
+        if let Err(error) = removed.map_err(std::io::Error::other).flatten() {
             tracing::error!(recording = %self.id(), %error, "the spool's folder stays");
         }
         tracing::info!(recording = %self.id(), files = segment.files.len(), "ready");
@@ -66,7 +69,8 @@ impl Recording {
         let status = super::Status {
             recording: self.id().clone(),
             state: RecordingState::Ready,
-            segment: Some(segment),
+            // Its timeline would be more than the link takes; storage has it.
+            segment: Some(RecorderSegment { timeline: Vec::new(), ..segment }),
             progress: None,
             failure: None,
         };
@@ -83,25 +87,38 @@ impl Recording {
                 upload.abort();
             }
             let path = self.ledger.journal().folder().join(&name);
-            match self.repair_one(&path).await {
-                Some(repaired) => self.note_repaired(&name, repaired),
-                None => {
+            match self.repair_one(&path, &name).await {
+                Some(Repair::Done(repaired)) => self.note_repaired(&name, repaired).await,
+                Some(Repair::Unreadable(why)) => {
+                    match self.context.spool.set_aside(&self.folder, &name) {
+                        Ok(kept) => tracing::error!(
+                            recording = %self.id(), file = %kept.display(), why, "cannot be finished, and is kept there"
+                        ),
+                        Err(error) => {
+                            tracing::error!(recording = %self.id(), name, why, %error, "cannot be finished, and stays");
+                            continue;
+                        }
+                    }
+                    self.append(Fact::Empty { file: name }).await;
+                }
+                Some(Repair::Empty) | None => {
                     // Not even one cluster: at most the first seconds of a file.
                     let _ = std::fs::remove_file(&path);
-                    self.append(Fact::Empty { file: name });
+                    self.append(Fact::Empty { file: name }).await;
                 }
             }
         }
     }
 
-    /// Finishes a file, however long the disk takes to have room for its cues; `None`: it holds no media.
-    async fn repair_one(&self, path: &Path) -> Option<Repaired> {
+    /// Finishes a file, however long the disk takes to have room for its cues; `None`: it is not there.
+    async fn repair_one(&self, path: &Path, name: &str) -> Option<Repair> {
         let mut failures = 0;
         loop {
             let file = path.to_owned();
-            let repaired = tokio::task::spawn_blocking(move || media::repair(&file)).await;
+            let facts = self.facts.files.get(name).map(|facts| facts.file.clone());
+            let repaired = tokio::task::spawn_blocking(move || media::repair(&file, facts.as_ref())).await;
             let error = match repaired.map_err(std::io::Error::other).flatten() {
-                Ok(repaired) => return repaired,
+                Ok(repaired) => return Some(repaired),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
                 Err(error) => error,
             };
@@ -114,7 +131,7 @@ impl Recording {
         }
     }
 
-    fn note_repaired(&mut self, name: &str, repaired: Repaired) {
+    async fn note_repaired(&mut self, name: &str, repaired: Repaired) {
         let Some(facts) = self.facts.files.get(name) else { return };
         let mut file = facts.file.clone();
         file.size = repaired.size;
@@ -124,7 +141,7 @@ impl Recording {
         }
         file.resolutions.retain(|resolution| resolution.t <= file.end_ms);
         tracing::info!(recording = %self.id(), file = name, size = file.size, "repaired");
-        self.append(Fact::Whole { file });
+        self.append(Fact::Whole { file }).await;
     }
 
     /// Starts the uploads that are not running: all of them after a crash.
@@ -186,7 +203,7 @@ impl Recording {
         let key = self.key(&format!("segments/{}.json", job.recorder));
         let mut failures = 0;
         loop {
-            match self.try_segment(&key).await {
+            match self.try_segment(&key, failures).await {
                 Ok(segment) => return segment,
                 Err(error) => self.pause(&key, &error, failures).await,
             }
@@ -194,9 +211,9 @@ impl Recording {
         }
     }
 
-    async fn try_segment(&self, key: &str) -> Result<RecorderSegment, Error> {
+    async fn try_segment(&self, key: &str, failures: u32) -> Result<RecorderSegment, Error> {
         // Two runs of one recording may end together, and each adds itself to what is there.
-        let _alone = self.context.segments.lock().await;
+        let _alone = self.context.segments.lock(self.id()).await;
         let store = &self.context.store;
         let mut segment = self.facts.segment();
         // This recorder may have recorded a part of it before, and have lost and got it again since.
@@ -207,6 +224,7 @@ impl Recording {
                 Err(error) => tracing::warn!(key, %error, "replacing a segment that cannot be read"),
             },
             Err(Error::NotFound(_)) => {}
+            Err(Error::Denied { .. }) if failures >= DENIALS => {}
             Err(error) => return Err(error),
         }
         let json = serde_json::to_vec_pretty(&segment)
@@ -220,13 +238,17 @@ impl Recording {
 }
 
 /// Two runs of one recorder in one recording.
-fn merge(before: RecorderSegment, now: RecorderSegment) -> RecorderSegment {
+pub(super) fn merge(before: RecorderSegment, now: RecorderSegment) -> RecorderSegment {
     let mut files: Vec<_> =
         before.files.into_iter().filter(|old| now.files.iter().all(|new| new.name != old.name)).collect();
     files.extend(now.files);
     files.sort_by(|a, b| (a.start_ms, &a.name).cmp(&(b.start_ms, &b.name)));
     let mut timeline = before.timeline;
-    timeline.extend(now.timeline);
+    // This run may have been merged before, and have missed the answer or have been killed then.
+    let mut known: BTreeMap<u64, Vec<Happening>> = BTreeMap::new();
+    timeline.iter().for_each(|moment| known.entry(moment.t).or_default().push(moment.what.clone()));
+    let is_new = |moment: &Moment| known.get(&moment.t).is_none_or(|happened| !happened.contains(&moment.what));
+    timeline.extend(now.timeline.into_iter().filter(is_new));
     timeline.sort_by_key(|moment| moment.t);
     let (ended_ms, recovered) = (before.ended_ms.max(now.ended_ms), before.recovered || now.recovered);
     RecorderSegment { files, timeline, ended_ms, recovered, ..now }

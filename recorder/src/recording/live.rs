@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::timeline::Timeline;
-use super::{Order, Recording};
+use super::{Order, Proof, Recording};
 use crate::dial::Target;
 use crate::participant::{self, Command, Seed, Told};
 use crate::room::{Heard, Room, RoomError};
@@ -83,12 +83,13 @@ enum Turn {
 /// Records until the end.
 ///
 /// # Errors
-/// If the room could never be joined.
+/// If the room could never be joined, or storage refuses what `proof` asks of it.
 pub(super) async fn run(
     recording: &mut Recording,
     token: String,
     paused: bool,
     mut orders: mpsc::UnboundedReceiver<Order>,
+    mut proof: Option<Proof>,
 ) -> Result<(), (Code, String)> {
     let job = recording.facts.job.clone();
     let target = recording.context.target.clone();
@@ -122,15 +123,23 @@ pub(super) async fn run(
         stood_still: None,
     };
     stage.recording.set_state(if paused { RecordingState::Paused } else { RecordingState::Recording });
-    stage.enter(welcome.peers, if fresh { zero.at } else { now });
+    let since = if fresh { zero.at } else { now };
+    stage.note(since, paused.then_some(Happening::Pause));
+    stage.enter(welcome.peers, since);
     let mut report = tokio::time::interval(REPORT);
     let limit = match job.options.max_duration_s {
         0 => Duration::from_secs(u64::from(u32::MAX)),
         seconds => Duration::from_secs(seconds).saturating_sub(age),
     };
     let mut limit = std::pin::pin!(tokio::time::sleep(limit));
+    let mut refused = None;
     let why = loop {
         let turn = tokio::select! {
+            why = proven(&mut proof) => {
+                (proof, refused) = (None, why);
+                stage.recording.proven = refused.is_none();
+                if refused.is_some() { Turn::End("storage refuses") } else { Turn::Go }
+            }
             order = orders.recv() => stage.handle_order(order),
             heard = hear(&mut stage.link) => stage.handle_heard(heard),
             told = hears.recv() => stage.handle_told(told).await,
@@ -148,7 +157,20 @@ pub(super) async fn run(
         }
     };
     stage.end(why, &mut hears).await;
-    Ok(())
+    refused.map_or(Ok(()), |why| Err((Code::StorageUnavailable, why)))
+}
+
+/// What storage has shown, once it has.
+async fn proven(proof: &mut Option<Proof>) -> Option<String> {
+    match proof {
+        Some(proof) => proof.await.unwrap_or_default(),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a recording of so many bytes is over.
+fn is_too_large(bytes: u64, max_size_mb: u64) -> bool {
+    max_size_mb > 0 && bytes >= max_size_mb.saturating_mul(MEGABYTE)
 }
 
 /// How many files of a kind another run may have made of one participant in that time.
@@ -306,13 +328,13 @@ impl Stage<'_> {
         self.note(now, speaker);
         self.recording.hear();
         if self.reports.is_multiple_of(WHOLE_REPORT) {
-            self.recording.tell(self.recording.state, None);
+            self.recording.tell();
         } else {
             self.recording.tell_progress();
         }
         self.reports += 1;
-        let limit = self.recording.facts.job.options.max_size_mb.saturating_mul(MEGABYTE);
-        if limit > 0 && self.recording.progress().bytes >= limit {
+        let limit = self.recording.facts.job.options.max_size_mb;
+        if is_too_large(self.recording.progress().bytes, limit) {
             return Turn::End("max_size_mb is reached");
         }
         if self.recording.lens.values().any(|len| len.borrow().len >= upload::MAX_LEN) {
@@ -500,7 +522,7 @@ impl Stage<'_> {
         tracing::info!(recording = %self.recording.id(), why, "recording ends");
         let at_ms = now.saturating_duration_since(self.zero.at).as_millis() as u64;
         self.command_all(|| Command::Stop(now));
-        self.recording.append(Fact::Stopped { at_ms });
+        self.recording.append(Fact::Stopped { at_ms }).await;
         self.recording.set_state(RecordingState::Finalising);
         while self.tasks.join_next().await.is_some() {}
         // Files that were begun in the last moment.
@@ -513,5 +535,16 @@ impl Stage<'_> {
         if let Link::Up(room) = self.link {
             tokio::spawn(room.leave());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_megabytes_counts_as_disks_do_and_zero_is_none() {
+        let over = [(999_999, 1), (1_000_000, 1), (u64::MAX, 0), (0, 0), (u64::MAX, u64::MAX)];
+        assert_eq!(over.map(|(bytes, limit)| is_too_large(bytes, limit)), [false, true, false, false, true]);
     }
 }

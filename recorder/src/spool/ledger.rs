@@ -41,6 +41,23 @@ impl Ledger {
         Ok(())
     }
 
+    /// Writes a fact down whose loss costs only that something is asked or sent again: a journal that does not take it is
+    /// no reason to stop.
+    pub fn try_note(&self, fact: Fact) {
+        if let Err(error) = self.journal.note(&fact) {
+            tracing::warn!(%error, "the journal cannot be written");
+        }
+        let _ = self.heard.send(fact);
+    }
+
+    /// The same, and waits until the disk has it, if it can.
+    pub fn try_append(&self, fact: Fact) {
+        if let Err(error) = self.journal.append(&fact) {
+            tracing::warn!(%error, "the journal cannot be written");
+        }
+        let _ = self.heard.send(fact);
+    }
+
     /// The journal.
     pub fn journal(&self) -> &Journal {
         &self.journal

@@ -1,13 +1,14 @@
 //! A media file in the spool: appended to while it is recorded, finished after a crash.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use webm::{HEAD_LEN, Output, Recovery};
+use signalling::recording::RecordedFile;
+use webm::{HEAD_LEN, Output, Recovered, Recovery, RecoveryError, Size, Track, TrackFacts, TrackNumber};
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -18,17 +19,13 @@ pub struct MediaFile {
 }
 
 impl MediaFile {
-    /// Begins a file, which must not exist, with an empty head region.
+    /// Begins a file, which must not exist, with an empty head region. Its name is for the caller to sync.
     ///
     /// # Errors
     /// What the system says.
     pub fn create(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         file.set_len(HEAD_LEN as u64)?;
-        // The bytes are synced every second; without its name a power cut would lose them all the same.
-        if let Some(folder) = path.parent() {
-            super::sync_dir(folder)?;
-        }
         Ok(Self { file: Arc::new(file), len: HEAD_LEN as u64, dirty: true })
     }
 
@@ -74,21 +71,41 @@ pub struct Repaired {
     pub codecs: Vec<String>,
 }
 
+/// What came of a repair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repair {
+    /// The file is whole.
+    Done(Repaired),
+    /// It holds no media.
+    Empty,
+    /// It holds media that nothing describes; it is as it was.
+    Unreadable(String),
+}
+
 /// Finishes a file that its writer did not: cuts what is torn, appends the cues, writes the head. May be done again.
+/// `facts`: what is known of it, for the case that its head is damaged.
 ///
 /// # Errors
-/// What the system says. `Ok(None)`: it holds no media.
-pub fn repair(path: &Path) -> io::Result<Option<Repaired>> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    let mut recovery = Recovery::new(Vec::new());
-    let mut chunk = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => break,
-            n => recovery.handle_bytes(&chunk[..n]),
+/// What the system says.
+pub fn repair(path: &Path, facts: Option<&RecordedFile>) -> io::Result<Repair> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut recovered = scan(&file, Vec::new())?;
+    if let (Err(RecoveryError::NoTracks), Some(facts)) = (&recovered, facts) {
+        // Which track is which nobody noted, but their blocks tell sound from pictures.
+        let probe = [1, 2].into_iter().filter_map(TrackNumber::new);
+        let probe = probe.map(|number| Track { number, codec: webm::Codec::Opus, size: None }).collect();
+        if let Ok(probed) = scan(&file, probe)? {
+            recovered = scan(&file, known(facts, &probed.tracks))?;
         }
     }
-    let Ok(recovered) = recovery.finish() else { return Ok(None) };
+    let recovered = match recovered {
+        Ok(recovered) => recovered,
+        Err(RecoveryError::Empty) => return Ok(Repair::Empty),
+        Err(error) => return Ok(Repair::Unreadable(error.to_string())),
+    };
+    if recovered.unknown_blocks > 0 {
+        tracing::warn!(file = %path.display(), blocks = recovered.unknown_blocks, "of a track that nothing describes");
+    }
     // The order makes a second crash harmless: until the head says so, the cues are only another torn tail.
     file.set_len(recovered.valid_len)?;
     file.write_all_at(&recovered.cues, recovered.valid_len)?;
@@ -109,5 +126,116 @@ pub fn repair(path: &Path) -> io::Result<Option<Repaired>> {
         }
     }
     let size = recovered.valid_len + recovered.cues.len() as u64;
-    Ok(Some(Repaired { size, end: recovered.end, codecs }))
+    Ok(Repair::Done(Repaired { size, end: recovered.end, codecs }))
+}
+
+/// Reads a file from its start.
+fn scan(mut file: &File, known: Vec<Track>) -> io::Result<Result<Recovered, RecoveryError>> {
+    let mut recovery = Recovery::new(known);
+    file.seek(SeekFrom::Start(0))?;
+    let mut chunk = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(recovery.finish()),
+            n => recovery.handle_bytes(&chunk[..n]),
+        }
+    }
+}
+
+/// The tracks of a file whose head is damaged: blocks of sound are all key blocks. Codecs that need a record of their
+/// stream are not among them, for it was in the head.
+fn known(facts: &RecordedFile, probed: &[TrackFacts]) -> Vec<Track> {
+    let is_sound = |track: &TrackFacts| track.key_blocks == track.blocks;
+    let named = |name: &str| facts.codecs.iter().any(|codec| codec.eq_ignore_ascii_case(name));
+    let video = [("VP8", webm::Codec::Vp8), ("VP9", webm::Codec::Vp9)].into_iter().find(|(name, _)| named(name));
+    let size = facts.resolutions.iter().fold(None::<Size>, |largest, resolution| {
+        let side = |pixels: u32| u16::try_from(pixels).unwrap_or(u16::MAX);
+        let size = Size { width: side(resolution.w), height: side(resolution.h) };
+        Some(largest.map_or(size, |largest| largest.union(size)))
+    });
+    let track = |track: &TrackFacts| {
+        let number = track.track.number;
+        if is_sound(track) && named("opus") {
+            return Some(Track { number, codec: webm::Codec::Opus, size: None });
+        }
+        let (_, codec) = video.clone()?;
+        Some(Track { number, codec, size })
+    };
+    probed.iter().filter_map(track).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use session::journal::{Fact, Facts};
+    use webm::{Codec, Frame, Muxer, Options};
+
+    use super::*;
+
+    /// A finished file of two seconds: pictures first, so that the sound is track 2.
+    fn file() -> Vec<u8> {
+        let mut muxer = Muxer::new(Options { cluster: Duration::from_millis(500), ..Options::default() });
+        let camera = muxer.add_track(Codec::Vp8).expect("room");
+        let mic = muxer.add_track(Codec::Opus).expect("room");
+        let size = Some(Size { width: 320, height: 180 });
+        for n in 0..100 {
+            let at = Duration::from_millis(n * 20);
+            let sound = Frame { track: mic, at, key: true, size: None, data: vec![0xF8, 0xFF, 0xFE] };
+            muxer.handle_frame(sound).expect("in order");
+            if n % 2 == 0 {
+                let picture = Frame { track: camera, at, key: n % 50 == 0, size, data: vec![n as u8; 100] };
+                muxer.handle_frame(picture).expect("in order");
+            }
+        }
+        muxer.finish(Duration::from_secs(2));
+        let mut bytes = vec![0; HEAD_LEN];
+        while let Some(output) = muxer.poll_output() {
+            match output {
+                Output::Append(more) => bytes.extend_from_slice(&more),
+                Output::PatchHead(head) => bytes[..HEAD_LEN].copy_from_slice(&head),
+            }
+        }
+        bytes
+    }
+
+    /// What a journal says of it.
+    fn facts(codecs: &str) -> RecordedFile {
+        let journal = format!(
+            r#"{{"fact":"job","v":1,"recorder":"rec1","recording":"abc","room":"demo","room_id":"r1","folder":"r1/abc","started_ms":5,"options":{{}}}}
+{{"fact":"open","file":{{"name":"p1-av-1.webm","size":0,"container":"webm","codecs":[{codecs}],"participant":"p1","sources":[],"start_ms":0,"end_ms":0,"resolutions":[{{"t":0,"w":320,"h":180}}]}}}}
+"#
+        );
+        assert!(matches!(serde_json::from_str::<Fact>(journal.lines().next().unwrap_or("")), Ok(Fact::Job(_))));
+        Facts::parse(journal.as_bytes()).expect("a journal").files["p1-av-1.webm"].file.clone()
+    }
+
+    #[test]
+    fn a_damaged_head_is_made_again_of_what_the_journal_knows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("p1-av-1.webm");
+        let good = file();
+        let mut damaged = good.clone();
+        damaged[..HEAD_LEN].fill(0);
+        std::fs::write(&path, &damaged).expect("written");
+        // Nobody knows its codecs: it stays as it is.
+        assert!(matches!(repair(&path, None), Ok(Repair::Unreadable(_))));
+        assert!(matches!(repair(&path, Some(&facts(r#""AV1""#))), Ok(Repair::Unreadable(_))));
+        assert_eq!(std::fs::read(&path).expect("reads"), damaged);
+        let Ok(Repair::Done(repaired)) = repair(&path, Some(&facts(r#""opus","VP8""#))) else { panic!("not repaired") };
+        assert_eq!((repaired.codecs, repaired.end), (vec!["VP8".into(), "opus".into()], Duration::from_secs(2)));
+        // Its head says what the old one said.
+        let mut recovery = Recovery::new(Vec::new());
+        recovery.handle_bytes(&std::fs::read(&path).expect("reads"));
+        let again = recovery.finish().expect("a good file");
+        let mut recovery = Recovery::new(Vec::new());
+        recovery.handle_bytes(&good);
+        assert_eq!(again.tracks, recovery.finish().expect("a good file").tracks);
+    }
+
+    #[test]
+    fn a_file_without_a_cluster_is_empty() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("p1-av-1.webm");
+        std::fs::write(&path, &file()[..HEAD_LEN + 20]).expect("written");
+        assert_eq!(repair(&path, None).expect("reads"), Repair::Empty);
+    }
 }

@@ -6,14 +6,14 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Instant;
 
 use bytes::Bytes;
-use service::storage::{Error, Part, multipart_etag};
+use service::storage::{Body, Error, Part, multipart_etag};
 use session::journal::{Fact, FileFacts, PartDigest};
 use signalling::recording::RecordedFile;
-use tokio::sync::SemaphorePermit;
 
-use super::{Plan, Step, StepError, Upload, digest, sha256_parts};
+use super::{DENIALS, Plan, Step, StepError, Upload, digest, sha256_parts};
 
 const PART_SIZE: u64 = service::storage::PART_SIZE as u64;
 
@@ -49,7 +49,8 @@ impl Running {
     async fn begin(&mut self) -> Result<(), StepError> {
         let Upload { store, key, about, ledger, name, .. } = &self.upload;
         let id = store.create_upload(key, about.clone()).await?;
-        ledger.append(Fact::Upload { file: name.clone(), id: id.clone() })?;
+        // An upload whose note is lost is found among the unfinished ones when the recording is stored.
+        ledger.try_note(Fact::Upload { file: name.clone(), id: id.clone() });
         self.id = Some(id);
         self.plan.begun = true;
         Ok(())
@@ -57,11 +58,8 @@ impl Running {
 
     async fn send(&mut self, number: u32, range: Range<u64>) -> Result<(), StepError> {
         let Some(id) = self.id.clone() else { return Ok(()) };
-        let lane = self.lane().await;
-        let bytes = self.read(range).await?;
-        let digest = digest(&bytes);
-        let sent = self.upload.store.upload_part(&self.upload.key, &id, number, bytes).await;
-        drop(lane);
+        let (store, key) = (&self.upload.store, &self.upload.key);
+        let (sent, digest) = self.transmit(range, |body| store.upload_part(key, &id, number, body)).await?;
         match sent {
             // It is gone: what was sent to it is, too.
             Err(Error::NotFound(_)) => self.begin_anew().await,
@@ -72,21 +70,37 @@ impl Running {
         }
         self.upload.metrics.uploaded(digest.size);
         let fact = Fact::Part { file: self.upload.name.clone(), number, digest: digest.clone() };
-        self.upload.ledger.append(fact)?;
+        self.upload.ledger.try_note(fact);
         self.plan.sent.insert(number, digest);
         self.plan.checked = false;
         Ok(())
     }
 
     async fn put(&mut self) -> Result<(), StepError> {
-        let lane = self.lane().await;
-        let bytes = self.read(0..self.plan.len).await?;
-        let digest = digest(&bytes);
-        self.upload.store.put(&self.upload.key, bytes, self.upload.about.clone()).await?;
-        drop(lane);
+        let Upload { store, key, about, .. } = &self.upload;
+        let (put, digest) = self.transmit(0..self.plan.len, |body| store.put(key, body, about.clone())).await?;
+        put?;
         self.upload.metrics.uploaded(digest.size);
         self.plan.sent = [(1, digest)].into();
         self.verify(false).await
+    }
+
+    /// Sends a range of the file when it is its turn, with as much time as the line needs; what came of it.
+    async fn transmit<T>(
+        &self,
+        range: Range<u64>,
+        send: impl AsyncFnOnce(Body) -> Result<T, Error>,
+    ) -> Result<(Result<T, Error>, PartDigest), StepError> {
+        let lane = self.upload.lanes.lane().await;
+        let (bytes, digest) = self.read(range).await?;
+        let usual = self.upload.store.request_timeout();
+        let patience = usual.map(|usual| lane.patience(usual));
+        let began = Instant::now();
+        let sent = send(Body { bytes, md5: digest.md5.clone(), patience }).await;
+        if let Some(usual) = usual {
+            lane.handle_try(usual, began.elapsed(), sent.is_ok());
+        }
+        Ok((sent, digest))
     }
 
     /// Asks storage which parts it has; what it lost is sent again. `true`: the object is there already.
@@ -165,7 +179,8 @@ impl Running {
     }
 
     /// Finds out how far a crashed process came: `true`: all the way.
-    pub(super) async fn resume(&mut self, before: &FileFacts) -> Result<bool, StepError> {
+    /// `failures`: how often in a row that failed by now.
+    pub(super) async fn resume(&mut self, before: &FileFacts, failures: u32) -> Result<bool, StepError> {
         let listed = match &before.upload {
             None => Vec::new(),
             Some(id) => match self.upload.store.list_parts(&self.upload.key, id).await {
@@ -179,9 +194,9 @@ impl Running {
         let mut now = BTreeMap::new();
         for number in 1..=parts {
             let start = u64::from(number - 1) * PART_SIZE;
-            let _lane = self.lane().await;
-            let bytes = self.read(start..self.plan.len.min(start + PART_SIZE)).await?;
-            now.insert(number, digest(&bytes));
+            let _place = self.upload.lanes.place().await;
+            let (_, digest) = self.read(start..self.plan.len.min(start + PART_SIZE)).await?;
+            now.insert(number, digest);
         }
         let opaque = self.upload.store.has_opaque_etags();
         let sent = |number: &u32, digest: &PartDigest| {
@@ -199,6 +214,10 @@ impl Running {
         match self.verify(self.plan.len > PART_SIZE).await {
             Ok(()) => Ok(true),
             Err(StepError::Differs { .. }) => {
+                self.plan.sent = sent;
+                Ok(false)
+            }
+            Err(StepError::Store(Error::Denied { .. })) if failures >= DENIALS => {
                 self.plan.sent = sent;
                 Ok(false)
             }
@@ -224,7 +243,9 @@ impl Running {
     /// Storage holds the file: notes it, and gives up an upload that was not needed in the end.
     pub(super) async fn stored(&mut self, mut file: RecordedFile) -> io::Result<RecordedFile> {
         file.sha256_parts = sha256_parts(self.plan.sent.values()).unwrap_or_default();
-        self.upload.ledger.append(Fact::Stored { file: file.clone() })?;
+        let (ledger, fact) = (self.upload.ledger.clone(), Fact::Stored { file: file.clone() });
+        // A full disk gets room by this file's end, not by its waiting: after a crash storage is asked again.
+        tokio::task::spawn_blocking(move || ledger.try_append(fact)).await.map_err(io::Error::other)?;
         if let Some(id) = self.id.take() {
             // The one that was completed is not there any more, which is fine.
             let _ = self.upload.store.abort_upload(&self.upload.key, &id).await;
@@ -232,15 +253,15 @@ impl Running {
         Ok(file)
     }
 
-    /// A place among the parts in memory.
-    async fn lane(&self) -> Option<SemaphorePermit<'_>> {
-        // Nobody closes it.
-        self.upload.lanes.acquire().await.ok()
-    }
-
-    async fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
+    /// Bytes of the file with their digests, which take longer than reading them.
+    async fn read(&self, range: Range<u64>) -> io::Result<(Bytes, PartDigest)> {
         let path = self.upload.path.clone();
-        tokio::task::spawn_blocking(move || read_range(&path, range)).await.map_err(io::Error::other)?
+        let read = move || {
+            let bytes = read_range(&path, range)?;
+            let digest = digest(&bytes);
+            Ok((bytes, digest))
+        };
+        tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
     }
 
     pub(super) async fn pause(&self, error: &StepError, failures: u32) {

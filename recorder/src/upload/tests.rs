@@ -79,7 +79,7 @@ impl Stand {
             name: NAME.into(),
             progress,
             metrics: Metrics::default(),
-            lanes: Arc::new(Semaphore::new(LANES)),
+            lanes: Arc::default(),
             backoff: Backoff::default(),
         };
         (upload, heard)

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::{Download, Error, Object, PART_SIZE, Part, Sse, StorageConfig, Upload, hex, md5_hex, multipart_etag};
+use super::{Body, Download, Error, Object, PART_SIZE, Part, Sse, StorageConfig, Upload, hex, multipart_etag};
 
 /// Where unfinished things lie. A key cannot name it: no part of a key starts with a dot.
 const UPLOADS: &str = ".uploads";
@@ -181,7 +181,7 @@ impl Disk {
         key: &str,
         upload: &str,
         number: u32,
-        bytes: Bytes,
+        Body { bytes, md5: etag, .. }: Body,
     ) -> Result<String, Error> {
         let folder = self.upload(upload)?;
         if number == 0 || bytes.len() > PART_SIZE {
@@ -191,7 +191,6 @@ impl Disk {
             });
         }
         blocking("upload", key, move || {
-            let etag = md5_hex(&bytes);
             // Not `create`: an upload that was given up must not come back as half a folder.
             if !folder.join("key").exists() {
                 return Err(io::ErrorKind::NotFound.into());

@@ -23,7 +23,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
 use bytes::Bytes;
 
-use super::{About, ContentType, Download, Error, Object, Part, Sse, StorageConfig, Upload, md5_hex};
+use super::{About, Body, ContentType, Download, Error, Object, Part, Sse, StorageConfig, Upload};
 use keys::Keys;
 
 /// How long the proof of what the storage does counts.
@@ -46,6 +46,7 @@ pub struct S3 {
     tagging: bool,
     /// A key service encrypts: the configuration says so, or an answer did.
     opaque: Arc<AtomicBool>,
+    request_timeout: Duration,
     /// When the storage last proved that it encrypts.
     proven: Arc<Mutex<Option<Instant>>>,
 }
@@ -85,6 +86,7 @@ impl S3 {
             sse_kms_key: Some(config.sse_kms_key.clone()).filter(|key| !key.is_empty()),
             tagging: config.tagging,
             opaque: Arc::new(AtomicBool::new(config.sse == Sse::Kms)),
+            request_timeout: Duration::from_secs(config.request_timeout_s),
             proven: Arc::default(),
         })
     }
@@ -120,6 +122,10 @@ impl S3 {
         }
     }
 
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
     pub(super) fn has_opaque_etags(&self) -> bool {
         self.opaque.load(Ordering::Relaxed)
     }
@@ -130,25 +136,29 @@ impl S3 {
             return Ok(());
         }
         let key = format!("probe/{:x}", std::process::id());
-        self.put(&key, Bytes::from_static(b"probe"), &ContentType::of(&key).into()).await?;
+        self.put(&key, Bytes::from_static(b"probe").into(), &ContentType::of(&key).into()).await?;
         // What cannot be deleted now is overwritten the next time.
         let _ = self.delete(&key).await;
         *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         Ok(())
     }
 
-    pub(super) async fn put(&self, key: &str, bytes: Bytes, about: &About) -> Result<(), Error> {
-        let sent = md5_hex(&bytes);
+    pub(super) async fn put(&self, key: &str, body: Body, about: &About) -> Result<(), Error> {
         let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).content_type(about.kind.0);
         let put = put.set_content_disposition(disposition(key, about)).set_tagging(self.tagging(about));
         let put = put.set_server_side_encryption(self.encryption()).set_ssekms_key_id(self.sse_kms_key.clone());
-        let done = put.body(ByteStream::from(bytes)).send().await.map_err(|error| failure("write", key, &error))?;
+        let put = put.body(ByteStream::from(body.bytes)).customize();
+        let put = match body.patience {
+            Some(patience) => put.config_override(with_timeout(patience)),
+            None => put,
+        };
+        let done = put.send().await.map_err(|error| failure("write", key, &error))?;
         if let Err(refused) = self.check_encryption("write", key, done.server_side_encryption()) {
             // It lies there in the clear, which is what nobody wanted.
             let _ = self.delete(key).await;
             return Err(refused);
         }
-        self.compare(key, done.e_tag(), &sent).map(drop)
+        self.compare(key, done.e_tag(), &body.md5).map(drop)
     }
 
     pub(super) async fn read(&self, key: &str, range: Option<Range<u64>>) -> Result<Download, Error> {
@@ -248,16 +258,13 @@ impl S3 {
         encrypted.map(|()| id)
     }
 
-    pub(super) async fn upload_part(
-        &self,
-        key: &str,
-        upload: &str,
-        number: u32,
-        bytes: Bytes,
-    ) -> Result<String, Error> {
-        let sent = md5_hex(&bytes);
+    pub(super) async fn upload_part(&self, key: &str, upload: &str, number: u32, body: Body) -> Result<String, Error> {
         let part = self.client.upload_part().bucket(&self.bucket).key(self.key(key)).upload_id(upload);
-        let part = part.part_number(number as i32).body(ByteStream::from(bytes));
+        let part = part.part_number(number as i32).body(ByteStream::from(body.bytes)).customize();
+        let part = match body.patience {
+            Some(patience) => part.config_override(with_timeout(patience)),
+            None => part,
+        };
         let done = part.send().await.map_err(|error| failure("upload", key, &error))?;
         if matches!(
             done.server_side_encryption(),
@@ -265,7 +272,7 @@ impl S3 {
         ) {
             self.opaque.store(true, Ordering::Relaxed);
         }
-        self.compare(key, done.e_tag(), &sent)
+        self.compare(key, done.e_tag(), &body.md5)
     }
 
     /// An ETag is the MD5 of what was sent, unless a key service encrypts; an answer without one proves nothing.
@@ -334,9 +341,16 @@ impl S3 {
     }
 }
 
+fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(attempt).build()
+}
+
+/// What one request does differently.
+fn with_timeout(attempt: Duration) -> aws_sdk_s3::config::Builder {
+    Config::builder().timeout_config(timeouts(attempt))
+}
+
 fn client_config(storage: &StorageConfig, endpoint: &str, keys: Keys) -> Config {
-    let attempt = Duration::from_secs(storage.request_timeout_s);
-    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(attempt);
     let custom = (!endpoint.is_empty()).then(|| endpoint.to_owned());
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -348,7 +362,7 @@ fn client_config(storage: &StorageConfig, endpoint: &str, keys: Keys) -> Config 
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         // It takes a slow line for a dead one; the timeout of an attempt is the better judge.
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().upload_enabled(false).build())
-        .timeout_config(timeouts.build())
+        .timeout_config(timeouts(Duration::from_secs(storage.request_timeout_s)))
         .retry_config(RetryConfig::disabled())
         .force_path_style(custom.is_some());
     config.set_endpoint_url(custom);

@@ -1,0 +1,86 @@
+//! Recordings without a room: what they tell, and what they leave in the spool and in storage.
+
+use service::storage::{StorageConfig, StorageKind};
+use session::journal;
+use signalling::id::RoomName;
+use signalling::recording::{Happening, Moment, RecordingOptions};
+
+use super::*;
+use crate::config::{Config, RecorderConfig};
+
+/// A recorder's insides, on a folder that ends with this value.
+pub(crate) struct Stand {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) context: Context,
+}
+
+impl Stand {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage =
+            StorageConfig { kind: StorageKind::Disk, path: folder.path().join("store"), ..Default::default() };
+        let recorder = RecorderConfig { spool: folder.path().join("spool"), ..Default::default() };
+        let config = Config { storage, recorder, ..Default::default() };
+        let context = crate::context(&config).expect("a context");
+        Self { folder, context }
+    }
+
+    pub(crate) fn job(&self, recording: &str) -> Job {
+        Job {
+            v: journal::VERSION,
+            recorder: self.context.recorder.clone(),
+            recording: RecordingId::parse(recording).expect("an id"),
+            room: RoomName::parse("demo").expect("a name"),
+            room_id: "r1".into(),
+            folder: format!("r1/{recording}"),
+            started_ms: 0,
+            again: false,
+            options: RecordingOptions::default(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_timeline_is_stored_and_never_told() {
+    let stand = Stand::new();
+    let (statuses, mut told) = mpsc::unbounded_channel();
+    let job = stand.job("abc");
+    let mut recording = Recording::create(stand.context.clone(), "abc".into(), &job, statuses).expect("creates");
+    let moment = Moment { t: 5, what: Happening::Pause };
+    recording.ledger.note(Fact::Happened(moment.clone())).expect("notes");
+    recording.hear();
+    recording.set_state(RecordingState::Starting);
+    let (_, first) = told.recv().await.expect("a status");
+    assert_eq!((first.state, first.segment), (RecordingState::Starting, None), "nothing is written yet");
+    recording.set_state(RecordingState::Recording);
+    assert_eq!(recording.facts.timeline, [moment.clone()], "it is kept");
+    recording.deliver().await;
+    let mut last = None;
+    while let Some((_, status)) = told.recv().await {
+        assert!(status.segment.as_ref().is_none_or(|segment| segment.timeline.is_empty()), "{status:?}");
+        last = Some(status.state);
+    }
+    assert_eq!(last, Some(RecordingState::Ready));
+    let key = format!("r1/abc/segments/{}.json", stand.context.recorder);
+    let stored = stand.context.store.get(&key).await.expect("is stored");
+    let stored: RecorderSegment = serde_json::from_slice(&stored).expect("JSON");
+    assert_eq!(stored.timeline, [moment]);
+    assert!(stand.folder.path().join("spool").exists() && !stand.folder.path().join("spool/abc").exists());
+}
+
+#[tokio::test]
+async fn a_run_that_is_merged_again_adds_nothing() {
+    let stand = Stand::new();
+    let moment = |t, what| Moment { t, what };
+    let segment = |timeline| {
+        let job = stand.job("abc");
+        RecorderSegment { timeline, ..Facts::of(job).segment() }
+    };
+    let before = segment(vec![moment(1, Happening::Pause), moment(5, Happening::Resume)]);
+    let now = segment(vec![moment(5, Happening::Pause), moment(5, Happening::Resume), moment(3, Happening::Resume)]);
+    let once = deliver::merge(before, now.clone());
+    let all = [moment(1, Happening::Pause), moment(3, Happening::Resume), moment(5, Happening::Resume)];
+    assert_eq!(once.timeline[..3], all);
+    assert_eq!(once.timeline[3..], [moment(5, Happening::Pause)]);
+    assert_eq!(deliver::merge(once.clone(), now), once);
+}

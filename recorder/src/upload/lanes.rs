@@ -1,0 +1,116 @@
+//! Who may send: all uploads of a process share its memory and its line. A line that is too slow for several parts at once
+//! carries one at a time, which gets more time with each try that was not enough.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Parts that are in memory at once, of all uploads of a process: it stays as small with 300 recordings as with one.
+pub const LANES: usize = 4;
+
+/// No try takes longer than this, unless the configured time is longer.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// Doublings of a second that are more than [`LONGEST`].
+const MAX_SLOWNESS: u32 = 10;
+
+/// The lanes of a process.
+#[derive(Debug)]
+pub struct Lanes {
+    places: Semaphore,
+    /// How often the time for a try was doubled; 0: the line is fast enough for all lanes.
+    slowness: AtomicU32,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self { places: Semaphore::new(LANES), slowness: AtomicU32::new(0) }
+    }
+}
+
+/// A place among those who may send, until it is dropped.
+#[derive(Debug)]
+pub struct Lane<'a> {
+    lanes: &'a Lanes,
+    slowness: u32,
+    _places: Option<SemaphorePermit<'a>>,
+}
+
+impl Lanes {
+    /// A place in memory, for a part that is only read.
+    pub async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes it.
+        self.places.acquire().await.ok()
+    }
+
+    /// A place to send: on a slow line, all of them.
+    pub async fn lane(&self) -> Lane<'_> {
+        loop {
+            let slowness = self.slowness.load(Ordering::Relaxed);
+            let all = if slowness > 0 { LANES as u32 } else { 1 };
+            let places = self.places.acquire_many(all).await.ok();
+            // It may have become slow or fast meanwhile.
+            let now = self.slowness.load(Ordering::Relaxed);
+            if (now > 0) == (slowness > 0) {
+                return Lane { lanes: self, slowness: now, _places: places };
+            }
+        }
+    }
+}
+
+impl Lane<'_> {
+    /// How long a try may take, where `usual` is the configured time.
+    pub fn patience(&self, usual: Duration) -> Duration {
+        usual.saturating_mul(1 << self.slowness.min(MAX_SLOWNESS)).min(LONGEST.max(usual))
+    }
+
+    /// A try took so long, and succeeded or not.
+    pub fn handle_try(&self, usual: Duration, took: Duration, done: bool) {
+        let slowness = &self.lanes.slowness;
+        if !done && took >= self.patience(usual) {
+            // Those that were sent together fail together, which counts once.
+            slowness.fetch_max((self.slowness + 1).min(MAX_SLOWNESS), Ordering::Relaxed);
+        } else if done && took.saturating_mul(2 * LANES as u32) <= usual {
+            // All lanes together would need half of the usual time.
+            let _ = slowness.compare_exchange(self.slowness, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const USUAL: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_slow_line_carries_one_part_at_a_time_with_ever_more_time() {
+        let lanes = Lanes::default();
+        let together = [lanes.lane().await, lanes.lane().await, lanes.lane().await];
+        together.iter().for_each(|lane| lane.handle_try(USUAL, USUAL, false));
+        drop(together);
+        for minutes in [2, 4, 8, 15, 15] {
+            let alone = lanes.lane().await;
+            assert!(lanes.lane().now_or_never().is_none(), "nobody sends beside it");
+            assert_eq!(alone.patience(USUAL), Duration::from_secs(60 * minutes));
+            alone.handle_try(USUAL, alone.patience(USUAL), false);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_is_slow_until_all_lanes_would_fit_again() {
+        let lanes = Lanes::default();
+        lanes.lane().await.handle_try(USUAL, USUAL, false);
+        let alone = lanes.lane().await;
+        // A quick refusal and a part that only just came through say nothing of the line.
+        alone.handle_try(USUAL, Duration::from_secs(1), false);
+        alone.handle_try(USUAL, Duration::from_secs(20), true);
+        drop(alone);
+        assert_eq!(lanes.lane().await.patience(USUAL), 2 * USUAL);
+        lanes.lane().await.handle_try(USUAL, Duration::from_secs(5), true);
+        let together = [lanes.lane().await, lanes.lane().await];
+        assert_eq!(together.map(|lane| lane.patience(USUAL)), [USUAL; 2]);
+    }
+}

@@ -13,6 +13,7 @@ pub(crate) mod link;
 mod news;
 mod options;
 mod pause;
+mod reports;
 mod retention;
 mod state;
 mod view;

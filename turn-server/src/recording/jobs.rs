@@ -7,13 +7,13 @@ use rand::RngExt as _;
 use signalling::code::{Code, Refusal};
 use signalling::link::ToRecorder;
 use signalling::message::{RecordingState, RoomRecording};
-use signalling::recording::{MANIFEST_VERSION, Manifest, Progress, RecorderSegment};
+use signalling::recording::{MANIFEST_VERSION, Manifest};
 use signalling::token::{Claims, Grants};
-use signalling::{RecorderId, RecordingId, RoomName};
+use signalling::{RecordingId, RoomName};
 
+use super::news;
 use super::options::Wanted;
 use super::state::{Active, State, Write};
-use super::{news, pause};
 use crate::app::App;
 use crate::clock;
 use crate::webhooks::Event;
@@ -227,7 +227,7 @@ fn stop(app: &App, state: &mut State, id: &RecordingId) {
 }
 
 /// Nothing is written any more. It is final once every recorder that had the job has finished its part.
-fn over(app: &App, state: &mut State, id: &RecordingId) {
+pub(super) fn over(app: &App, state: &mut State, id: &RecordingId) {
     if let Some(manifest) = state.manifests.get_mut(id) {
         manifest.ended_ms.get_or_insert_with(clock::unix_ms);
         if manifest.state.is_live() {
@@ -263,121 +263,6 @@ fn fail(app: &App, state: &mut State, id: &RecordingId, why: &str) {
     news::say(app, state, id, Event::Failed);
 }
 
-/// A recorder's link is up; `held` is what it says to hold.
-pub(super) fn recorder_came(app: &App, state: &mut State, recorder: &RecorderId, held: &[RecordingId]) {
-    for id in held {
-        let continues = state.active.get_mut(id).filter(|active| active.recorder.as_ref() == Some(recorder));
-        let Some(active) = continues else {
-            state.say(recorder, ToRecorder::Unknown { recording: id.clone() });
-            continue;
-        };
-        active.lost = None;
-        if active.stop_asked.is_some() {
-            state.say(recorder, ToRecorder::Stop { recording: id.clone() });
-        }
-    }
-    forget_unheld(app, state, recorder, held);
-    reconcile_locked(app, state);
-}
-
-/// What a recorder does not hold any more it has stored: it ended before it could say so.
-fn forget_unheld(app: &App, state: &mut State, recorder: &RecorderId, held: &[RecordingId]) {
-    let mut stored = Vec::new();
-    for (id, active) in state.active.iter_mut().filter(|(id, _)| !held.contains(id)) {
-        // A live recording that it lost is given to somebody again.
-        let ended = active.stop_asked.is_some();
-        let is_live = !ended && active.recorder.as_ref() == Some(recorder);
-        if !is_live && active.unfinished.remove(recorder) && ended {
-            stored.push(id.clone());
-        }
-    }
-    for id in stored {
-        over(app, state, &id);
-    }
-}
-
-/// A recorder's link is down.
-pub(super) fn recorder_went(state: &mut State, recorder: &RecorderId) {
-    for active in state.active.values_mut().filter(|active| active.recorder.as_ref() == Some(recorder)) {
-        active.lost.get_or_insert_with(Instant::now);
-    }
-}
-
-/// What a recorder says about one recording.
-pub(super) struct Report {
-    pub(super) recording: RecordingId,
-    pub(super) state: RecordingState,
-    pub(super) segment: Option<RecorderSegment>,
-    pub(super) progress: Option<Progress>,
-    pub(super) why: Option<String>,
-}
-
-/// A recorder reported.
-pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, report: Report) {
-    let Report { recording: id, state: now, segment, progress, why } = report;
-    let segment = segment.filter(|segment| segment.recording == id && segment.recorder == *recorder);
-    let ready = now == RecordingState::Ready;
-    if !state.active.contains_key(&id) {
-        // A part of what was concluded without it, or before this server started.
-        if let Some(segment) = segment.filter(|_| ready) {
-            state.take_late(segment);
-        }
-        return;
-    }
-    if let Some(segment) = segment {
-        state.put_segment(segment);
-    }
-    if now == RecordingState::Failed {
-        let why = why.unwrap_or_else(|| "the recorder failed".into());
-        tracing::warn!(recording = %id, %recorder, why, "a recorder failed");
-        if let Some(manifest) = state.manifests.get_mut(&id) {
-            manifest.error = Some(why);
-        }
-    }
-    let Some(active) = state.active.get_mut(&id) else { return };
-    let done = ready || now == RecordingState::Failed;
-    if let Some(progress) = progress
-        && active.unfinished.contains(recorder)
-    {
-        active.progress.insert(recorder.clone(), progress);
-    }
-    if done {
-        active.unfinished.remove(recorder);
-        if let Some(progress) = active.progress.get_mut(recorder).filter(|_| ready) {
-            progress.stored = progress.bytes;
-        }
-    }
-    if now == RecordingState::Failed {
-        active.failed.insert(recorder.clone());
-    }
-    let is_its_job = active.recorder.as_ref() == Some(recorder);
-    let stopping = active.stop_asked.is_some();
-    match now {
-        live if live.is_live() && is_its_job && !stopping => pause::confirmed(app, state, &id, recorder, live),
-        live if live.is_live() => {}
-        _ if stopping => {
-            over(app, state, &id);
-            if now == RecordingState::Uploading && state.active.contains_key(&id) {
-                show(app, state, &id, RecordingState::Uploading);
-            }
-        }
-        _ if is_its_job => ended_unasked(app, state, &id),
-        _ => {}
-    }
-}
-
-/// The recorder's end is not the recording's: it crashed, is about to stop, its disk is full, or it failed. Somebody else
-/// goes on, or the same one when it is able again; only when all who are there have failed it is over.
-fn ended_unasked(app: &App, state: &mut State, id: &RecordingId) {
-    let Some(active) = state.active.get_mut(id) else { return };
-    active.recorder = None;
-    active.lost = Some(Instant::now());
-    let hopeless = !active.failed.is_empty() && state.recorders.keys().all(|recorder| active.failed.contains(recorder));
-    if hopeless || is_due(app, active) {
-        over(app, state, id);
-    }
-}
-
 /// Compares what is with what should be: lost recorders, limits, empty rooms, automatic recordings.
 pub(super) fn reconcile(app: &App) {
     let mut state = app.recordings.state();
@@ -407,7 +292,7 @@ fn wanted_rooms(app: &App, state: &mut State) -> Vec<RoomName> {
     wanted.map(|room| room.name.clone()).collect()
 }
 
-fn reconcile_locked(app: &App, state: &mut State) {
+pub(super) fn reconcile_locked(app: &App, state: &mut State) {
     let ids: Vec<_> = state.active.keys().cloned().collect();
     for id in ids {
         reconcile_one(app, state, &id);
@@ -416,7 +301,7 @@ fn reconcile_locked(app: &App, state: &mut State) {
 
 /// Whether a recording is over by itself: its time is, or its room, or it is as large as it may be. A recorder knows of its own
 /// bytes only.
-fn is_due(app: &App, active: &Active) -> bool {
+pub(super) fn is_due(app: &App, active: &Active) -> bool {
     let max_bytes = active.options.max_size_mb.saturating_mul(1_000_000);
     if max_bytes > 0 && active.progress().bytes >= max_bytes {
         return true;

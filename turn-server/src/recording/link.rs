@@ -11,7 +11,7 @@ use signalling::link::{FromRecorder, ToRecorder};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
 
-use super::jobs::{self, Report};
+use super::reports::{self, Report};
 use super::state::Recorder;
 use crate::app::App;
 
@@ -45,7 +45,7 @@ pub(crate) async fn serve(app: Arc<App>, mut socket: WebSocket) {
         // The same recorder on a new link: the old one is a leftover and ends with its queue.
         state.recorders.insert(recorder.clone(), Recorder { link, capacity: hello.capacity, sender });
         state.say(&recorder, ToRecorder::Welcome { v: VERSION });
-        jobs::recorder_came(&app, &mut state, &recorder, &hello.recordings);
+        reports::recorder_came(&app, &mut state, &recorder, &hello.recordings);
         link
     };
     tracing::info!(%recorder, capacity = hello.capacity, "a recorder connected");
@@ -55,7 +55,7 @@ pub(crate) async fn serve(app: Arc<App>, mut socket: WebSocket) {
     let mut state = app.recordings.state();
     if state.recorders.get(&recorder).is_some_and(|known| known.link == link) {
         state.recorders.remove(&recorder);
-        jobs::recorder_went(&mut state, &recorder);
+        reports::recorder_went(&mut state, &recorder);
     }
 }
 
@@ -149,7 +149,7 @@ fn handle(app: &App, recorder: &RecorderId, link: u64, text: &str) {
         FromRecorder::State { recording, state: now, segment, progress, code, msg } => {
             let why = code.map(|code| if msg.is_empty() { code.to_string() } else { format!("{code}: {msg}") });
             let report = Report { recording, state: now, segment, progress, why };
-            jobs::reported(app, &mut state, recorder, report);
+            reports::reported(app, &mut state, recorder, report);
         }
     }
 }

@@ -244,13 +244,16 @@ pub(super) fn over(app: &App, state: &mut State, id: &RecordingId) {
 
 fn conclude(app: &App, state: &mut State, id: &RecordingId) {
     let Some(active) = state.active.remove(id) else { return };
-    let failed = state.manifests.get(id).is_some_and(|manifest| manifest.segments.is_empty());
-    if failed {
+    let Some(manifest) = state.manifests.get(id) else { return };
+    let (nobody_wrote, no_file) = (manifest.segments.is_empty(), manifest.files().next().is_none());
+    if no_file {
         state.wait.insert(active.room, Instant::now() + WAIT);
-        fail(app, state, id, "no recorder wrote anything");
-    } else {
-        state.write(id, Write::Final);
     }
+    // Nobody has to wait for storage to learn this; what it holds all the same is found below.
+    if nobody_wrote {
+        fail(app, state, id, "no recorder wrote anything");
+    }
+    state.write(id, Write::Final);
 }
 
 fn fail(app: &App, state: &mut State, id: &RecordingId, why: &str) {

@@ -137,11 +137,18 @@ async fn write_all(app: &App, writes: BTreeMap<RecordingId, Write>) -> bool {
 
 fn finished(app: &App, state: &mut State, manifest: Manifest) {
     // A part may have come in meanwhile; it noted another write, which will compose again.
-    if !state.active.contains_key(&manifest.id) && state.manifests.contains_key(&manifest.id) {
-        tracing::info!(recording = %manifest.id, files = manifest.files().count(), "ready");
-        let id = manifest.id.clone();
-        state.manifests.insert(id.clone(), manifest);
+    let known = state.manifests.get(&manifest.id).filter(|_| !state.active.contains_key(&manifest.id));
+    let Some(known) = known.map(|manifest| manifest.state) else { return };
+    let (id, now, files) = (manifest.id.clone(), manifest.state, manifest.files().count());
+    let why = manifest.error.clone().unwrap_or_default();
+    state.manifests.insert(id.clone(), manifest);
+    if now == RecordingState::Ready {
+        tracing::info!(recording = %id, files, "ready");
         news::say(app, state, &id, Event::Ready);
+    } else if known != RecordingState::Failed {
+        tracing::warn!(recording = %id, why, "a recording failed");
+        app.metrics.recordings_failed.inc();
+        news::say(app, state, &id, Event::Failed);
     }
 }
 
@@ -152,26 +159,37 @@ async fn put(store: &Store, manifest: &Manifest) -> Result<(), Error> {
     store.put(&key, Bytes::from(bytes), ContentType::JSON).await
 }
 
-/// Takes the segments as the recorders wrote them: they are what survives both binaries.
+/// Takes the segments as the recorders wrote them: they are what survives both binaries. What a recorder only told of is no
+/// part of the recording: it never came to storage.
 async fn compose(store: &Store, manifest: &mut Manifest) -> Result<(), Error> {
     let prefix = format!("{}/segments/", manifest.folder);
+    let told = std::mem::take(&mut manifest.segments);
     for object in store.list(&prefix).await? {
         let segment: RecorderSegment = match serde_json::from_slice(&store.get(&object.key).await?) {
             Ok(segment) => segment,
             Err(error) => {
                 tracing::warn!(key = object.key, %error, "a segment cannot be read");
+                let is_its = |told: &&RecorderSegment| object.key == format!("{prefix}{}.json", told.recorder);
+                manifest.segments.extend(told.iter().find(is_its).cloned());
                 continue;
             }
         };
-        match manifest.segments.iter_mut().find(|known| known.recorder == segment.recorder) {
-            Some(known) => *known = segment,
-            None => manifest.segments.push(segment),
+        // A copy under another name would count twice.
+        if manifest.segments.iter().all(|known| known.recorder != segment.recorder) {
+            manifest.segments.push(segment);
         }
     }
     manifest.segments.sort_by(|a, b| a.recorder.cmp(&b.recorder));
     manifest.timeline = timeline::merge(&manifest.segments);
     let last = manifest.segments.iter().filter_map(|segment| segment.ended_ms).max();
     manifest.ended_ms = manifest.ended_ms.or_else(|| last.map(|ms| manifest.started_ms + ms));
-    manifest.state = RecordingState::Ready;
+    if manifest.files().next().is_some() {
+        manifest.state = RecordingState::Ready;
+        // One recorder may have failed where another one went on.
+        manifest.error = None;
+    } else {
+        manifest.state = RecordingState::Failed;
+        manifest.error.get_or_insert_with(|| "no recorder stored anything".into());
+    }
     put(store, manifest).await
 }

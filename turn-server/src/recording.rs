@@ -60,7 +60,8 @@ impl Recordings {
     /// Connected recorders and the rooms that they would take.
     pub(crate) fn capacity(&self) -> (usize, u32) {
         let state = self.state();
-        let capacity = state.recorders.values().map(|recorder| recorder.capacity).fold(0, u32::saturating_add);
+        let capacity =
+            state.recorders.values().map(|recorder| recorder.free(Instant::now())).fold(0, u32::saturating_add);
         (state.recorders.len(), capacity)
     }
 

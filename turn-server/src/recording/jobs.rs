@@ -1,6 +1,6 @@
 //! Decisions: who records what. Every function leaves manifests, jobs and the red lights in rooms in step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
@@ -13,7 +13,7 @@ use signalling::{RecordingId, RoomName};
 
 use super::news;
 use super::options::Wanted;
-use super::state::{Active, State, Write};
+use super::state::{Active, ORPHAN, State, Write};
 use crate::app::App;
 use crate::clock;
 use crate::webhooks::Event;
@@ -21,8 +21,8 @@ use crate::webhooks::Event;
 /// How long a lost recorder may take to come back before another one gets its rooms.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long a recording waits for any recorder before it is given up.
-const ORPHAN: Duration = Duration::from_secs(60);
+/// How long a recorder that was given a recording may say nothing about it: the job was lost on a link that died.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the red light stays on for a recorder that does not confirm the stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -79,20 +79,7 @@ pub(crate) fn start(app: &App, room: &RoomName, wanted: &Wanted) -> Result<Manif
         timeline: Vec::new(),
         error: None,
     };
-    let active = Active {
-        room: room.clone(),
-        options,
-        since: Instant::now(),
-        stop_asked: None,
-        recorder: None,
-        lost: None,
-        paused: false,
-        told: None,
-        progress: BTreeMap::new(),
-        written: Instant::now(),
-        failed: BTreeSet::new(),
-        unfinished: BTreeSet::new(),
-    };
+    let active = Active::new(room.clone(), options, Instant::now());
     state.manifests.insert(id.clone(), manifest.clone());
     state.active.insert(id.clone(), active);
     state.write(&id, Write::Manifest);
@@ -111,8 +98,14 @@ fn new_id() -> RecordingId {
 fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
     let Some(active) = state.active.get(id) else { return false };
     let Some(recorder) = state.choose(&active.failed) else { return false };
+    // Whoever had it before may still write, without a link that would say so.
+    put_out(app, state, id);
+    let Some(active) = state.active.get_mut(id) else { return false };
     let Some(manifest) = state.manifests.get(id) else { return false };
-    let token = match token(app, id, active) {
+    active.assignments += 1;
+    // Of this assignment only: whoever puts its recorder out does not bar the next one.
+    let identity = format!("recorder-{id}-{}", active.assignments);
+    let token = match token(app, &identity, active) {
         Ok(token) => token,
         Err(error) => {
             tracing::error!(%error, "a recorder's token cannot be signed");
@@ -138,24 +131,28 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
     }
     if let Some(recorder) = state.recorders.get_mut(&recorder) {
         recorder.capacity = recorder.capacity.saturating_sub(1);
+        recorder.held.insert(id.clone());
     }
     if let Some(active) = state.active.get_mut(id) {
         tracing::info!(recording = %id, room = %active.room, %recorder, "recording");
         active.unfinished.insert(recorder.clone());
+        active.last = Some(recorder.clone());
         active.recorder = Some(recorder);
         active.lost = None;
+        active.assigned = Instant::now();
+        active.confirmed = false;
+        active.identity = Some(identity);
     }
     true
 }
 
-fn token(app: &App, id: &RecordingId, active: &Active) -> Result<String, Refusal> {
+fn token(app: &App, identity: &str, active: &Active) -> Result<String, Refusal> {
     let ttl = match active.options.max_duration_s {
         0 => TOKEN_LONGEST_S,
         limit => limit.saturating_add(TOKEN_SLACK_S).min(TOKEN_LONGEST_S),
     };
     let claims = Claims {
-        // Of this recording only: whoever puts its recorder out does not bar those of later ones.
-        sub: format!("recorder-{id}"),
+        sub: identity.to_owned(),
         name: None,
         room: active.room.clone(),
         exp: clock::unix_s() + ttl,
@@ -166,6 +163,14 @@ fn token(app: &App, id: &RecordingId, active: &Active) -> Result<String, Refusal
         api: false,
     };
     app.secrets.load().rooms.sign(&claims)
+}
+
+/// Puts out of the room whoever was given a recording last: without its link nothing else stops it. It delivers what it has.
+fn put_out(app: &App, state: &mut State, id: &RecordingId) {
+    let Some(active) = state.active.get_mut(id) else { return };
+    if let Some(identity) = active.identity.take() {
+        app.hub.put_out(&active.room, &identity);
+    }
 }
 
 /// Sets a recording's state in its manifest and in the room.
@@ -179,8 +184,8 @@ pub(super) fn show(app: &App, state: &mut State, id: &RecordingId, now: Recordin
         news::state_changed(app, state, id, now);
     }
     // A new recording of the same room may be on while the last one is being finished.
-    let newest = state.active.iter().rfind(|(_, active)| active.room == room).is_none_or(|(newest, _)| newest == id);
-    if newest {
+    let mut others = state.active.iter().filter(|(other, active)| *other != id && active.room == room);
+    if now.is_live() || !others.any(|(_, active)| active.stop_asked.is_none()) {
         app.hub.show_recording(&room, now.is_live().then_some(light));
     }
 }
@@ -222,6 +227,7 @@ fn stop(app: &App, state: &mut State, id: &RecordingId) {
     state.write(id, Write::Manifest);
     let told = recorder.is_some_and(|recorder| state.say(&recorder, ToRecorder::Stop { recording: id.clone() }));
     if !told {
+        put_out(app, state, id);
         over(app, state, id);
     }
 }
@@ -327,8 +333,14 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
     let Some(active) = state.active.get_mut(id) else { return };
     if let Some(asked) = active.stop_asked {
         let live = state.manifests.get(id).is_some_and(|manifest| manifest.state.is_live());
+        let abandoned = active.is_abandoned(&state.recorders, Instant::now());
         if live && asked.elapsed() > STOP_WITHIN {
+            put_out(app, state, id);
             show(app, state, id, RecordingState::Finalising);
+        }
+        // What comes later is taken then.
+        if abandoned {
+            conclude(app, state, id);
         }
         return;
     }
@@ -336,10 +348,13 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
         stop(app, state, id);
         return;
     }
-    match active.lost {
-        Some(lost) if active.recorder.is_some() && lost.elapsed() >= GRACE => active.recorder = None,
-        Some(lost) if lost.elapsed() >= ORPHAN => return over(app, state, id),
-        _ => {}
+    if active.orphan.is_some_and(|since| since.elapsed() >= ORPHAN) {
+        stop(app, state, id);
+        return;
+    }
+    let lost = active.lost.is_some_and(|lost| lost.elapsed() >= GRACE);
+    if active.recorder.is_some() && (lost || !active.confirmed && active.assigned.elapsed() >= CONFIRM_WITHIN) {
+        active.take_away(Instant::now());
     }
     if active.recorder.is_none() {
         active.lost.get_or_insert_with(Instant::now);

@@ -43,7 +43,16 @@ pub(crate) async fn serve(app: Arc<App>, mut socket: WebSocket) {
         state.next_link += 1;
         let link = state.next_link;
         // The same recorder on a new link: the old one is a leftover and ends with its queue.
-        state.recorders.insert(recorder.clone(), Recorder { link, capacity: hello.capacity, sender });
+        state.recorders.insert(
+            recorder.clone(),
+            Recorder {
+                link,
+                capacity: hello.capacity,
+                refused: None,
+                held: hello.recordings.iter().cloned().collect(),
+                sender,
+            },
+        );
         state.say(&recorder, ToRecorder::Welcome { v: VERSION });
         reports::recorder_came(&app, &mut state, &recorder, &hello.recordings);
         link
@@ -145,10 +154,13 @@ fn handle(app: &App, recorder: &RecorderId, link: u64, text: &str) {
     // What a replaced link says is old news.
     let Some(known) = state.recorders.get_mut(recorder).filter(|known| known.link == link) else { return };
     match message {
-        FromRecorder::Hello { capacity, .. } | FromRecorder::Capacity { capacity } => known.capacity = capacity,
+        FromRecorder::Hello { capacity, .. } | FromRecorder::Capacity { capacity } => {
+            known.capacity = capacity;
+            known.refused = None;
+        }
         FromRecorder::State { recording, state: now, segment, progress, code, msg } => {
             let why = code.map(|code| if msg.is_empty() { code.to_string() } else { format!("{code}: {msg}") });
-            let report = Report { recording, state: now, segment, progress, why };
+            let report = Report { recording, state: now, segment, progress, code, why };
             reports::reported(app, &mut state, recorder, report);
         }
     }

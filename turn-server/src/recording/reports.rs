@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use signalling::code::Code;
 use signalling::link::ToRecorder;
 use signalling::message::RecordingState;
 use signalling::recording::{Progress, RecorderSegment};
@@ -15,12 +16,20 @@ use crate::app::App;
 /// A recorder's link is up; `held` is what it says to hold.
 pub(super) fn recorder_came(app: &App, state: &mut State, recorder: &RecorderId, held: &[RecordingId]) {
     for id in held {
-        let continues = state.active.get_mut(id).filter(|active| active.recorder.as_ref() == Some(recorder));
+        let continues = state.active.get_mut(id).filter(|active| {
+            // Nobody else has it meanwhile, and it was not put out: the one that had it last goes on.
+            let nobody_has_it = active.recorder.is_none() && active.identity.is_some();
+            active.recorder.as_ref() == Some(recorder) || nobody_has_it && active.last.as_ref() == Some(recorder)
+        });
         let Some(active) = continues else {
             state.say(recorder, ToRecorder::Unknown { recording: id.clone() });
             continue;
         };
+        active.recorder = Some(recorder.clone());
         active.lost = None;
+        if active.confirmed {
+            active.orphan = None;
+        }
         if active.stop_asked.is_some() {
             state.say(recorder, ToRecorder::Stop { recording: id.clone() });
         }
@@ -36,6 +45,11 @@ fn forget_unheld(app: &App, state: &mut State, recorder: &RecorderId, held: &[Re
         // A live recording that it lost is given to somebody again.
         let ended = active.stop_asked.is_some();
         let is_live = !ended && active.recorder.as_ref() == Some(recorder);
+        if is_live {
+            // The job never reached it, or it has lost it.
+            active.lost.get_or_insert_with(Instant::now);
+            active.orphan.get_or_insert_with(Instant::now);
+        }
         if !is_live && active.unfinished.remove(recorder) && ended {
             stored.push(id.clone());
         }
@@ -49,6 +63,7 @@ fn forget_unheld(app: &App, state: &mut State, recorder: &RecorderId, held: &[Re
 pub(super) fn recorder_went(state: &mut State, recorder: &RecorderId) {
     for active in state.active.values_mut().filter(|active| active.recorder.as_ref() == Some(recorder)) {
         active.lost.get_or_insert_with(Instant::now);
+        active.orphan.get_or_insert_with(Instant::now);
     }
 }
 
@@ -58,14 +73,29 @@ pub(super) struct Report {
     pub(super) state: RecordingState,
     pub(super) segment: Option<RecorderSegment>,
     pub(super) progress: Option<Progress>,
+    /// With `failed`: why, and whether it would fail again.
+    pub(super) code: Option<Code>,
     pub(super) why: Option<String>,
 }
 
 /// A recorder reported.
 pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, report: Report) {
-    let Report { recording: id, state: now, segment, progress, why } = report;
+    let Report { recording: id, state: now, segment, progress, code, why } = report;
     let segment = segment.filter(|segment| segment.recording == id && segment.recorder == *recorder);
     let ready = now == RecordingState::Ready;
+    let done = ready || now == RecordingState::Failed;
+    if let Some(known) = state.recorders.get_mut(recorder) {
+        if done {
+            known.held.remove(&id);
+        } else {
+            known.held.insert(id.clone());
+        }
+    }
+    let is_its_job = state.active.get(&id).is_some_and(|active| active.recorder.as_ref() == Some(recorder));
+    if now.is_live() && !is_its_job {
+        // Nobody shows that it writes.
+        state.say(recorder, ToRecorder::Unknown { recording: id.clone() });
+    }
     if !state.active.contains_key(&id) {
         // A part of what was concluded without it, or before this server started.
         if let Some(segment) = segment.filter(|_| ready) {
@@ -84,11 +114,16 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
         }
     }
     let Some(active) = state.active.get_mut(&id) else { return };
-    let done = ready || now == RecordingState::Failed;
     if let Some(progress) = progress
         && active.unfinished.contains(recorder)
     {
         active.progress.insert(recorder.clone(), progress);
+    }
+    let stopping = active.stop_asked.is_some();
+    let unsure = is_its_job && !active.confirmed && !stopping;
+    if unsure && !now.is_live() && now != RecordingState::Failed {
+        // An earlier run of its own, which it was finishing when it was given the job.
+        return;
     }
     if done {
         active.unfinished.remove(recorder);
@@ -96,11 +131,20 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
             progress.stored = progress.bytes;
         }
     }
-    if now == RecordingState::Failed {
+    if now.is_live() && is_its_job {
+        active.confirmed = true;
+        (active.lost, active.orphan) = (None, None);
+    }
+    let for_now = matches!(code, Some(Code::Draining | Code::NoRecorder | Code::StorageUnavailable));
+    if now == RecordingState::Failed && !for_now {
         active.failed.insert(recorder.clone());
     }
-    let is_its_job = active.recorder.as_ref() == Some(recorder);
-    let stopping = active.stop_asked.is_some();
+    if now == RecordingState::Failed
+        && for_now
+        && let Some(known) = state.recorders.get_mut(recorder)
+    {
+        known.refused = Some(Instant::now());
+    }
     match now {
         live if live.is_live() && is_its_job && !stopping => pause::confirmed(app, state, &id, recorder, live),
         live if live.is_live() => {}
@@ -119,8 +163,8 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
 /// goes on, or the same one when it is able again; only when all who are there have failed it is over.
 fn ended_unasked(app: &App, state: &mut State, id: &RecordingId) {
     let Some(active) = state.active.get_mut(id) else { return };
-    active.recorder = None;
-    active.lost = Some(Instant::now());
+    active.take_away(Instant::now());
+    active.identity = None;
     let hopeless = !active.failed.is_empty() && state.recorders.keys().all(|recorder| active.failed.contains(recorder));
     if hopeless || is_due(app, active) {
         over(app, state, id);

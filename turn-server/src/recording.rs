@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use service::storage::Store;
 use signalling::code::{Code, Refusal};
+use signalling::message::RecordingState;
 use signalling::recording::Manifest;
 use signalling::{RecordingId, RoomName};
 
@@ -73,7 +74,7 @@ impl Recordings {
     /// Whether anything is being recorded, finished or written.
     fn is_busy(&self) -> bool {
         let state = self.state();
-        !state.active.is_empty() || !state.writes.is_empty()
+        !state.active.is_empty() || !state.writes.is_empty() || state.writing
     }
 
     /// The recording of a room while it is on.
@@ -117,7 +118,10 @@ impl Recordings {
 
 /// Looks after all recordings until the process ends.
 pub(crate) async fn run(app: Arc<App>) {
-    let keeper = keeper::run(app.clone());
+    let keeper = async {
+        keeper::load(&app).await;
+        tokio::join!(keeper::run(&app), retention::run(&app));
+    };
     let watcher = async {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -151,6 +155,11 @@ pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal
                 "it is on or being finished: stop it and wait until it is ready",
             ));
         }
+        let over = matches!(manifest.state, RecordingState::Ready | RecordingState::Failed);
+        if !over && state.is_held(id) {
+            return Err(Refusal::new(Code::AlreadyRecording, "a recorder is finishing it: wait until it is ready"));
+        }
+        state.forget(id);
         // From here on nobody writes of it again.
         state.writes.remove(id);
         state.manifests.remove(id)
@@ -158,6 +167,7 @@ pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal
     let deleted = delete_objects(&app.store, manifest).await;
     let mut state = app.recordings.state();
     if let Err(error) = deleted {
+        state.deleted.remove(id);
         state.manifests.extend(taken.map(|manifest| (manifest.id.clone(), manifest)));
         return Err(Refusal::new(Code::StorageUnavailable, error.to_string()));
     }
@@ -176,9 +186,11 @@ async fn delete_objects(store: &Store, manifest: &Manifest) -> Result<(), servic
     };
     let objects = store.list(&folder).await?;
     let own = objects.iter().filter(|object| own(&object.key));
-    let (manifests, media): (Vec<_>, Vec<_>) = own.partition(|object| object.key.ends_with(".json"));
-    for object in media.into_iter().chain(manifests) {
-        store.delete(&object.key).await?;
+    let mut own: Vec<_> = own.map(|object| &object.key).collect();
+    // The manifest last: as long as it is there, the rest can be deleted again.
+    own.sort_by_key(|key| (key.ends_with(".json"), key.ends_with("/recording.json")));
+    for key in own {
+        store.delete(key).await?;
     }
     Ok(())
 }

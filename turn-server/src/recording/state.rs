@@ -20,6 +20,9 @@ pub(super) const ORPHAN: Duration = Duration::from_secs(60);
 /// How long a recorder that refused a job for now is not asked again, unless it says that it takes some.
 const REFUSES_FOR: Duration = Duration::from_secs(5);
 
+/// Deleted recordings that are remembered.
+const MAX_DELETED: usize = 10_000;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -33,6 +36,12 @@ pub(super) struct State {
     pub(super) writes: BTreeMap<RecordingId, Write>,
     /// Parts of recordings that nobody here knows.
     pub(super) unknown: Vec<RecorderSegment>,
+    /// Recordings that were deleted, as far as parts of them may still come.
+    pub(super) deleted: BTreeSet<RecordingId>,
+    /// Parts of them that came.
+    pub(super) unwanted: Vec<RecorderSegment>,
+    /// Whether the keeper writes what it took out of `writes`.
+    pub(super) writing: bool,
     /// Rooms whose automatic recording failed, and when to try again.
     pub(super) wait: BTreeMap<RoomName, Instant>,
     /// Tells a recorder's links apart.
@@ -177,7 +186,12 @@ impl State {
         let id = segment.recording.clone();
         let Some(manifest) = self.manifests.get_mut(&id) else { return };
         match manifest.segments.iter_mut().find(|known| known.recorder == segment.recorder) {
-            Some(known) if *known == segment => return,
+            Some(known) if is_same(known, &segment) => return,
+            // Recorders keep their timelines to storage; what one said of it before is better than nothing until then.
+            Some(known) if segment.timeline.is_empty() => {
+                let timeline = std::mem::take(&mut known.timeline);
+                *known = RecorderSegment { timeline, ..segment };
+            }
             Some(known) => *known = segment,
             None => manifest.segments.push(segment),
         }
@@ -189,8 +203,16 @@ impl State {
     /// Takes a finished part of a recording that is over. Recorders tell it again on every link, so most is old news;
     /// what this server never heard of counts only if it lies in storage, or what was deleted would come back.
     pub(super) fn take_late(&mut self, segment: RecorderSegment) {
+        if self.deleted.contains(&segment.recording) {
+            if self.unwanted.len() < MAX_UNKNOWN {
+                self.unwanted.push(segment);
+            }
+            return;
+        }
         match self.manifests.get(&segment.recording) {
-            Some(manifest) if manifest.segments.contains(&segment) && manifest.state == RecordingState::Ready => {}
+            Some(manifest)
+                if manifest.segments.iter().any(|known| is_same(known, &segment))
+                    && manifest.state == RecordingState::Ready => {}
             Some(_) => {
                 let id = segment.recording.clone();
                 self.put_segment(segment);
@@ -199,6 +221,26 @@ impl State {
             None if self.unknown.len() < MAX_UNKNOWN => self.unknown.push(segment),
             None => {}
         }
+    }
+
+    /// Remembers that a recording was deleted. The oldest ones are forgotten first: their ids begin with the time.
+    pub(super) fn forget(&mut self, id: &RecordingId) {
+        self.deleted.insert(id.clone());
+        if self.deleted.len() > MAX_DELETED {
+            self.deleted.pop_first();
+        }
+    }
+
+    /// Whether a connected recorder has a part of a recording that it did not finish.
+    pub(super) fn is_held(&self, id: &RecordingId) -> bool {
+        self.recorders.values().any(|recorder| recorder.held.contains(id))
+    }
+
+    /// Recordings that nobody will finish: a former run of this server began them, and no recorder has any of them.
+    pub(super) fn left_over(&self) -> Vec<RecordingId> {
+        let over = |manifest: &Manifest| matches!(manifest.state, RecordingState::Ready | RecordingState::Failed);
+        let ids = self.manifests.iter().filter(|(_, manifest)| !over(manifest)).map(|(id, _)| id);
+        ids.filter(|id| !self.active.contains_key(*id) && !self.is_held(id)).cloned().collect()
     }
 
     /// Makes the recording that a part belongs to known.
@@ -249,4 +291,10 @@ impl State {
     pub(super) fn say(&self, recorder: &RecorderId, message: ToRecorder) -> bool {
         self.recorders.get(recorder).is_some_and(|recorder| recorder.sender.try_send(message).is_ok())
     }
+}
+
+/// Whether a recorder says again what is known: its timeline it may leave out.
+fn is_same(known: &RecorderSegment, said: &RecorderSegment) -> bool {
+    let timeline = if said.timeline.is_empty() { Vec::new() } else { known.timeline.clone() };
+    RecorderSegment { timeline, ..known.clone() } == *said
 }

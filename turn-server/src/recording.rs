@@ -18,6 +18,7 @@ mod retention;
 mod state;
 mod view;
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -89,15 +90,6 @@ impl Recordings {
         self.state().manifests.get(id).cloned()
     }
 
-    /// Recordings of a room or of all, latest first.
-    pub(crate) fn list(&self, room: Option<&RoomName>) -> Vec<Manifest> {
-        let state = self.state();
-        let of_room = |manifest: &&Manifest| room.is_none_or(|room| manifest.room == *room);
-        let mut list: Vec<_> = state.manifests.values().filter(of_room).cloned().collect();
-        list.sort_by(|a, b| (b.started_ms, &b.id).cmp(&(a.started_ms, &a.id)));
-        list
-    }
-
     /// What is wrong with the storage, if anything is. Asked at most every ten seconds.
     pub(crate) async fn storage_error(&self, store: &Store) -> Option<String> {
         let mut health = self.health.lock().await;
@@ -139,6 +131,22 @@ pub(crate) async fn run(app: Arc<App>) {
 /// A recording as it is shown now, without links.
 pub(crate) fn view(app: &App, manifest: &Manifest) -> RecordingView {
     news::view(app, &app.recordings.state(), manifest)
+}
+
+/// Recordings of a room or of all, latest first, as they are shown now and without links: at most `limit`, of those that are older
+/// than `before`.
+pub(crate) fn list(
+    app: &App,
+    room: Option<&RoomName>,
+    before: Option<&RecordingId>,
+    limit: usize,
+) -> Vec<RecordingView> {
+    let state = app.recordings.state();
+    let until = before.map_or(Bound::Unbounded, Bound::Excluded);
+    // Ids begin with the time.
+    let older = state.manifests.range::<RecordingId, _>((Bound::Unbounded, until)).rev().map(|(_, manifest)| manifest);
+    let of_room = older.filter(|manifest| room.is_none_or(|room| manifest.room == *room));
+    of_room.take(limit).map(|manifest| news::view(app, &state, manifest)).collect()
 }
 
 /// Deletes a recording: media first, so that a failure leaves a manifest that can be deleted again.

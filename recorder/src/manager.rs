@@ -167,7 +167,9 @@ impl Manager {
         recordings.dedup();
         self.say(FromRecorder::Hello { v: 1, recorder: self.context.recorder.clone(), capacity, recordings });
         let ended = self.ended.iter().filter(|status| !self.is_running(&status.recording));
-        let running = self.running.values().filter_map(|running| running.last.as_ref());
+        // Of several runs of a recording the one that goes on counts: the server would take the others' end for its own.
+        let told = self.running.values().filter(|running| running.is_live() || !self.is_live(&running.recording));
+        let running = told.filter_map(|running| running.last.as_ref());
         let all: Vec<_> = ended.chain(running).cloned().collect();
         all.into_iter().for_each(|status| self.say_status(status));
     }
@@ -319,6 +321,10 @@ impl Manager {
 
     fn is_running(&self, recording: &RecordingId) -> bool {
         self.running.values().any(|running| running.recording == *recording)
+    }
+
+    fn is_live(&self, recording: &RecordingId) -> bool {
+        self.running.values().any(|running| running.recording == *recording && running.is_live())
     }
 
     /// What the server is offered.

@@ -197,6 +197,44 @@ async fn a_recording_that_nobody_can_write_fails_and_the_light_goes_out() {
     assert_eq!(server.ask("POST", "/v1/rooms/absent/recording", None).await.code(), "room_not_found");
 }
 
+/// What a recorder told of and did not store is no file of a recording; an automatic one is not begun again at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_stored_has_failed() {
+    let server = Server::start_with(|config| config.recording.automatic = true).await;
+    let storage = server.folder.path().join("recordings");
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut link = Link::open(&server, "rec1", 5, &[]).await;
+    let job = link.hear().await;
+    let id = job["recording"].as_str().expect("an id").to_owned();
+    let mut segment = json!({ "v": 1, "recorder": "rec1", "recording": id, "room": "demo", "room_id": job["room_id"],
+        "folder": job["folder"], "started_ms": job["started_ms"], "files": [] });
+    let report = |state: &str, segment: &Value| json!({ "t": "state", "recording": id, "state": state, "segment": segment, "code": "recording_failed" });
+    link.say(report("recording", &segment)).await;
+    link.say(report("failed", &segment)).await;
+    let failed = wait_for(&server, &id, "failed").await;
+    assert_eq!(failed["error"], "recording_failed");
+    // The recorder has room, and the room's turn comes twice a second: not for this one.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let listed = server.ask("GET", "/v1/recordings", None).await;
+    assert_eq!(listed.body["recordings"].as_array().map(Vec::len), Some(1), "{listed:?}");
+    // Its part comes after all.
+    link.finish(&storage, &job, b"late").await;
+    assert_eq!(wait_for(&server, &id, "ready").await["error"], Value::Null);
+    // Told with a file, stored without.
+    let (_bob, _) = Wire::join(server.http(), "other", json!({})).await;
+    let job = link.hear().await;
+    let id = job["recording"].as_str().expect("an id").to_owned();
+    segment["recording"] = json!(id);
+    segment["files"] = json!([{ "name": "p1-av-0.webm", "size": 5, "container": "webm", "codecs": [], "participant": "p1",
+        "sources": ["mic"], "start_ms": 0, "end_ms": 9 }]);
+    let report = |state: &str| json!({ "t": "state", "recording": id, "state": state, "segment": segment });
+    link.say(report("recording")).await;
+    assert_eq!(server.ask("DELETE", "/v1/rooms/other/recording", None).await.status, 202);
+    link.say(report("ready")).await;
+    let failed = wait_for(&server, &id, "failed").await;
+    assert_eq!((&failed["error"], &failed["files"]), (&json!("no recorder stored anything"), &json!([])));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_cannot_be_understood_is_told_so() {
     let server = Server::start().await;

@@ -13,16 +13,19 @@ pub(crate) mod link;
 mod news;
 mod options;
 mod pause;
+mod reports;
 mod retention;
 mod state;
 mod view;
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use service::storage::Store;
 use signalling::code::{Code, Refusal};
+use signalling::message::RecordingState;
 use signalling::recording::Manifest;
 use signalling::{RecordingId, RoomName};
 
@@ -59,7 +62,8 @@ impl Recordings {
     /// Connected recorders and the rooms that they would take.
     pub(crate) fn capacity(&self) -> (usize, u32) {
         let state = self.state();
-        let capacity = state.recorders.values().map(|recorder| recorder.capacity).fold(0, u32::saturating_add);
+        let capacity =
+            state.recorders.values().map(|recorder| recorder.free(Instant::now())).fold(0, u32::saturating_add);
         (state.recorders.len(), capacity)
     }
 
@@ -71,7 +75,7 @@ impl Recordings {
     /// Whether anything is being recorded, finished or written.
     fn is_busy(&self) -> bool {
         let state = self.state();
-        !state.active.is_empty() || !state.writes.is_empty()
+        !state.active.is_empty() || !state.writes.is_empty() || state.writing
     }
 
     /// The recording of a room while it is on.
@@ -84,15 +88,6 @@ impl Recordings {
     /// A recording.
     pub(crate) fn get(&self, id: &RecordingId) -> Option<Manifest> {
         self.state().manifests.get(id).cloned()
-    }
-
-    /// Recordings of a room or of all, latest first.
-    pub(crate) fn list(&self, room: Option<&RoomName>) -> Vec<Manifest> {
-        let state = self.state();
-        let of_room = |manifest: &&Manifest| room.is_none_or(|room| manifest.room == *room);
-        let mut list: Vec<_> = state.manifests.values().filter(of_room).cloned().collect();
-        list.sort_by(|a, b| (b.started_ms, &b.id).cmp(&(a.started_ms, &a.id)));
-        list
     }
 
     /// What is wrong with the storage, if anything is. Asked at most every ten seconds.
@@ -115,7 +110,10 @@ impl Recordings {
 
 /// Looks after all recordings until the process ends.
 pub(crate) async fn run(app: Arc<App>) {
-    let keeper = keeper::run(app.clone());
+    let keeper = async {
+        keeper::load(&app).await;
+        tokio::join!(keeper::run(&app), retention::run(&app));
+    };
     let watcher = async {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -135,6 +133,22 @@ pub(crate) fn view(app: &App, manifest: &Manifest) -> RecordingView {
     news::view(app, &app.recordings.state(), manifest)
 }
 
+/// Recordings of a room or of all, latest first, as they are shown now and without links: at most `limit`, of those that are older
+/// than `before`.
+pub(crate) fn list(
+    app: &App,
+    room: Option<&RoomName>,
+    before: Option<&RecordingId>,
+    limit: usize,
+) -> Vec<RecordingView> {
+    let state = app.recordings.state();
+    let until = before.map_or(Bound::Unbounded, Bound::Excluded);
+    // Ids begin with the time.
+    let older = state.manifests.range::<RecordingId, _>((Bound::Unbounded, until)).rev().map(|(_, manifest)| manifest);
+    let of_room = older.filter(|manifest| room.is_none_or(|room| manifest.room == *room));
+    of_room.take(limit).map(|manifest| news::view(app, &state, manifest)).collect()
+}
+
 /// Deletes a recording: media first, so that a failure leaves a manifest that can be deleted again.
 ///
 /// # Errors
@@ -149,6 +163,11 @@ pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal
                 "it is on or being finished: stop it and wait until it is ready",
             ));
         }
+        let over = matches!(manifest.state, RecordingState::Ready | RecordingState::Failed);
+        if !over && state.is_held(id) {
+            return Err(Refusal::new(Code::AlreadyRecording, "a recorder is finishing it: wait until it is ready"));
+        }
+        state.forget(id);
         // From here on nobody writes of it again.
         state.writes.remove(id);
         state.manifests.remove(id)
@@ -156,6 +175,7 @@ pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal
     let deleted = delete_objects(&app.store, manifest).await;
     let mut state = app.recordings.state();
     if let Err(error) = deleted {
+        state.deleted.remove(id);
         state.manifests.extend(taken.map(|manifest| (manifest.id.clone(), manifest)));
         return Err(Refusal::new(Code::StorageUnavailable, error.to_string()));
     }
@@ -174,9 +194,11 @@ async fn delete_objects(store: &Store, manifest: &Manifest) -> Result<(), servic
     };
     let objects = store.list(&folder).await?;
     let own = objects.iter().filter(|object| own(&object.key));
-    let (manifests, media): (Vec<_>, Vec<_>) = own.partition(|object| object.key.ends_with(".json"));
-    for object in media.into_iter().chain(manifests) {
-        store.delete(&object.key).await?;
+    let mut own: Vec<_> = own.map(|object| &object.key).collect();
+    // The manifest last: as long as it is there, the rest can be deleted again.
+    own.sort_by_key(|key| (key.ends_with(".json"), key.ends_with("/recording.json")));
+    for key in own {
+        store.delete(key).await?;
     }
     Ok(())
 }

@@ -112,7 +112,11 @@ fn webhook_keys(config: &WebhooksConfig, origin: &Origin) -> Result<Vec<SigningK
             origin.meaning("webhooks.secret", "must be base64 of 24 to 64 bytes, with or without whsec_ before it")
         })
     });
-    keys.collect()
+    let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
+    if !config.urls.is_empty() && keys.is_empty() {
+        return Err(origin.meaning("webhooks.secret_file", "webhooks are signed: it holds no secret"));
+    }
+    Ok(keys)
 }
 
 /// A new secret of 192 bits.

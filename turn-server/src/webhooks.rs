@@ -52,12 +52,14 @@ enum Said {
 pub(crate) struct Webhooks {
     sender: mpsc::Sender<Said>,
     receiver: Mutex<Option<mpsc::Receiver<Said>>>,
+    /// The time and the number in it of the last id.
+    last: Mutex<(u64, u32)>,
 }
 
 impl Default for Webhooks {
     fn default() -> Self {
         let (sender, receiver) = mpsc::channel(CHANNEL);
-        Self { sender, receiver: Mutex::new(Some(receiver)) }
+        Self { sender, receiver: Mutex::new(Some(receiver)), last: Mutex::default() }
     }
 }
 
@@ -67,7 +69,9 @@ impl Webhooks {
         if app.config().webhooks.urls.is_empty() {
             return;
         }
-        let message = match event.message(recording, clock::unix_ms()) {
+        let now_ms = clock::unix_ms();
+        let id = self.new_id(now_ms, &recording.id);
+        let message = match event.message(id, recording, now_ms) {
             Ok(message) => message,
             Err(error) => return tracing::error!(%error, "a webhook cannot be written as JSON"),
         };
@@ -75,6 +79,24 @@ impl Webhooks {
             app.metrics.webhooks_failed.inc();
             tracing::warn!(recording = %recording.id, event = event.as_str(), "a webhook is lost: too many wait");
         }
+    }
+
+    /// The id of a new message: the time, a number and a random tail. Ids rise also when the clock is set back, so that the
+    /// journal's files are in the order in which they were said.
+    fn new_id(&self, now_ms: u64, recording: &RecordingId) -> String {
+        use rand::RngExt as _;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = if now_ms > last.0 { (now_ms, 0) } else { (last.0, last.1 + 1) };
+        let tail: u32 = rand::rng().random();
+        format!("msg_{:012x}{:08x}{tail:08x}_{recording}", last.0, last.1)
+    }
+
+    /// Goes on after the ids of a former run.
+    fn rise_above(&self, id: &str) {
+        let time = id.strip_prefix("msg_").and_then(|rest| rest.get(..12));
+        let time = time.and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = (*last).max((time + 1, 0));
     }
 
     /// Waits until everything that was said is on disk.
@@ -131,6 +153,7 @@ impl Deliverer {
         match self.journal.read().await {
             Ok(found) => {
                 for (message, tries) in found {
+                    self.app.webhooks.rise_above(&message.id);
                     self.queue.push(message, tries, Instant::now());
                 }
             }
@@ -230,9 +253,19 @@ async fn deliver(app: &App, attempt: &Attempt) -> Result<(), String> {
     }
 }
 
-/// The id of a new message: the time and a random tail, so that the journal's files are in order.
-fn new_id(now_ms: u64, recording: &RecordingId) -> String {
-    use rand::RngExt as _;
-    let tail: u32 = rand::rng().random();
-    format!("msg_{now_ms:012x}{tail:08x}_{recording}")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_rise_whatever_the_clock_does() {
+        let (webhooks, recording) = (Webhooks::default(), RecordingId::parse("r1").expect("an id"));
+        let mut ids: Vec<_> = [5, 5, 5, 6, 2, 6, 7].iter().map(|now_ms| webhooks.new_id(*now_ms, &recording)).collect();
+        let after = Webhooks::default();
+        after.rise_above(ids.last().expect("some"));
+        ids.push(after.new_id(1, &recording));
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        // Nothing of the disk can harm it.
+        ["", "msg_", "msg_zzzzzzzzzzzz", "x"].into_iter().for_each(|odd| after.rise_above(odd));
+    }
 }

@@ -1,5 +1,5 @@
 //! One timeline of a recording, from what each recorder noted. Two that were there at once, or one after the other, note the
-//! same: what changes nothing is left out.
+//! same: what changes nothing is left out. What ended while nobody was there ends where the next recorder begins.
 
 use std::collections::BTreeSet;
 
@@ -19,15 +19,51 @@ struct Room {
 
 /// The moments of all segments in order, each change once.
 pub fn merge<'a>(segments: impl IntoIterator<Item = &'a RecorderSegment>) -> Vec<Moment> {
-    let mut moments: Vec<Moment> = segments.into_iter().flat_map(|segment| segment.timeline.iter().cloned()).collect();
+    // All that a recorder found when it came has one time.
+    let runs = segments.into_iter().flat_map(|segment| {
+        let first = segment.timeline.first().map(|moment| moment.t);
+        let found = segment.timeline.partition_point(|moment| Some(moment.t) == first);
+        let (found, later) = segment.timeline.split_at(found);
+        let whole = (!found.is_empty()).then_some((found, true));
+        whole.into_iter().chain(later.chunks(1).map(|one| (one, false)))
+    });
+    let mut runs: Vec<(&[Moment], bool)> = runs.collect();
     // Stable: what one recorder noted in one millisecond stays in its order.
-    moments.sort_by_key(|moment| moment.t);
-    let mut room = Room::default();
-    moments.retain(|moment| room.takes(&moment.what));
-    moments
+    runs.sort_by_key(|(moments, _)| moments.first().map(|moment| moment.t));
+    let (mut room, mut merged) = (Room::default(), Vec::new());
+    for (moments, is_all) in runs {
+        let t = moments.first().map_or(0, |moment| moment.t);
+        let ended = if is_all { room.lacking(moments) } else { Vec::new() };
+        let ended = ended.into_iter().map(|what| Moment { t, what });
+        merged.extend(ended.chain(moments.iter().cloned()).filter(|moment| room.takes(&moment.what)));
+    }
+    merged
 }
 
 impl Room {
+    /// What must have ended if these moments tell all that there is.
+    fn lacking(&self, moments: &[Moment]) -> Vec<Happening> {
+        let mut there = Self::default();
+        for moment in moments {
+            there.takes(&moment.what);
+        }
+        let gone = self.present.difference(&there.present);
+        let mut ended: Vec<_> = gone.map(|participant| Happening::Leave { participant: participant.clone() }).collect();
+        // Whoever left takes its tracks along.
+        let stays = |(participant, _): &&(ParticipantId, Source)| there.present.contains(participant);
+        for (participant, source) in self.published.difference(&there.published).filter(stays) {
+            ended.push(Happening::Unpublish { participant: participant.clone(), source: *source });
+        }
+        let published = |track: &&(ParticipantId, Source)| there.published.contains(*track);
+        for (participant, source) in self.muted.difference(&there.muted).filter(published) {
+            ended.push(Happening::Unmute { participant: participant.clone(), source: *source });
+        }
+        if self.paused && !there.paused {
+            ended.push(Happening::Resume);
+        }
+        ended
+    }
+
     /// Takes a change; `false` if it is none.
     fn takes(&mut self, what: &Happening) -> bool {
         match what {
@@ -131,6 +167,42 @@ mod tests {
             (14, speaks(None)),
         ];
         assert_eq!(merged, wanted);
+    }
+
+    #[test]
+    fn what_ended_while_nobody_was_there_ends_with_the_next_recorder() {
+        let join = |id: &str| Happening::Join { participant: p(id), name: String::new() };
+        let publish = |id: &str| Happening::Publish { participant: p(id), source: Source::Mic };
+        let mute = |id: &str| Happening::Mute { participant: p(id), source: Source::Mic };
+        let camera = Happening::Publish { participant: p("p1"), source: Source::Camera };
+        let lost = segment(
+            "a",
+            vec![
+                (0, join("p1")),
+                (0, publish("p1")),
+                (1, mute("p1")),
+                (2, camera),
+                (3, join("p2")),
+                (3, publish("p2")),
+                (3, mute("p2")),
+                (4, Happening::Pause),
+            ],
+        );
+        let next = segment("b", vec![(9, join("p1")), (9, publish("p1")), (9, join("p3")), (12, join("p4"))]);
+        let merged: Vec<_> = merge([&next, &lost]).into_iter().map(|moment| (moment.t, moment.what)).collect();
+        let wanted = [
+            (9, Happening::Leave { participant: p("p2") }),
+            (9, Happening::Unpublish { participant: p("p1"), source: Source::Camera }),
+            (9, Happening::Unmute { participant: p("p1"), source: Source::Mic }),
+            (9, Happening::Resume),
+            (9, join("p3")),
+            (12, join("p4")),
+        ];
+        assert_eq!((&merged[..8], &merged[8..]), (&noted(&lost)[..], &wanted[..]));
+    }
+
+    fn noted(segment: &RecorderSegment) -> Vec<(u64, Happening)> {
+        segment.timeline.iter().map(|moment| (moment.t, moment.what.clone())).collect()
     }
 
     #[test]

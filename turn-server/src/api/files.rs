@@ -11,8 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 use service::storage::Error;
-use signalling::recording::Manifest;
-use signalling::{Code, RecordingId};
+use signalling::{Code, RecordingId, RoomName};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_util::io::ReaderStream;
@@ -39,10 +38,10 @@ pub(crate) struct Asked {
 }
 
 /// The name under which a browser saves a file: what people call room and participant, and what cannot be mistaken.
-pub(super) fn saved_as(manifest: &Manifest, name: &str, participant: &str) -> String {
-    let seconds = i64::try_from(manifest.started_ms / 1000).unwrap_or(0);
+pub(super) fn saved_as(room: &RoomName, started_ms: u64, name: &str, participant: &str) -> String {
+    let seconds = i64::try_from(started_ms / 1000).unwrap_or(0);
     let day = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH).date();
-    let parts = [safe_name(manifest.room.as_str()), day.to_string(), safe_name(participant), name.to_owned()];
+    let parts = [safe_name(room.as_str()), day.to_string(), safe_name(participant), name.to_owned()];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
 }
 
@@ -84,7 +83,7 @@ pub(crate) async fn download(
         file.ok_or_else(|| Problem::new(Code::RecordingNotFound, format!("recording {id} has no file {name}")))?;
     let key = format!("{}/{name}", manifest.folder);
     let ttl = Duration::from_secs(app.config().storage.link_ttl_s);
-    let saved_as = saved_as(&manifest, &name, &file.participant_name);
+    let saved_as = saved_as(&manifest.room, manifest.started_ms, &name, &file.participant_name);
     if let Some(url) = app.store.presign_get(&key, ttl, &saved_as).await.map_err(|error| storage_problem(&error))? {
         // The link is good for a while only, so nobody may keep the redirect.
         return Ok(([(header::CACHE_CONTROL, "no-store")], Redirect::temporary(&url)).into_response());

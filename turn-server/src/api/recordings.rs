@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use signalling::message::RecordingState;
 use signalling::recording::Manifest;
@@ -19,6 +20,17 @@ use super::problem::Problem;
 use crate::app::App;
 use crate::recording::{self, FileView, RecordingView};
 
+/// Recordings that are listed when nothing is said about it.
+fn default_limit() -> usize {
+    100
+}
+
+/// Recordings that are listed at once, at most.
+const MAX_LIMIT: usize = 1000;
+
+/// Recordings whose links are signed at once: S3's may need new credentials first.
+const AT_ONCE: usize = 16;
+
 /// Which recordings.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -26,6 +38,13 @@ pub(crate) struct Wanted {
     /// Those of one room only.
     #[param(value_type = Option<String>)]
     room: Option<RoomName>,
+    /// At most so many.
+    #[serde(default = "default_limit")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: usize,
+    /// Older ones than this: the id of the last one that is known.
+    #[param(value_type = Option<String>)]
+    before: Option<RecordingId>,
 }
 
 /// Recordings.
@@ -37,22 +56,26 @@ pub(crate) struct Recordings {
 
 /// A recording with links to its files.
 pub(super) async fn view(app: &App, manifest: &Manifest) -> RecordingView {
-    let mut view = recording::view(app, manifest);
-    let ready = manifest.state == RecordingState::Ready;
-    for file in view.files.iter_mut().filter(|file| ready && file.size > 0) {
-        file.url = link(app, manifest, file).await;
+    with_links(app, recording::view(app, manifest)).await
+}
+
+async fn with_links(app: &App, mut view: RecordingView) -> RecordingView {
+    let ready = view.state == RecordingState::Ready;
+    let mut files = std::mem::take(&mut view.files);
+    for file in files.iter_mut().filter(|file| ready && file.size > 0) {
+        file.url = link(app, &view, file).await;
     }
-    view
+    RecordingView { files, ..view }
 }
 
 /// A link to a file that works for a while, without a header: `<video>` and `<a>` cannot send one.
-async fn link(app: &App, manifest: &Manifest, file: &FileView) -> Option<String> {
+async fn link(app: &App, recording: &RecordingView, file: &FileView) -> Option<String> {
     let ttl = app.config().storage.link_ttl_s;
-    let key = format!("{}/{}", manifest.folder, file.name);
-    let saved_as = files::saved_as(manifest, &file.name, &file.participant_name);
+    let key = format!("{}/{}", recording.folder, file.name);
+    let saved_as = files::saved_as(&recording.room, recording.started_ms, &file.name, &file.participant_name);
     match app.store.presign_get(&key, Duration::from_secs(ttl), &saved_as).await {
         Ok(Some(url)) => Some(url),
-        Ok(None) => Some(files::signed_path(app, &manifest.id, &file.name, ttl)),
+        Ok(None) => Some(files::signed_path(app, &recording.id, &file.name, ttl)),
         Err(error) => {
             tracing::warn!(%error, key, "a link cannot be signed");
             None
@@ -62,7 +85,7 @@ async fn link(app: &App, manifest: &Manifest, file: &FileView) -> Option<String>
 
 /// Recordings, latest first. With a room token: those of its room.
 #[utoipa::path(get, path = "/v1/recordings", params(Wanted), security(("bearer" = [])),
-    responses((status = 200, body = Recordings)))]
+    responses((status = 200, body = Recordings), (status = 400, body = Problem)))]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -72,10 +95,12 @@ pub(crate) async fn list(
         caller.member_of(room)?;
     }
     let room = wanted.room.as_ref().or(caller.only_room());
-    let mut recordings = Vec::new();
-    for manifest in app.recordings.list(room) {
-        recordings.push(view(&app, &manifest).await);
+    if !(1..=MAX_LIMIT).contains(&wanted.limit) {
+        return Err(Problem::new(Code::BadRequest, format!("limit must be 1 to {MAX_LIMIT}")));
     }
+    let views = recording::list(&app, room, wanted.before.as_ref(), wanted.limit);
+    let signed = futures_util::stream::iter(views).map(|view| with_links(&app, view));
+    let recordings = signed.buffered(AT_ONCE).collect().await;
     Ok(Json(Recordings { recordings }))
 }
 

@@ -19,6 +19,9 @@ use crate::app::App;
 use crate::recording::link;
 use crate::signalling::{ice, socket};
 
+/// Bytes of a recorder's message, at most.
+const MAX_REPORT: usize = 64 << 20;
+
 /// A WebSocket handshake, or our problem.
 pub(crate) struct Upgrade(WebSocketUpgrade);
 
@@ -93,5 +96,7 @@ pub(crate) async fn recorders(
     _: RecorderKey,
     Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Problem> {
+    // It has a key, and what it says of a long recording with many files is long.
+    let upgrade = upgrade.max_message_size(MAX_REPORT).max_frame_size(MAX_REPORT);
     Ok(upgrade.on_upgrade(move |ws| link::serve(app, ws)))
 }

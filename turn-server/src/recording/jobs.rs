@@ -1,19 +1,19 @@
 //! Decisions: who records what. Every function leaves manifests, jobs and the red lights in rooms in step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 use signalling::code::{Code, Refusal};
 use signalling::link::ToRecorder;
 use signalling::message::{RecordingState, RoomRecording};
-use signalling::recording::{MANIFEST_VERSION, Manifest, Progress, RecorderSegment};
+use signalling::recording::{MANIFEST_VERSION, Manifest};
 use signalling::token::{Claims, Grants};
-use signalling::{RecorderId, RecordingId, RoomName};
+use signalling::{RecordingId, RoomName};
 
+use super::news;
 use super::options::Wanted;
-use super::state::{Active, State, Write};
-use super::{news, pause};
+use super::state::{Active, ORPHAN, State, Write};
 use crate::app::App;
 use crate::clock;
 use crate::webhooks::Event;
@@ -21,8 +21,8 @@ use crate::webhooks::Event;
 /// How long a lost recorder may take to come back before another one gets its rooms.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long a recording waits for any recorder before it is given up.
-const ORPHAN: Duration = Duration::from_secs(60);
+/// How long a recorder that was given a recording may say nothing about it: the job was lost on a link that died.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the red light stays on for a recorder that does not confirm the stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -79,20 +79,7 @@ pub(crate) fn start(app: &App, room: &RoomName, wanted: &Wanted) -> Result<Manif
         timeline: Vec::new(),
         error: None,
     };
-    let active = Active {
-        room: room.clone(),
-        options,
-        since: Instant::now(),
-        stop_asked: None,
-        recorder: None,
-        lost: None,
-        paused: false,
-        told: None,
-        progress: BTreeMap::new(),
-        written: Instant::now(),
-        failed: BTreeSet::new(),
-        unfinished: BTreeSet::new(),
-    };
+    let active = Active::new(room.clone(), options, Instant::now());
     state.manifests.insert(id.clone(), manifest.clone());
     state.active.insert(id.clone(), active);
     state.write(&id, Write::Manifest);
@@ -111,8 +98,14 @@ fn new_id() -> RecordingId {
 fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
     let Some(active) = state.active.get(id) else { return false };
     let Some(recorder) = state.choose(&active.failed) else { return false };
+    // Whoever had it before may still write, without a link that would say so.
+    put_out(app, state, id);
+    let Some(active) = state.active.get_mut(id) else { return false };
     let Some(manifest) = state.manifests.get(id) else { return false };
-    let token = match token(app, id, active) {
+    active.assignments += 1;
+    // Of this assignment only: whoever puts its recorder out does not bar the next one.
+    let identity = format!("recorder-{id}-{}", active.assignments);
+    let token = match token(app, &identity, active) {
         Ok(token) => token,
         Err(error) => {
             tracing::error!(%error, "a recorder's token cannot be signed");
@@ -138,24 +131,28 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
     }
     if let Some(recorder) = state.recorders.get_mut(&recorder) {
         recorder.capacity = recorder.capacity.saturating_sub(1);
+        recorder.held.insert(id.clone());
     }
     if let Some(active) = state.active.get_mut(id) {
         tracing::info!(recording = %id, room = %active.room, %recorder, "recording");
         active.unfinished.insert(recorder.clone());
+        active.last = Some(recorder.clone());
         active.recorder = Some(recorder);
         active.lost = None;
+        active.assigned = Instant::now();
+        active.confirmed = false;
+        active.identity = Some(identity);
     }
     true
 }
 
-fn token(app: &App, id: &RecordingId, active: &Active) -> Result<String, Refusal> {
+fn token(app: &App, identity: &str, active: &Active) -> Result<String, Refusal> {
     let ttl = match active.options.max_duration_s {
         0 => TOKEN_LONGEST_S,
         limit => limit.saturating_add(TOKEN_SLACK_S).min(TOKEN_LONGEST_S),
     };
     let claims = Claims {
-        // Of this recording only: whoever puts its recorder out does not bar those of later ones.
-        sub: format!("recorder-{id}"),
+        sub: identity.to_owned(),
         name: None,
         room: active.room.clone(),
         exp: clock::unix_s() + ttl,
@@ -166,6 +163,14 @@ fn token(app: &App, id: &RecordingId, active: &Active) -> Result<String, Refusal
         api: false,
     };
     app.secrets.load().rooms.sign(&claims)
+}
+
+/// Puts out of the room whoever was given a recording last: without its link nothing else stops it. It delivers what it has.
+fn put_out(app: &App, state: &mut State, id: &RecordingId) {
+    let Some(active) = state.active.get_mut(id) else { return };
+    if let Some(identity) = active.identity.take() {
+        app.hub.put_out(&active.room, &identity);
+    }
 }
 
 /// Sets a recording's state in its manifest and in the room.
@@ -179,8 +184,8 @@ pub(super) fn show(app: &App, state: &mut State, id: &RecordingId, now: Recordin
         news::state_changed(app, state, id, now);
     }
     // A new recording of the same room may be on while the last one is being finished.
-    let newest = state.active.iter().rfind(|(_, active)| active.room == room).is_none_or(|(newest, _)| newest == id);
-    if newest {
+    let mut others = state.active.iter().filter(|(other, active)| *other != id && active.room == room);
+    if now.is_live() || !others.any(|(_, active)| active.stop_asked.is_none()) {
         app.hub.show_recording(&room, now.is_live().then_some(light));
     }
 }
@@ -222,12 +227,13 @@ fn stop(app: &App, state: &mut State, id: &RecordingId) {
     state.write(id, Write::Manifest);
     let told = recorder.is_some_and(|recorder| state.say(&recorder, ToRecorder::Stop { recording: id.clone() }));
     if !told {
+        put_out(app, state, id);
         over(app, state, id);
     }
 }
 
 /// Nothing is written any more. It is final once every recorder that had the job has finished its part.
-fn over(app: &App, state: &mut State, id: &RecordingId) {
+pub(super) fn over(app: &App, state: &mut State, id: &RecordingId) {
     if let Some(manifest) = state.manifests.get_mut(id) {
         manifest.ended_ms.get_or_insert_with(clock::unix_ms);
         if manifest.state.is_live() {
@@ -244,13 +250,16 @@ fn over(app: &App, state: &mut State, id: &RecordingId) {
 
 fn conclude(app: &App, state: &mut State, id: &RecordingId) {
     let Some(active) = state.active.remove(id) else { return };
-    let failed = state.manifests.get(id).is_some_and(|manifest| manifest.segments.is_empty());
-    if failed {
+    let Some(manifest) = state.manifests.get(id) else { return };
+    let (nobody_wrote, no_file) = (manifest.segments.is_empty(), manifest.files().next().is_none());
+    if no_file {
         state.wait.insert(active.room, Instant::now() + WAIT);
-        fail(app, state, id, "no recorder wrote anything");
-    } else {
-        state.write(id, Write::Final);
     }
+    // Nobody has to wait for storage to learn this; what it holds all the same is found below.
+    if nobody_wrote {
+        fail(app, state, id, "no recorder wrote anything");
+    }
+    state.write(id, Write::Final);
 }
 
 fn fail(app: &App, state: &mut State, id: &RecordingId, why: &str) {
@@ -261,121 +270,6 @@ fn fail(app: &App, state: &mut State, id: &RecordingId, why: &str) {
         manifest.error.get_or_insert_with(|| why.to_owned());
     }
     news::say(app, state, id, Event::Failed);
-}
-
-/// A recorder's link is up; `held` is what it says to hold.
-pub(super) fn recorder_came(app: &App, state: &mut State, recorder: &RecorderId, held: &[RecordingId]) {
-    for id in held {
-        let continues = state.active.get_mut(id).filter(|active| active.recorder.as_ref() == Some(recorder));
-        let Some(active) = continues else {
-            state.say(recorder, ToRecorder::Unknown { recording: id.clone() });
-            continue;
-        };
-        active.lost = None;
-        if active.stop_asked.is_some() {
-            state.say(recorder, ToRecorder::Stop { recording: id.clone() });
-        }
-    }
-    forget_unheld(app, state, recorder, held);
-    reconcile_locked(app, state);
-}
-
-/// What a recorder does not hold any more it has stored: it ended before it could say so.
-fn forget_unheld(app: &App, state: &mut State, recorder: &RecorderId, held: &[RecordingId]) {
-    let mut stored = Vec::new();
-    for (id, active) in state.active.iter_mut().filter(|(id, _)| !held.contains(id)) {
-        // A live recording that it lost is given to somebody again.
-        let ended = active.stop_asked.is_some();
-        let is_live = !ended && active.recorder.as_ref() == Some(recorder);
-        if !is_live && active.unfinished.remove(recorder) && ended {
-            stored.push(id.clone());
-        }
-    }
-    for id in stored {
-        over(app, state, &id);
-    }
-}
-
-/// A recorder's link is down.
-pub(super) fn recorder_went(state: &mut State, recorder: &RecorderId) {
-    for active in state.active.values_mut().filter(|active| active.recorder.as_ref() == Some(recorder)) {
-        active.lost.get_or_insert_with(Instant::now);
-    }
-}
-
-/// What a recorder says about one recording.
-pub(super) struct Report {
-    pub(super) recording: RecordingId,
-    pub(super) state: RecordingState,
-    pub(super) segment: Option<RecorderSegment>,
-    pub(super) progress: Option<Progress>,
-    pub(super) why: Option<String>,
-}
-
-/// A recorder reported.
-pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, report: Report) {
-    let Report { recording: id, state: now, segment, progress, why } = report;
-    let segment = segment.filter(|segment| segment.recording == id && segment.recorder == *recorder);
-    let ready = now == RecordingState::Ready;
-    if !state.active.contains_key(&id) {
-        // A part of what was concluded without it, or before this server started.
-        if let Some(segment) = segment.filter(|_| ready) {
-            state.take_late(segment);
-        }
-        return;
-    }
-    if let Some(segment) = segment {
-        state.put_segment(segment);
-    }
-    if now == RecordingState::Failed {
-        let why = why.unwrap_or_else(|| "the recorder failed".into());
-        tracing::warn!(recording = %id, %recorder, why, "a recorder failed");
-        if let Some(manifest) = state.manifests.get_mut(&id) {
-            manifest.error = Some(why);
-        }
-    }
-    let Some(active) = state.active.get_mut(&id) else { return };
-    let done = ready || now == RecordingState::Failed;
-    if let Some(progress) = progress
-        && active.unfinished.contains(recorder)
-    {
-        active.progress.insert(recorder.clone(), progress);
-    }
-    if done {
-        active.unfinished.remove(recorder);
-        if let Some(progress) = active.progress.get_mut(recorder).filter(|_| ready) {
-            progress.stored = progress.bytes;
-        }
-    }
-    if now == RecordingState::Failed {
-        active.failed.insert(recorder.clone());
-    }
-    let is_its_job = active.recorder.as_ref() == Some(recorder);
-    let stopping = active.stop_asked.is_some();
-    match now {
-        live if live.is_live() && is_its_job && !stopping => pause::confirmed(app, state, &id, recorder, live),
-        live if live.is_live() => {}
-        _ if stopping => {
-            over(app, state, &id);
-            if now == RecordingState::Uploading && state.active.contains_key(&id) {
-                show(app, state, &id, RecordingState::Uploading);
-            }
-        }
-        _ if is_its_job => ended_unasked(app, state, &id),
-        _ => {}
-    }
-}
-
-/// The recorder's end is not the recording's: it crashed, is about to stop, its disk is full, or it failed. Somebody else
-/// goes on, or the same one when it is able again; only when all who are there have failed it is over.
-fn ended_unasked(app: &App, state: &mut State, id: &RecordingId) {
-    let Some(active) = state.active.get_mut(id) else { return };
-    active.recorder = None;
-    active.lost = Some(Instant::now());
-    let hopeless = !active.failed.is_empty() && state.recorders.keys().all(|recorder| active.failed.contains(recorder));
-    if hopeless || is_due(app, active) {
-        over(app, state, id);
-    }
 }
 
 /// Compares what is with what should be: lost recorders, limits, empty rooms, automatic recordings.
@@ -407,7 +301,7 @@ fn wanted_rooms(app: &App, state: &mut State) -> Vec<RoomName> {
     wanted.map(|room| room.name.clone()).collect()
 }
 
-fn reconcile_locked(app: &App, state: &mut State) {
+pub(super) fn reconcile_locked(app: &App, state: &mut State) {
     let ids: Vec<_> = state.active.keys().cloned().collect();
     for id in ids {
         reconcile_one(app, state, &id);
@@ -416,7 +310,7 @@ fn reconcile_locked(app: &App, state: &mut State) {
 
 /// Whether a recording is over by itself: its time is, or its room, or it is as large as it may be. A recorder knows of its own
 /// bytes only.
-fn is_due(app: &App, active: &Active) -> bool {
+pub(super) fn is_due(app: &App, active: &Active) -> bool {
     let max_bytes = active.options.max_size_mb.saturating_mul(1_000_000);
     if max_bytes > 0 && active.progress().bytes >= max_bytes {
         return true;
@@ -439,8 +333,14 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
     let Some(active) = state.active.get_mut(id) else { return };
     if let Some(asked) = active.stop_asked {
         let live = state.manifests.get(id).is_some_and(|manifest| manifest.state.is_live());
+        let abandoned = active.is_abandoned(&state.recorders, Instant::now());
         if live && asked.elapsed() > STOP_WITHIN {
+            put_out(app, state, id);
             show(app, state, id, RecordingState::Finalising);
+        }
+        // What comes later is taken then.
+        if abandoned {
+            conclude(app, state, id);
         }
         return;
     }
@@ -448,10 +348,13 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
         stop(app, state, id);
         return;
     }
-    match active.lost {
-        Some(lost) if active.recorder.is_some() && lost.elapsed() >= GRACE => active.recorder = None,
-        Some(lost) if lost.elapsed() >= ORPHAN => return over(app, state, id),
-        _ => {}
+    if active.orphan.is_some_and(|since| since.elapsed() >= ORPHAN) {
+        stop(app, state, id);
+        return;
+    }
+    let lost = active.lost.is_some_and(|lost| lost.elapsed() >= GRACE);
+    if active.recorder.is_some() && (lost || !active.confirmed && active.assigned.elapsed() >= CONFIRM_WITHIN) {
+        active.take_away(Instant::now());
     }
     if active.recorder.is_none() {
         active.lost.get_or_insert_with(Instant::now);

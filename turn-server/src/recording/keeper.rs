@@ -4,8 +4,7 @@
 //! Storage may be away for a while: everything is tried again until it worked.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -15,8 +14,8 @@ use signalling::message::RecordingState;
 use signalling::recording::{Manifest, RecorderSegment};
 use signalling::timeline;
 
+use super::news;
 use super::state::{State, Write};
-use super::{news, retention};
 use crate::app::App;
 use crate::webhooks::Event;
 
@@ -26,36 +25,39 @@ const EVERY: Duration = Duration::from_millis(200);
 /// How long we wait after a failure.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// How often we look for recordings whose time is over.
-const SWEEP: Duration = Duration::from_secs(3600);
-
-/// Manifests read at once at the start.
-const READ_AT_ONCE: usize = 16;
+/// Manifests read or written at once.
+const AT_ONCE: usize = 16;
 
 /// The file name of a manifest.
 const MANIFEST: &str = "recording.json";
 
-/// Reads what is in storage, then writes what changes, until the process ends.
-pub(super) async fn run(app: Arc<App>) {
-    while let Err(error) = load(&app).await {
+/// Reads what is in storage, however long that takes.
+pub(super) async fn load(app: &App) {
+    while let Err(error) = read_all(app).await {
         tracing::warn!(%error, "the recordings in storage cannot be listed; trying again");
         tokio::time::sleep(RETRY).await;
     }
-    let mut sweep_at = Instant::now();
+}
+
+/// Writes what changes, until the process ends.
+pub(super) async fn run(app: &App) {
     loop {
-        adopt_unknown(&app).await;
-        let writes = std::mem::take(&mut app.recordings.state().writes);
-        let failed = write_all(&app, writes).await;
-        if Instant::now() >= sweep_at && !retention::sweep(&app).await {
-            sweep_at = Instant::now() + SWEEP;
-        }
+        adopt_unknown(app).await;
+        delete_unwanted(app).await;
+        let writes = {
+            let mut state = app.recordings.state();
+            state.writing = true;
+            std::mem::take(&mut state.writes)
+        };
+        let failed = write_all(app, writes).await;
+        app.recordings.state().writing = false;
         tokio::time::sleep(if failed { RETRY } else { EVERY }).await;
     }
 }
 
 /// Whatever the template was when they were made, recordings are found by their manifests: everything below the prefix is
 /// listed, and only those are read, some at a time.
-async fn load(app: &App) -> Result<(), Error> {
+async fn read_all(app: &App) -> Result<(), Error> {
     let objects = app.store.list("").await?;
     let ending = format!("/{MANIFEST}");
     let keys = objects.iter().map(|object| object.key.clone()).filter(|key| key.ends_with(&ending));
@@ -65,7 +67,7 @@ async fn load(app: &App) -> Result<(), Error> {
             let bytes = app.store.get(&key).await;
             (key, bytes)
         })
-        .buffer_unordered(READ_AT_ONCE);
+        .buffer_unordered(AT_ONCE);
     let mut found = 0;
     while let Some((key, bytes)) = read.next().await {
         let manifest: Manifest = match serde_json::from_slice(&bytes?) {
@@ -100,48 +102,80 @@ async fn adopt_unknown(app: &App) {
     for segment in unknown {
         let key = format!("{}/segments/{}.json", segment.folder, segment.recorder);
         if let Ok(Some(_)) = app.store.head(&key).await {
-            app.recordings.state().adopt(&segment);
+            let mut state = app.recordings.state();
+            if !state.deleted.contains(&segment.recording) {
+                state.adopt(&segment);
+            }
         }
     }
 }
 
-async fn write_all(app: &App, writes: BTreeMap<RecordingId, Write>) -> bool {
-    let mut failed = false;
-    for (id, write) in writes {
-        let Some(mut manifest) = app.recordings.get(&id) else { continue };
-        let written = match write {
-            Write::Manifest => {
-                manifest.timeline = timeline::merge(&manifest.segments);
-                put(&app.store, &manifest).await
-            }
-            Write::Final => compose(&app.store, &mut manifest).await,
-        };
-        if written.is_ok() && app.recordings.get(&id).is_none() {
-            // It was deleted meanwhile. Should this fail, it can be deleted again after the next start.
-            let _ = app.store.delete(&format!("{}/{MANIFEST}", manifest.folder)).await;
-            continue;
-        }
-        let mut state = app.recordings.state();
-        match written {
-            Ok(()) if write == Write::Final => finished(app, &mut state, manifest),
-            Ok(()) => {}
-            Err(error) => {
-                tracing::warn!(recording = %id, %error, "a manifest cannot be written; trying again");
-                state.write(&id, write);
-                failed = true;
+/// A recorder went on storing what was deleted: that goes, too, its files before what tells of them.
+async fn delete_unwanted(app: &App) {
+    let unwanted = std::mem::take(&mut app.recordings.state().unwanted);
+    for segment in unwanted {
+        let files = segment.files.iter().map(|file| file.name.clone());
+        for name in files.chain([format!("segments/{}.json", segment.recorder)]) {
+            let key = format!("{}/{name}", segment.folder);
+            if let Err(error) = app.store.delete(&key).await {
+                // It is told again on the recorder's next link.
+                tracing::warn!(key, %error, "what was deleted came back and cannot be deleted");
             }
         }
     }
-    failed
+}
+
+/// Writes some at a time, those that are over first. `true`: something has to be tried again.
+async fn write_all(app: &App, writes: BTreeMap<RecordingId, Write>) -> bool {
+    let mut writes: Vec<_> = writes.into_iter().collect();
+    writes.sort_by_key(|(_, write)| std::cmp::Reverse(*write));
+    let written = futures_util::stream::iter(writes).map(|(id, write)| write_one(app, id, write));
+    let failed = written.buffer_unordered(AT_ONCE).filter(|failed| std::future::ready(*failed)).count().await;
+    failed > 0
+}
+
+/// Writes a manifest; `true`: it has to be tried again.
+async fn write_one(app: &App, id: RecordingId, write: Write) -> bool {
+    let Some(mut manifest) = app.recordings.get(&id) else { return false };
+    let written = match write {
+        Write::Manifest => {
+            manifest.timeline = timeline::merge(&manifest.segments);
+            put(&app.store, &manifest).await
+        }
+        Write::Final => compose(&app.store, &mut manifest).await,
+    };
+    if written.is_ok() && app.recordings.get(&id).is_none() {
+        // It was deleted meanwhile. Should this fail, it can be deleted again after the next start.
+        let _ = app.store.delete(&format!("{}/{MANIFEST}", manifest.folder)).await;
+        return false;
+    }
+    let mut state = app.recordings.state();
+    match written {
+        Ok(()) if write == Write::Final => finished(app, &mut state, manifest),
+        Ok(()) => {}
+        Err(error) => {
+            tracing::warn!(recording = %id, %error, "a manifest cannot be written; trying again");
+            state.write(&id, write);
+            return true;
+        }
+    }
+    false
 }
 
 fn finished(app: &App, state: &mut State, manifest: Manifest) {
     // A part may have come in meanwhile; it noted another write, which will compose again.
-    if !state.active.contains_key(&manifest.id) && state.manifests.contains_key(&manifest.id) {
-        tracing::info!(recording = %manifest.id, files = manifest.files().count(), "ready");
-        let id = manifest.id.clone();
-        state.manifests.insert(id.clone(), manifest);
+    let known = state.manifests.get(&manifest.id).filter(|_| !state.active.contains_key(&manifest.id));
+    let Some(known) = known.map(|manifest| manifest.state) else { return };
+    let (id, now, files) = (manifest.id.clone(), manifest.state, manifest.files().count());
+    let why = manifest.error.clone().unwrap_or_default();
+    state.manifests.insert(id.clone(), manifest);
+    if now == RecordingState::Ready {
+        tracing::info!(recording = %id, files, "ready");
         news::say(app, state, &id, Event::Ready);
+    } else if known != RecordingState::Failed {
+        tracing::warn!(recording = %id, why, "a recording failed");
+        app.metrics.recordings_failed.inc();
+        news::say(app, state, &id, Event::Failed);
     }
 }
 
@@ -152,26 +186,37 @@ async fn put(store: &Store, manifest: &Manifest) -> Result<(), Error> {
     store.put(&key, Bytes::from(bytes), ContentType::JSON).await
 }
 
-/// Takes the segments as the recorders wrote them: they are what survives both binaries.
+/// Takes the segments as the recorders wrote them: they are what survives both binaries. What a recorder only told of is no
+/// part of the recording: it never came to storage.
 async fn compose(store: &Store, manifest: &mut Manifest) -> Result<(), Error> {
     let prefix = format!("{}/segments/", manifest.folder);
+    let told = std::mem::take(&mut manifest.segments);
     for object in store.list(&prefix).await? {
         let segment: RecorderSegment = match serde_json::from_slice(&store.get(&object.key).await?) {
             Ok(segment) => segment,
             Err(error) => {
                 tracing::warn!(key = object.key, %error, "a segment cannot be read");
+                let is_its = |told: &&RecorderSegment| object.key == format!("{prefix}{}.json", told.recorder);
+                manifest.segments.extend(told.iter().find(is_its).cloned());
                 continue;
             }
         };
-        match manifest.segments.iter_mut().find(|known| known.recorder == segment.recorder) {
-            Some(known) => *known = segment,
-            None => manifest.segments.push(segment),
+        // A copy under another name would count twice.
+        if manifest.segments.iter().all(|known| known.recorder != segment.recorder) {
+            manifest.segments.push(segment);
         }
     }
     manifest.segments.sort_by(|a, b| a.recorder.cmp(&b.recorder));
     manifest.timeline = timeline::merge(&manifest.segments);
     let last = manifest.segments.iter().filter_map(|segment| segment.ended_ms).max();
     manifest.ended_ms = manifest.ended_ms.or_else(|| last.map(|ms| manifest.started_ms + ms));
-    manifest.state = RecordingState::Ready;
+    if manifest.files().next().is_some() {
+        manifest.state = RecordingState::Ready;
+        // One recorder may have failed where another one went on.
+        manifest.error = None;
+    } else {
+        manifest.state = RecordingState::Failed;
+        manifest.error.get_or_insert_with(|| "no recorder stored anything".into());
+    }
     put(store, manifest).await
 }

@@ -11,7 +11,7 @@ use signalling::link::{FromRecorder, ToRecorder};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
 
-use super::jobs::{self, Report};
+use super::reports::{self, Report};
 use super::state::Recorder;
 use crate::app::App;
 
@@ -43,9 +43,18 @@ pub(crate) async fn serve(app: Arc<App>, mut socket: WebSocket) {
         state.next_link += 1;
         let link = state.next_link;
         // The same recorder on a new link: the old one is a leftover and ends with its queue.
-        state.recorders.insert(recorder.clone(), Recorder { link, capacity: hello.capacity, sender });
+        state.recorders.insert(
+            recorder.clone(),
+            Recorder {
+                link,
+                capacity: hello.capacity,
+                refused: None,
+                held: hello.recordings.iter().cloned().collect(),
+                sender,
+            },
+        );
         state.say(&recorder, ToRecorder::Welcome { v: VERSION });
-        jobs::recorder_came(&app, &mut state, &recorder, &hello.recordings);
+        reports::recorder_came(&app, &mut state, &recorder, &hello.recordings);
         link
     };
     tracing::info!(%recorder, capacity = hello.capacity, "a recorder connected");
@@ -55,7 +64,7 @@ pub(crate) async fn serve(app: Arc<App>, mut socket: WebSocket) {
     let mut state = app.recordings.state();
     if state.recorders.get(&recorder).is_some_and(|known| known.link == link) {
         state.recorders.remove(&recorder);
-        jobs::recorder_went(&mut state, &recorder);
+        reports::recorder_went(&mut state, &recorder);
     }
 }
 
@@ -145,11 +154,14 @@ fn handle(app: &App, recorder: &RecorderId, link: u64, text: &str) {
     // What a replaced link says is old news.
     let Some(known) = state.recorders.get_mut(recorder).filter(|known| known.link == link) else { return };
     match message {
-        FromRecorder::Hello { capacity, .. } | FromRecorder::Capacity { capacity } => known.capacity = capacity,
+        FromRecorder::Hello { capacity, .. } | FromRecorder::Capacity { capacity } => {
+            known.capacity = capacity;
+            known.refused = None;
+        }
         FromRecorder::State { recording, state: now, segment, progress, code, msg } => {
             let why = code.map(|code| if msg.is_empty() { code.to_string() } else { format!("{code}: {msg}") });
-            let report = Report { recording, state: now, segment, progress, why };
-            jobs::reported(app, &mut state, recorder, report);
+            let report = Report { recording, state: now, segment, progress, code, why };
+            reports::reported(app, &mut state, recorder, report);
         }
     }
 }

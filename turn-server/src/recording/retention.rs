@@ -1,38 +1,64 @@
 //! Recordings whose time is over are deleted: what was promised to whoever was recorded, and what the disk needs.
 
-use signalling::RecordingId;
+use std::time::Duration;
+
 use signalling::message::RecordingState;
 use signalling::recording::Manifest;
 
 use super::remove;
+use super::state::Write;
 use crate::app::App;
 use crate::clock;
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
-/// Recordings deleted at once; what is written of others does not wait longer for them.
+/// How often we look for recordings whose time is over.
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// Recordings deleted one after the other, before others get a chance to use the storage.
 const AT_ONCE: usize = 20;
 
-/// Deletes some that are over for longer than they are kept. `true`: there are more.
-pub(super) async fn sweep(app: &App) -> bool {
+/// How long they have for that.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Deletes what is over for longer than it is kept, until the process ends. What a former run of this server began, and nobody
+/// finished within the first hour, is finished without them.
+pub(super) async fn run(app: &App) {
+    loop {
+        while sweep(app).await {
+            tokio::time::sleep(PAUSE).await;
+        }
+        tokio::time::sleep(EVERY).await;
+        let mut state = app.recordings.state();
+        for id in state.left_over() {
+            tracing::info!(recording = %id, "nobody finishes it: it is what storage has of it");
+            state.write(&id, Write::Final);
+        }
+    }
+}
+
+/// Deletes some that are due, passing over those that cannot be. `true`: there are more.
+async fn sweep(app: &App) -> bool {
     let keep_days = app.config().recording.keep_days;
     let due: Vec<Manifest> = {
         let state = app.recordings.state();
         let over = state.manifests.values().filter(|manifest| !state.active.contains_key(&manifest.id));
-        over.filter(|manifest| is_due(manifest, keep_days, clock::unix_ms())).take(AT_ONCE).cloned().collect()
+        over.filter(|manifest| is_due(manifest, keep_days, clock::unix_ms())).cloned().collect()
     };
-    let mut deleted: Vec<RecordingId> = Vec::new();
+    let mut deleted = 0;
     for manifest in &due {
+        if deleted == AT_ONCE {
+            return true;
+        }
         match remove(app, manifest).await {
             Ok(()) => {
                 tracing::info!(recording = %manifest.id, room = %manifest.room, "deleted: its time is over");
-                deleted.push(manifest.id.clone());
+                deleted += 1;
             }
             Err(error) => tracing::warn!(recording = %manifest.id, %error, "cannot be deleted; trying again later"),
         }
     }
-    // Where nothing could be deleted, trying at once again would not help.
-    due.len() == AT_ONCE && !deleted.is_empty()
+    false
 }
 
 /// Whether a recording is over and was for as long as it is kept.
@@ -45,8 +71,8 @@ fn is_due(manifest: &Manifest, keep_days: u32, now_ms: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use signalling::RoomName;
     use signalling::recording::RecordingOptions;
+    use signalling::{RecordingId, RoomName};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! What is known of recorders and recordings. Plain data; decisions are in `jobs`, storage is in `keeper`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use signalling::code::{Code, Refusal};
 use signalling::link::ToRecorder;
@@ -12,6 +12,16 @@ use tokio::sync::mpsc;
 
 /// Parts of unknown recordings that may wait for the keeper.
 const MAX_UNKNOWN: usize = 1024;
+
+/// How long a recording waits for any recorder before it is given up, and for those who have a part of it before it is finished
+/// without them.
+pub(super) const ORPHAN: Duration = Duration::from_secs(60);
+
+/// How long a recorder that refused a job for now is not asked again, unless it says that it takes some.
+const REFUSES_FOR: Duration = Duration::from_secs(5);
+
+/// Deleted recordings that are remembered.
+const MAX_DELETED: usize = 10_000;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -26,6 +36,12 @@ pub(super) struct State {
     pub(super) writes: BTreeMap<RecordingId, Write>,
     /// Parts of recordings that nobody here knows.
     pub(super) unknown: Vec<RecorderSegment>,
+    /// Recordings that were deleted, as far as parts of them may still come.
+    pub(super) deleted: BTreeSet<RecordingId>,
+    /// Parts of them that came.
+    pub(super) unwanted: Vec<RecorderSegment>,
+    /// Whether the keeper writes what it took out of `writes`.
+    pub(super) writing: bool,
     /// Rooms whose automatic recording failed, and when to try again.
     pub(super) wait: BTreeMap<RoomName, Instant>,
     /// Tells a recorder's links apart.
@@ -37,8 +53,12 @@ pub(super) struct State {
 pub(super) struct Recorder {
     /// Which of its links this is.
     pub(super) link: u64,
-    /// Rooms that it would take now.
+    /// Rooms that it would take now, as it said.
     pub(super) capacity: u32,
+    /// When it last refused a job that it could take at another time.
+    pub(super) refused: Option<Instant>,
+    /// Recordings that it has and did not finish.
+    pub(super) held: BTreeSet<RecordingId>,
     /// To it.
     pub(super) sender: mpsc::Sender<ToRecorder>,
 }
@@ -53,8 +73,22 @@ pub(super) struct Active {
     pub(super) stop_asked: Option<Instant>,
     /// Who records it now.
     pub(super) recorder: Option<RecorderId>,
+    /// When it was given to `recorder`.
+    pub(super) assigned: Instant,
+    /// Who was given it last.
+    pub(super) last: Option<RecorderId>,
+    /// Whether `recorder` said since then that it works on it. Until then its reports may be of an earlier run.
+    pub(super) confirmed: bool,
+    /// How often it was given to anybody.
+    pub(super) assignments: u32,
+    /// The identity that whoever was given it last may have in the room; none once that recorder has ended.
+    pub(super) identity: Option<String>,
     /// Since when `recorder` is not connected.
     pub(super) lost: Option<Instant>,
+    /// Since when nobody is known to record.
+    pub(super) orphan: Option<Instant>,
+    /// Since when nobody is connected of those who have to finish a part.
+    pub(super) alone: Option<Instant>,
     /// Whether it is to be paused; its manifest says whether it is.
     pub(super) paused: bool,
     /// What webhooks were told last: `recording` or `paused`.
@@ -78,7 +112,56 @@ pub(super) enum Write {
     Final,
 }
 
+impl Recorder {
+    /// Rooms that it is believed to take.
+    pub(super) fn free(&self, now: Instant) -> u32 {
+        let refuses = self.refused.is_some_and(|refused| now.saturating_duration_since(refused) < REFUSES_FOR);
+        if refuses { 0 } else { self.capacity }
+    }
+}
+
 impl Active {
+    /// A new recording.
+    pub(super) fn new(room: RoomName, options: RecordingOptions, now: Instant) -> Self {
+        Self {
+            room,
+            options,
+            since: now,
+            stop_asked: None,
+            recorder: None,
+            assigned: now,
+            last: None,
+            confirmed: false,
+            assignments: 0,
+            identity: None,
+            lost: None,
+            orphan: Some(now),
+            alone: None,
+            paused: false,
+            told: None,
+            progress: BTreeMap::new(),
+            written: now,
+            failed: BTreeSet::new(),
+            unfinished: BTreeSet::new(),
+        }
+    }
+
+    /// Nobody has it from now on.
+    pub(super) fn take_away(&mut self, now: Instant) {
+        self.recorder = None;
+        self.lost.get_or_insert(now);
+        self.orphan.get_or_insert(now);
+    }
+
+    /// Whether those who have to finish their parts are away for so long that it is finished without them.
+    pub(super) fn is_abandoned(&mut self, recorders: &BTreeMap<RecorderId, Recorder>, now: Instant) -> bool {
+        if self.unfinished.iter().any(|recorder| recorders.contains_key(recorder)) {
+            self.alone = None;
+            return false;
+        }
+        now.saturating_duration_since(*self.alone.get_or_insert(now)) >= ORPHAN
+    }
+
     /// How it stands on all recorders together.
     pub(super) fn progress(&self) -> Progress {
         let mut sum = Progress::default();
@@ -103,7 +186,12 @@ impl State {
         let id = segment.recording.clone();
         let Some(manifest) = self.manifests.get_mut(&id) else { return };
         match manifest.segments.iter_mut().find(|known| known.recorder == segment.recorder) {
-            Some(known) if *known == segment => return,
+            Some(known) if is_same(known, &segment) => return,
+            // Recorders keep their timelines to storage; what one said of it before is better than nothing until then.
+            Some(known) if segment.timeline.is_empty() => {
+                let timeline = std::mem::take(&mut known.timeline);
+                *known = RecorderSegment { timeline, ..segment };
+            }
             Some(known) => *known = segment,
             None => manifest.segments.push(segment),
         }
@@ -115,8 +203,16 @@ impl State {
     /// Takes a finished part of a recording that is over. Recorders tell it again on every link, so most is old news;
     /// what this server never heard of counts only if it lies in storage, or what was deleted would come back.
     pub(super) fn take_late(&mut self, segment: RecorderSegment) {
+        if self.deleted.contains(&segment.recording) {
+            if self.unwanted.len() < MAX_UNKNOWN {
+                self.unwanted.push(segment);
+            }
+            return;
+        }
         match self.manifests.get(&segment.recording) {
-            Some(manifest) if manifest.segments.contains(&segment) && manifest.state == RecordingState::Ready => {}
+            Some(manifest)
+                if manifest.segments.iter().any(|known| is_same(known, &segment))
+                    && manifest.state == RecordingState::Ready => {}
             Some(_) => {
                 let id = segment.recording.clone();
                 self.put_segment(segment);
@@ -125,6 +221,26 @@ impl State {
             None if self.unknown.len() < MAX_UNKNOWN => self.unknown.push(segment),
             None => {}
         }
+    }
+
+    /// Remembers that a recording was deleted. The oldest ones are forgotten first: their ids begin with the time.
+    pub(super) fn forget(&mut self, id: &RecordingId) {
+        self.deleted.insert(id.clone());
+        if self.deleted.len() > MAX_DELETED {
+            self.deleted.pop_first();
+        }
+    }
+
+    /// Whether a connected recorder has a part of a recording that it did not finish.
+    pub(super) fn is_held(&self, id: &RecordingId) -> bool {
+        self.recorders.values().any(|recorder| recorder.held.contains(id))
+    }
+
+    /// Recordings that nobody will finish: a former run of this server began them, and no recorder has any of them.
+    pub(super) fn left_over(&self) -> Vec<RecordingId> {
+        let over = |manifest: &Manifest| matches!(manifest.state, RecordingState::Ready | RecordingState::Failed);
+        let ids = self.manifests.iter().filter(|(_, manifest)| !over(manifest)).map(|(id, _)| id);
+        ids.filter(|id| !self.active.contains_key(*id) && !self.is_held(id)).cloned().collect()
     }
 
     /// Makes the recording that a part belongs to known.
@@ -156,8 +272,9 @@ impl State {
 
     /// The connected recorder with the most room, of those that did not fail with this recording.
     pub(super) fn choose(&self, failed: &BTreeSet<RecorderId>) -> Option<RecorderId> {
-        let able = self.recorders.iter().filter(|(id, recorder)| recorder.capacity > 0 && !failed.contains(*id));
-        able.max_by_key(|(_, recorder)| recorder.capacity).map(|(id, _)| id.clone())
+        let now = Instant::now();
+        let able = self.recorders.iter().filter(|(id, recorder)| recorder.free(now) > 0 && !failed.contains(*id));
+        able.max_by_key(|(_, recorder)| recorder.free(now)).map(|(id, _)| id.clone())
     }
 
     /// The recording of a room that is on.
@@ -174,4 +291,10 @@ impl State {
     pub(super) fn say(&self, recorder: &RecorderId, message: ToRecorder) -> bool {
         self.recorders.get(recorder).is_some_and(|recorder| recorder.sender.try_send(message).is_ok())
     }
+}
+
+/// Whether a recorder says again what is known: its timeline it may leave out.
+fn is_same(known: &RecorderSegment, said: &RecorderSegment) -> bool {
+    let timeline = if said.timeline.is_empty() { Vec::new() } else { known.timeline.clone() };
+    RecorderSegment { timeline, ..known.clone() } == *said
 }

@@ -190,17 +190,29 @@ impl Directory {
 
     /// Keeps a participant out from now on.
     pub(crate) fn ban(&mut self, session: &Session, now: Instant) {
-        if self.bans.len() >= MAX_BANS {
-            self.bans.retain(|_, until| *until > now);
-            if self.bans.len() >= MAX_BANS {
-                let first = self.bans.iter().min_by_key(|(_, until)| **until).map(|(ban, _)| ban.clone());
-                first.map(|ban| self.bans.remove(&ban));
-            }
-        }
-        session.who.identity.iter().for_each(|identity| self.take_back(identity));
+        self.make_room_for_bans(now);
+        session.who.identity.iter().for_each(|identity| self.ban_identity(&session.room, identity, now));
         let tokens = session.who.token_id.iter().cloned().chain([session.api_token_id()]).map(Ban::Token);
-        for ban in session.who.identity.iter().cloned().map(Ban::Identity).chain(tokens) {
+        for ban in tokens {
             self.bans.insert((session.room.clone(), ban), now + BAN);
+        }
+    }
+
+    /// Keeps an identity out, whether it is in the room or not.
+    pub(crate) fn ban_identity(&mut self, room: &RoomName, identity: &str, now: Instant) {
+        self.make_room_for_bans(now);
+        self.take_back(identity);
+        self.bans.insert((room.clone(), Ban::Identity(identity.to_owned())), now + BAN);
+    }
+
+    fn make_room_for_bans(&mut self, now: Instant) {
+        if self.bans.len() < MAX_BANS {
+            return;
+        }
+        self.bans.retain(|_, until| *until > now);
+        if self.bans.len() >= MAX_BANS {
+            let first = self.bans.iter().min_by_key(|(_, until)| **until).map(|(ban, _)| ban.clone());
+            first.map(|ban| self.bans.remove(&ban));
         }
     }
 

@@ -263,6 +263,19 @@ impl Hub {
         Ok(())
     }
 
+    /// Puts out and keeps out whoever has this identity in a room. Nobody waits for it, and it is never lost.
+    pub(crate) fn put_out(&self, room: &RoomName, identity: &str) {
+        let mut directory = self.directory();
+        directory.ban_identity(room, identity, Instant::now());
+        let Some(of_room) = directory.rooms.get(room) else { return };
+        for session in of_room.members.values().filter(|session| session.who.identity.as_deref() == Some(identity)) {
+            // Its reply is nobody's.
+            let request = RequestId(self.next_request.fetch_add(1, Ordering::Relaxed));
+            let kick = Command::Kick { request, by: None, room: of_room.id, participant: session.participant };
+            self.send_surely(session.worker, kick);
+        }
+    }
+
     /// A worker replied.
     pub(crate) fn handle_reply(&self, request: RequestId, result: Result<sfu::Success, sfu::Error>) {
         let pending = self.pending().remove(&request);

@@ -44,7 +44,7 @@ impl Event {
     ///
     /// # Errors
     /// If it cannot be written as JSON, which it can.
-    pub(super) fn message(self, recording: &RecordingView, now_ms: u64) -> serde_json::Result<Message> {
+    pub(super) fn message(self, id: String, recording: &RecordingView, now_ms: u64) -> serde_json::Result<Message> {
         #[derive(Serialize)]
         struct Body<'a> {
             r#type: &'static str,
@@ -55,11 +55,6 @@ impl Event {
         let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let timestamp = at.format(&Rfc3339).unwrap_or_default();
         let body = serde_json::to_string(&Body { r#type: self.as_str(), timestamp, data: recording })?;
-        Ok(Message {
-            id: super::new_id(now_ms, &recording.id),
-            recording: recording.id.clone(),
-            created_ms: now_ms,
-            body,
-        })
+        Ok(Message { id, recording: recording.id.clone(), created_ms: now_ms, body })
     }
 }

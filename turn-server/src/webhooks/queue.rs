@@ -1,6 +1,6 @@
 //! What waits to be delivered: a lane for each URL and recording, in which only the first one is tried. Pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,9 @@ const AGAIN: [Duration; 7] = [
 
 /// After this time it is given up, however often it was tried: a server that was off for days has old news only.
 const GIVE_UP_MS: u64 = 24 * 3600 * 1000;
+
+/// Tries under way at one URL: one that hangs leaves room for the others.
+const PER_URL: usize = 8;
 
 /// A message, the same for every URL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,15 +92,27 @@ impl Queue {
 
     /// A try that is due, which [`Queue::handle_ended`] has to follow. The one that waits longest is first.
     pub(super) fn poll_attempt(&mut self, now: Instant) -> Option<Attempt> {
+        let busy = self.busy();
         let due = self.lanes.iter_mut().filter(|(_, lane)| lane.due.is_some_and(|due| due <= now));
+        let due = due.filter(|((url, _), _)| !busy.contains(url));
         let ((url, _), lane) = due.min_by_key(|(_, lane)| lane.due)?;
         lane.due = None;
         Some(Attempt { url: url.clone(), message: lane.waiting.front()?.message.clone() })
     }
 
-    /// When the next try is due.
+    /// When the next try is due, of those that need not wait for others to end.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.lanes.values().filter_map(|lane| lane.due).min()
+        let busy = self.busy();
+        self.lanes.iter().filter(|((url, _), _)| !busy.contains(url)).filter_map(|(_, lane)| lane.due).min()
+    }
+
+    /// URLs where as many tries are under way as may be.
+    fn busy(&self) -> BTreeSet<String> {
+        let mut under_way: BTreeMap<&String, usize> = BTreeMap::new();
+        for ((url, _), _) in self.lanes.iter().filter(|(_, lane)| lane.due.is_none()) {
+            *under_way.entry(url).or_default() += 1;
+        }
+        under_way.into_iter().filter(|(_, count)| *count >= PER_URL).map(|(url, _)| url.clone()).collect()
     }
 
     /// A try ended; `done`: with success, or nobody wants it any more.
@@ -181,6 +196,21 @@ mod tests {
         assert_eq!(queue.handle_ended(&again[0], true, 0, now), Outcome::Done);
         assert_eq!(names(&due(&mut queue, now)), ["m2>a"]);
         assert!(queue.left("m1").is_empty());
+    }
+
+    #[test]
+    fn a_url_that_hangs_leaves_room_for_the_others() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for n in 0..20 {
+            queue.push(message("m", &format!("r{n}")), to(&["a"]), now);
+        }
+        let hanging = due(&mut queue, now);
+        assert_eq!((hanging.len(), queue.poll_timeout()), (PER_URL, None));
+        queue.push(message("m", "r0"), to(&["b"]), now);
+        assert_eq!(queue.poll_timeout(), Some(now));
+        assert_eq!(names(&due(&mut queue, now)), ["m>b"]);
+        assert_eq!(queue.handle_ended(&hanging[0], true, 0, now), Outcome::Done);
+        assert_eq!(names(&due(&mut queue, now)), ["m>a"]);
     }
 
     #[test]

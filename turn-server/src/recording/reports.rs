@@ -1,0 +1,172 @@
+//! What recorders say of recordings, and what follows from it.
+
+use std::time::Instant;
+
+use signalling::code::Code;
+use signalling::link::ToRecorder;
+use signalling::message::RecordingState;
+use signalling::recording::{Progress, RecorderSegment};
+use signalling::{RecorderId, RecordingId};
+
+use super::jobs::{is_due, over, reconcile_locked, show};
+use super::pause;
+use super::state::State;
+use crate::app::App;
+
+/// A recorder's link is up; `held` is what it says to hold.
+pub(super) fn recorder_came(app: &App, state: &mut State, recorder: &RecorderId, held: &[RecordingId]) {
+    for id in held {
+        let continues = state.active.get_mut(id).filter(|active| {
+            // Nobody else has it meanwhile, and it was not put out: the one that had it last goes on.
+            let nobody_has_it = active.recorder.is_none() && active.identity.is_some();
+            active.recorder.as_ref() == Some(recorder) || nobody_has_it && active.last.as_ref() == Some(recorder)
+        });
+        let Some(active) = continues else {
+            state.say(recorder, ToRecorder::Unknown { recording: id.clone() });
+            continue;
+        };
+        active.recorder = Some(recorder.clone());
+        active.lost = None;
+        if active.confirmed {
+            active.orphan = None;
+        }
+        if active.stop_asked.is_some() {
+            state.say(recorder, ToRecorder::Stop { recording: id.clone() });
+        }
+    }
+    forget_unheld(app, state, recorder, held);
+    reconcile_locked(app, state);
+}
+
+/// What a recorder does not hold any more it has stored: it ended before it could say so.
+fn forget_unheld(app: &App, state: &mut State, recorder: &RecorderId, held: &[RecordingId]) {
+    let mut stored = Vec::new();
+    for (id, active) in state.active.iter_mut().filter(|(id, _)| !held.contains(id)) {
+        // A live recording that it lost is given to somebody again.
+        let ended = active.stop_asked.is_some();
+        let is_live = !ended && active.recorder.as_ref() == Some(recorder);
+        if is_live {
+            // The job never reached it, or it has lost it.
+            active.lost.get_or_insert_with(Instant::now);
+            active.orphan.get_or_insert_with(Instant::now);
+        }
+        if !is_live && active.unfinished.remove(recorder) && ended {
+            stored.push(id.clone());
+        }
+    }
+    for id in stored {
+        over(app, state, &id);
+    }
+}
+
+/// A recorder's link is down.
+pub(super) fn recorder_went(state: &mut State, recorder: &RecorderId) {
+    for active in state.active.values_mut().filter(|active| active.recorder.as_ref() == Some(recorder)) {
+        active.lost.get_or_insert_with(Instant::now);
+        active.orphan.get_or_insert_with(Instant::now);
+    }
+}
+
+/// What a recorder says about one recording.
+pub(super) struct Report {
+    pub(super) recording: RecordingId,
+    pub(super) state: RecordingState,
+    pub(super) segment: Option<RecorderSegment>,
+    pub(super) progress: Option<Progress>,
+    /// With `failed`: why, and whether it would fail again.
+    pub(super) code: Option<Code>,
+    pub(super) why: Option<String>,
+}
+
+/// A recorder reported.
+pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, report: Report) {
+    let Report { recording: id, state: now, segment, progress, code, why } = report;
+    let segment = segment.filter(|segment| segment.recording == id && segment.recorder == *recorder);
+    let ready = now == RecordingState::Ready;
+    let done = ready || now == RecordingState::Failed;
+    if let Some(known) = state.recorders.get_mut(recorder) {
+        if done {
+            known.held.remove(&id);
+        } else {
+            known.held.insert(id.clone());
+        }
+    }
+    let is_its_job = state.active.get(&id).is_some_and(|active| active.recorder.as_ref() == Some(recorder));
+    if now.is_live() && !is_its_job {
+        // Nobody shows that it writes.
+        state.say(recorder, ToRecorder::Unknown { recording: id.clone() });
+    }
+    if !state.active.contains_key(&id) {
+        // A part of what was concluded without it, or before this server started.
+        if let Some(segment) = segment.filter(|_| ready) {
+            state.take_late(segment);
+        }
+        return;
+    }
+    if let Some(segment) = segment {
+        state.put_segment(segment);
+    }
+    if now == RecordingState::Failed {
+        let why = why.unwrap_or_else(|| "the recorder failed".into());
+        tracing::warn!(recording = %id, %recorder, why, "a recorder failed");
+        if let Some(manifest) = state.manifests.get_mut(&id) {
+            manifest.error = Some(why);
+        }
+    }
+    let Some(active) = state.active.get_mut(&id) else { return };
+    if let Some(progress) = progress
+        && active.unfinished.contains(recorder)
+    {
+        active.progress.insert(recorder.clone(), progress);
+    }
+    let stopping = active.stop_asked.is_some();
+    let unsure = is_its_job && !active.confirmed && !stopping;
+    if unsure && !now.is_live() && now != RecordingState::Failed {
+        // An earlier run of its own, which it was finishing when it was given the job.
+        return;
+    }
+    if done {
+        active.unfinished.remove(recorder);
+        if let Some(progress) = active.progress.get_mut(recorder).filter(|_| ready) {
+            progress.stored = progress.bytes;
+        }
+    }
+    if now.is_live() && is_its_job {
+        active.confirmed = true;
+        (active.lost, active.orphan) = (None, None);
+    }
+    let for_now = matches!(code, Some(Code::Draining | Code::NoRecorder | Code::StorageUnavailable));
+    if now == RecordingState::Failed && !for_now {
+        active.failed.insert(recorder.clone());
+    }
+    if now == RecordingState::Failed
+        && for_now
+        && let Some(known) = state.recorders.get_mut(recorder)
+    {
+        known.refused = Some(Instant::now());
+    }
+    match now {
+        live if live.is_live() && is_its_job && !stopping => pause::confirmed(app, state, &id, recorder, live),
+        live if live.is_live() => {}
+        _ if stopping => {
+            over(app, state, &id);
+            if now == RecordingState::Uploading && state.active.contains_key(&id) {
+                show(app, state, &id, RecordingState::Uploading);
+            }
+        }
+        _ if is_its_job => ended_unasked(app, state, &id),
+        _ => {}
+    }
+}
+
+/// The recorder's end is not the recording's: it crashed, is about to stop, its disk is full, or it failed. Somebody else
+/// goes on, or the same one when it is able again; only when all who are there have failed it is over.
+fn ended_unasked(app: &App, state: &mut State, id: &RecordingId) {
+    let Some(active) = state.active.get_mut(id) else { return };
+    active.take_away(Instant::now());
+    active.identity = None;
+    let hopeless = !active.failed.is_empty() && state.recorders.keys().all(|recorder| active.failed.contains(recorder));
+    if hopeless || is_due(app, active) {
+        over(app, state, id);
+    }
+}

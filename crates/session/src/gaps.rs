@@ -138,11 +138,10 @@ mod tests {
         assert_eq!((gaps.list().len(), noted), (MOST, MOST));
         let last = gaps.list().last().expect("a gap");
         assert_eq!(last.t + last.ms, 29_999 * 2_000 + 10);
-        // One that goes on for ever is noted now and then, and not for ever.
+        // One that goes on for ever is noted every second.
         let mut gaps = Gaps::default();
-        let noted =
-            (0..1_000_000_u64).filter_map(|n| gaps.end(Source::Mic, Cause::Loss, n * 100, n * 100 + 50)).count();
-        assert_eq!((gaps.list().len(), noted), (1, MOST_NOTES));
+        let noted = (0..100_000_u64).filter_map(|n| gaps.end(Source::Mic, Cause::Loss, n * 100, n * 100 + 50)).count();
+        assert_eq!((gaps.list().len(), noted), (1, 10_000));
     }
 
     #[test]

@@ -8,22 +8,22 @@ use rtc_client::{Codec, RtpPacket};
 
 use crate::input::{Input, some_instant};
 
-/// VP8, see [`video_packets`].
+/// VP8: packets with any payloads.
 pub fn vp8_packets(bytes: &[u8]) {
     video_packets(Codec::Vp8, bytes);
 }
 
-/// VP9, see [`video_packets`].
+/// VP9: packets with any payloads.
 pub fn vp9_packets(bytes: &[u8]) {
     video_packets(Codec::Vp9, bytes);
 }
 
-/// AV1, see [`video_packets`].
+/// AV1: packets with any payloads.
 pub fn av1_packets(bytes: &[u8]) {
     video_packets(Codec::Av1, bytes);
 }
 
-/// H.264, see [`video_packets`].
+/// H.264: packets with any payloads.
 pub fn h264_packets(bytes: &[u8]) {
     video_packets(Codec::H264, bytes);
 }

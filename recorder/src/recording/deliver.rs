@@ -136,6 +136,8 @@ impl Recording {
         let mut file = facts.file.clone();
         file.size = repaired.size;
         file.end_ms = file.start_ms + u64::try_from(repaired.end.as_millis()).unwrap_or(0);
+        // What was missing at the crash was so to the end.
+        session::journal::close_gaps(&mut file);
         if file.codecs.is_empty() {
             file.codecs = repaired.codecs;
         }

@@ -235,6 +235,191 @@ async fn what_nobody_stored_has_failed() {
     assert_eq!((&failed["error"], &failed["files"]), (&json!("no recorder stored anything"), &json!([])));
 }
 
+/// Starts recording the room; the job goes to this link.
+async fn begin(server: &Server, link: &mut Link) -> (Value, String) {
+    assert_eq!(server.ask("POST", "/v1/rooms/demo/recording", None).await.status, 201);
+    let job = link.hear().await;
+    assert_eq!(job["t"], "job", "{job}");
+    let id = job["recording"].as_str().expect("an id").to_owned();
+    (job, id)
+}
+
+/// Its former run is still being finished when a recorder gets its job again, and says so every second.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_recorder_finishes_of_a_former_run_does_not_end_its_job() {
+    let server = Server::start().await;
+    let storage = server.folder.path().join("recordings");
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut link = Link::open(&server, "rec1", 9, &[]).await;
+    let (_, id) = begin(&server, &mut link).await;
+    link.state(&id, "recording").await;
+    wait_for(&server, &id, "recording").await;
+    drop(link);
+    let mut link = Link::open(&server, "rec1", 9, &[&id]).await;
+    let mut other = Link::open(&server, "rec2", 1, &[]).await;
+    link.state(&id, "finalising").await;
+    let job = link.hear().await;
+    assert_eq!((&job["t"], &job["again"]), (&json!("job"), &json!(true)));
+    // Said before it heard of the job.
+    for state in ["finalising", "uploading", "ready"] {
+        link.state(&id, state).await;
+    }
+    link.state(&id, "recording").await;
+    wait_for(&server, &id, "recording").await;
+    // Somebody who was not asked is told to stop, the one who was is not.
+    other.state(&id, "recording").await;
+    assert_eq!(other.hear().await, json!({ "t": "unknown", "recording": id }));
+    assert_eq!(server.ask("DELETE", "/v1/rooms/demo/recording", None).await.status, 202);
+    assert_eq!(link.hear().await, json!({ "t": "stop", "recording": id }));
+    link.finish(&storage, &job, b"media").await;
+    wait_for(&server, &id, "ready").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_lost_with_its_link_is_given_again() {
+    let server = Server::start().await;
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut first = Link::open(&server, "rec1", 9, &[]).await;
+    begin(&server, &mut first).await;
+    // The old link is still up as far as the server knows.
+    let mut second = Link::open(&server, "rec1", 9, &[]).await;
+    assert_eq!(second.hear().await["t"], "job");
+}
+
+/// Whoever cannot be told to stop is put out of the room before the light goes off or somebody else records.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorder_that_cannot_be_told_is_put_out_of_the_room() {
+    let server = Server::start().await;
+    let (mut ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut first = Link::open(&server, "rec1", 9, &[]).await;
+    let (job, id) = begin(&server, &mut first).await;
+    let (mut one, _) = Wire::join(server.http(), "demo", json!({ "token": job["token"] })).await;
+    first.state(&id, "recording").await;
+    wait_for(&server, &id, "recording").await;
+    let mut second = Link::open(&server, "rec2", 1, &[]).await;
+    drop(first);
+    let again = second.hear().await;
+    assert_eq!(one.event("leave").await["action"], "stop");
+    // It is kept out, the next one is not.
+    let mut back = Wire::open(server.http(), "demo").await;
+    assert_eq!(back.try_join(json!({ "token": job["token"] })).await["code"], "token_revoked");
+    let (mut two, _) = Wire::join(server.http(), "demo", json!({ "token": again["token"] })).await;
+    second.state(&id, "recording").await;
+    wait_for(&server, &id, "recording").await;
+    // Nobody is there who could be told.
+    drop(second);
+    let until = Instant::now() + DEADLINE;
+    while server.ask_as("", "GET", "/readyz", None).await.body["recording"]["recorders"] != 0 {
+        assert!(Instant::now() < until, "the lost link is not noticed");
+    }
+    assert_eq!(server.ask("DELETE", "/v1/rooms/demo/recording", None).await.status, 202);
+    assert_eq!(two.event("leave").await["action"], "stop");
+    while !ada.event("room").await["room"]["recording"].is_null() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorder_that_refuses_for_now_is_asked_again() {
+    let server = Server::start().await;
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut link = Link::open(&server, "rec1", 9, &[]).await;
+    let (_, id) = begin(&server, &mut link).await;
+    link.say(json!({ "t": "state", "recording": id, "state": "failed", "code": "no_recorder", "msg": "full" })).await;
+    let until = Instant::now() + DEADLINE;
+    while server.ask_as("", "GET", "/readyz", None).await.body["recording"]["capacity"] != 0 {
+        assert!(Instant::now() < until, "the refusal is not noticed");
+    }
+    link.say(json!({ "t": "capacity", "capacity": 1 })).await;
+    let job = link.hear().await;
+    assert_eq!((&job["t"], &job["recording"]), (&json!("job"), &json!(id)));
+}
+
+/// A recorder goes on storing after the server has forgotten the recording, and what it stores goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_does_not_come_back() {
+    let server = Server::start().await;
+    let storage = server.folder.path().join("recordings");
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut link = Link::open(&server, "rec1", 9, &[]).await;
+    let (job, id) = begin(&server, &mut link).await;
+    link.state(&id, "recording").await;
+    wait_for(&server, &id, "recording").await;
+    assert_eq!(server.ask("DELETE", "/v1/rooms/demo/recording", None).await.status, 202);
+    assert_eq!(link.hear().await["t"], "stop");
+    link.state(&id, "uploading").await;
+    wait_for(&server, &id, "uploading").await;
+    let written = folder(&storage, &job).join("recording.json");
+    let until = Instant::now() + DEADLINE;
+    while !std::fs::read_to_string(&written).is_ok_and(|text| text.contains("\"uploading\"")) {
+        assert!(Instant::now() < until, "its manifest is not written");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let Server { running, folder: kept, .. } = server;
+    running.drain(Duration::from_millis(100)).await;
+    drop(link);
+    let server = Server::start_in(kept, |_| {}).await;
+    wait_for(&server, &id, "uploading").await;
+    let path = format!("/v1/recordings/{id}");
+    let mut link = Link::open(&server, "rec1", 9, &[&id]).await;
+    assert_eq!(link.hear().await["t"], "unknown");
+    let busy = server.ask("DELETE", &path, None).await;
+    assert_eq!((busy.status, busy.code()), (409, "already_recording"));
+    // It loses its link for a moment.
+    drop(link);
+    let until = Instant::now() + DEADLINE;
+    while server.ask("DELETE", &path, None).await.status != 204 {
+        assert!(Instant::now() < until, "it stays held");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut link = Link::open(&server, "rec1", 9, &[&id]).await;
+    link.finish(&storage, &job, b"media").await;
+    let lies = folder(&storage, &job);
+    while lies.join("p1-av-rec1.webm").exists() || lies.join("segments/rec1.json").exists() {
+        assert!(Instant::now() < until, "it lies there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(server.ask("GET", &path, None).await.code(), "recording_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_report_is_taken() {
+    let server = Server::start().await;
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut link = Link::open(&server, "rec1", 9, &[]).await;
+    let (_, id) = begin(&server, &mut link).await;
+    link.say(json!({ "t": "state", "recording": id, "state": "recording", "msg": "x".repeat(1 << 20) })).await;
+    wait_for(&server, &id, "recording").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_has_pages() {
+    let home = tempfile::tempdir().expect("a folder");
+    for n in 0..5 {
+        let place = home.path().join(format!("recordings/room1/r{n}"));
+        std::fs::create_dir_all(&place).expect("a folder");
+        let manifest = json!({ "v": 1, "id": format!("r{n}"), "room": "demo", "room_id": "room1",
+            "folder": format!("room1/r{n}"), "state": "failed", "started_ms": n, "ended_ms": n, "segments": [] });
+        std::fs::write(place.join("recording.json"), manifest.to_string()).expect("written");
+    }
+    let server = Server::start_in(home, |_| {}).await;
+    for n in 0..5 {
+        wait_for(&server, &format!("r{n}"), "failed").await;
+    }
+    for (query, ids) in [
+        ("", &["r4", "r3", "r2", "r1", "r0"][..]),
+        ("?limit=2", &["r4", "r3"]),
+        ("?limit=2&before=r3&room=demo", &["r2", "r1"]),
+        ("?before=r0", &[]),
+    ] {
+        let listed = server.ask("GET", &format!("/v1/recordings{query}"), None).await;
+        let all = listed.body["recordings"].as_array().cloned().unwrap_or_default();
+        let found: Vec<_> = all.iter().map(|one| one["id"].as_str().expect("an id")).collect();
+        assert_eq!(found, ids, "{query}");
+    }
+    for query in ["?limit=0", "?limit=1001", "?before=../x"] {
+        assert_eq!(server.ask("GET", &format!("/v1/recordings{query}"), None).await.status, 400, "{query}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_cannot_be_understood_is_told_so() {
     let server = Server::start().await;

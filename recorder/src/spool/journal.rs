@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_next_line_after_a_torn_one_counts() {
-        let job = r#"{"fact":"job","v":1,"recorder":"rec1","recording":"abc","room":"demo","room_id":"r1","started_ms":5,"options":{}}"#;
+        let job = r#"{"fact":"job","v":1,"recorder":"rec1","recording":"abc","room":"demo","room_id":"r1","folder":"r1/abc","started_ms":5,"options":{}}"#;
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(Journal::path(folder.path()), format!("{job}\n{{\"fact\":\"stopp")).expect("writes");
         let before = std::fs::metadata(Journal::path(folder.path())).expect("is there").len();

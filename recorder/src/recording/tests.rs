@@ -53,7 +53,7 @@ async fn the_timeline_is_stored_and_never_told() {
     let (_, first) = told.recv().await.expect("a status");
     assert_eq!((first.state, first.segment), (RecordingState::Starting, None), "nothing is written yet");
     recording.set_state(RecordingState::Recording);
-    assert_eq!(recording.facts.timeline, [moment.clone()], "it is kept");
+    assert_eq!(recording.facts.timeline, std::slice::from_ref(&moment), "it is kept");
     recording.deliver().await;
     let mut last = None;
     while let Some((_, status)) = told.recv().await {

@@ -1,5 +1,5 @@
 //! Pictures out of ordered packets, for every video codec: whole ones only, and nothing between damage and the next key
-//! frame. What the payloads of one codec mean is said by a [`Depacketise`] beside this file.
+//! frame. What the payloads of one codec mean is said by a `Depacketise` beside this file.
 
 use std::collections::VecDeque;
 use std::time::Instant;

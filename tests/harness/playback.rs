@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::browser::Browser;
 use crate::firefox::Firefox;
+use crate::range_server::RangeServer;
 
 /// How long a whole playback may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -38,6 +39,40 @@ pub struct Playback {
     pub requests: usize,
 }
 
+impl Playback {
+    /// Whatever is not where a seek should have led.
+    pub fn complaints(&self) -> Vec<String> {
+        let is_there = |seek: &&Seek| {
+            let shows = seek.picture.is_none_or(|shown| (shown - seek.target).abs() < 0.05);
+            (seek.arrived - seek.target).abs() < 0.01 && shows
+        };
+        self.seeks.iter().filter(|seek| !is_there(seek)).map(|seek| format!("{seek:?}")).collect()
+    }
+}
+
+/// A player that is not ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Player {
+    Chromium,
+    Firefox,
+}
+
+impl Player {
+    /// Plays `play` seconds of a file from its start, then seeks to each of these parts of its duration.
+    ///
+    /// # Errors
+    /// What the player says when it cannot go on.
+    pub async fn play(self, file: Vec<u8>, play: f64, seeks: &[f64]) -> io::Result<Playback> {
+        let server = RangeServer::start(file).await?;
+        let (page, url) = (server.page(), server.url());
+        let playback = match self {
+            Self::Chromium => playback(&Browser::launch().await?, &page, &url, play, seeks).await?,
+            Self::Firefox => playback_in_firefox(&mut Firefox::launch().await?, &page, &url, play, seeks).await?,
+        };
+        Ok(Playback { requests: server.requests(), ..playback })
+    }
+}
+
 /// Plays `play` seconds of what is at `url` from its start at ten times the speed, then seeks to each of these parts of its
 /// duration. The player stands in the document at `page`, because Chromium lets no opaque origin read from loopback.
 ///
@@ -62,7 +97,7 @@ pub async fn playback(browser: &Browser, page: &str, url: &str, play: f64, seeks
 ///
 /// # Errors
 /// What the player says when it cannot go on.
-pub async fn playback_in_firefox(
+async fn playback_in_firefox(
     firefox: &mut Firefox,
     page: &str,
     url: &str,

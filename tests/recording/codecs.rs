@@ -11,6 +11,7 @@ use tests::browser::Browser;
 use tests::guest::Guest;
 use tests::media_check;
 use tests::media_source::Video;
+use tests::playback::Player;
 use tests::recording::{Stand, Storage};
 
 use super::{check_media, files, microphone, millis};
@@ -50,6 +51,23 @@ fn check_seek(path: &Path, seconds: f64) {
     assert!(!output.stdout.is_empty(), "no picture at {seconds} s");
 }
 
+/// Browsers play and seek what is WebM; nobody expects them to play Matroska.
+async fn check_players(path: &Path, seconds: f64) {
+    if path.extension().is_some_and(|extension| extension == "mkv") {
+        return;
+    }
+    let file = std::fs::read(path).expect("a file");
+    for player in [Player::Chromium, Player::Firefox] {
+        let what = format!("{} in {player:?}", path.display());
+        let playback = player.play(file.clone(), 1.0, &[0.9, 0.1, 0.5]).await;
+        let playback = playback.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(playback.complaints(), Vec::<String>::new(), "{what}: {playback:?}");
+        assert!(playback.played >= 1.0 && playback.requests <= 4, "{what}: {playback:?}");
+        assert!(playback.duration.is_some_and(|told| (told - seconds).abs() < 0.5), "{what}: {playback:?}");
+        assert!(playback.seeks.iter().all(|seek| seek.picture.is_some()), "{what}: {playback:?}");
+    }
+}
+
 /// What ffprobe says of the pictures: codec and size.
 fn picture(path: &Path) -> (String, Option<u64>, Option<u64>) {
     let probe = media_check::probe(path).expect("ffprobe reads");
@@ -84,6 +102,7 @@ async fn vp9_av1_and_h264_are_recorded() {
         let pictures = probe.stream("video").map_or(0, |video| video.packets);
         assert!(pictures as f64 > (on - 1.5) * 30.0, "{pictures} pictures of {codec} in {on} s");
         check_seek(&path, on / 2.0);
+        check_players(&path, on).await;
     }
     for bot in bots {
         bot.leave().await;
@@ -172,6 +191,7 @@ async fn what_chromium_publishes_is_recorded() {
         assert_eq!(found, if can { probed } else { "vp8" }, "{file}");
         assert!(width.is_some_and(|width| width >= 160), "{file}");
         check_seek(&path, on / 2.0);
+        check_players(&path, on).await;
     }
     drop(browser);
     recorder.stop();

@@ -22,10 +22,13 @@ const REGION: &str = "garage";
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 
-/// A running garage, killed when it is dropped.
+/// A garage on a folder; what runs is killed when it is dropped.
 pub struct Garage {
-    child: Child,
+    config: PathBuf,
+    child: Option<Child>,
     s3: SocketAddr,
+    admin: SocketAddr,
+    http: reqwest::Client,
 }
 
 /// Three ports that are free now; garage cannot be asked which it took.
@@ -58,34 +61,55 @@ impl Garage {
             folder.join("data"),
         );
         std::fs::write(&config, text)?;
-        let mut command = Command::new(binary());
-        command.arg("--config").arg(&config).args(["server", "--single-node"]).env("RUST_LOG", "garage=warn");
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let garage = Self { child, s3 };
-        garage.prepare(admin).await?;
+        let mut garage = Self { config, child: None, s3, admin, http: reqwest::Client::new() };
+        garage.run().await?;
+        let key = json!({ "accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY, "name": "tern" });
+        garage.call("ImportKey", key).await?;
+        let bucket = garage.call("CreateBucket", json!({ "globalAlias": BUCKET })).await?;
+        let permissions = json!({ "read": true, "write": true, "owner": true });
+        let allow = json!({ "bucketId": bucket["id"], "accessKeyId": ACCESS_KEY, "permissions": permissions });
+        garage.call("AllowBucketKey", allow).await?;
         Ok(garage)
     }
 
-    async fn prepare(&self, admin: SocketAddr) -> io::Result<()> {
-        let http = reqwest::Client::new();
-        let call = async |verb: &str, body: Value| -> io::Result<Value> {
-            let request = http.post(format!("http://{admin}/v2/{verb}")).bearer_auth(ADMIN_TOKEN).json(&body);
-            let answer = request.send().await.map_err(io::Error::other)?;
-            answer.error_for_status().map_err(io::Error::other)?.json().await.map_err(io::Error::other)
-        };
-        let key = json!({ "accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY, "name": "tern" });
+    /// Starts its program on what is in the folder, and waits until it works.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn run(&mut self) -> io::Result<()> {
+        let mut command = Command::new(binary());
+        command.arg("--config").arg(&self.config).args(["server", "--single-node"]).env("RUST_LOG", "garage=warn");
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let missing = |error| io::Error::other(format!("scripts/install-garage.sh builds it: {error}"));
+        self.child = Some(child.map_err(missing)?);
         let deadline = Instant::now() + PATIENCE;
         // It listens before its only node knows that it is one.
-        while let Err(error) = call("ImportKey", key.clone()).await {
+        while let Err(error) = self.health().await {
             if Instant::now() > deadline {
                 return Err(error);
             }
             tokio::time::sleep(POLL).await;
         }
-        let bucket = call("CreateBucket", json!({ "globalAlias": BUCKET })).await?;
-        let permissions = json!({ "read": true, "write": true, "owner": true });
-        let allow = json!({ "bucketId": bucket["id"], "accessKeyId": ACCESS_KEY, "permissions": permissions });
-        call("AllowBucketKey", allow).await.map(drop)
+        Ok(())
+    }
+
+    /// Kills it, as a power cut would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    async fn health(&self) -> io::Result<()> {
+        let answer = self.http.get(format!("http://{}/health", self.admin)).send().await.map_err(io::Error::other)?;
+        answer.error_for_status().map(drop).map_err(io::Error::other)
+    }
+
+    async fn call(&self, verb: &str, body: Value) -> io::Result<Value> {
+        let url = format!("http://{}/v2/{verb}", self.admin);
+        let answer = self.http.post(url).bearer_auth(ADMIN_TOKEN).json(&body).send().await.map_err(io::Error::other)?;
+        answer.error_for_status().map_err(io::Error::other)?.json().await.map_err(io::Error::other)
     }
 
     /// Where its S3 API listens.
@@ -110,7 +134,6 @@ impl Garage {
 
 impl Drop for Garage {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }

@@ -10,6 +10,7 @@ use service::storage::{StorageConfig, StorageKind, Store};
 use tempfile::TempDir;
 
 use crate::fault_proxy::FaultProxy;
+use crate::garage::Garage;
 use crate::s3::S3Server;
 
 const API_KEY: &str = "an api key of the tests";
@@ -23,15 +24,56 @@ const POLL: Duration = Duration::from_millis(50);
 pub enum Storage {
     Disk,
     S3,
+    /// S3 by a server of its own, which `scripts/install-garage.sh` builds: for long tests.
+    Garage,
+}
+
+/// An S3 server that goes and comes back.
+enum Bucket {
+    S3s { folder: PathBuf, address: SocketAddr, server: Option<S3Server> },
+    Garage(Garage),
+}
+
+impl Bucket {
+    fn address(&self) -> SocketAddr {
+        match self {
+            Self::S3s { address, .. } => *address,
+            Self::Garage(garage) => garage.address(),
+        }
+    }
+
+    fn stop(&mut self) {
+        match self {
+            Self::S3s { server, .. } => *server = None,
+            Self::Garage(garage) => garage.kill(),
+        }
+    }
+
+    async fn start(&mut self) -> io::Result<()> {
+        match self {
+            Self::S3s { folder, address, server } => {
+                // The old listener closes when its task has ended, a moment after it was told to.
+                let deadline = Instant::now() + PATIENCE;
+                *server = Some(loop {
+                    match S3Server::start_at(folder, *address).await {
+                        Ok(started) => break started,
+                        Err(error) if Instant::now() > deadline => return Err(error),
+                        Err(_) => tokio::time::sleep(POLL).await,
+                    }
+                });
+                Ok(())
+            }
+            Self::Garage(garage) => garage.run().await,
+        }
+    }
 }
 
 /// The server and its storage.
 pub struct Stand {
     folder: TempDir,
     storage: StorageConfig,
-    s3: Option<S3Server>,
+    bucket: Option<Bucket>,
     proxy: Option<FaultProxy>,
-    s3_address: Option<SocketAddr>,
     server: turn_server::Running,
     http: reqwest::Client,
     address: SocketAddr,
@@ -44,18 +86,23 @@ impl Stand {
     /// What did not start.
     pub async fn start(storage: Storage) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let s3 = match storage {
-            Storage::S3 => Some(S3Server::start(&folder.path().join("s3")).await?),
-            Storage::Disk => None,
+        let path = folder.path().join("s3");
+        let (bucket, storage) = match storage {
+            Storage::Disk => {
+                let path = folder.path().join("recordings");
+                (None, StorageConfig { kind: StorageKind::Disk, path, ..StorageConfig::default() })
+            }
+            Storage::S3 => {
+                let server = S3Server::start(&path).await?;
+                let (address, config) = (server.address(), server.config("tests"));
+                (Some(Bucket::S3s { folder: path, address, server: Some(server) }), config)
+            }
+            Storage::Garage => {
+                let garage = Garage::start(&path).await?;
+                let config = garage.config("tests");
+                (Some(Bucket::Garage(garage)), config)
+            }
         };
-        let storage = s3.as_ref().map_or_else(
-            || StorageConfig {
-                kind: StorageKind::Disk,
-                path: folder.path().join("recordings"),
-                ..StorageConfig::default()
-            },
-            |s3| s3.config("tests"),
-        );
         let mut config = turn_server::config::Config { storage: storage.clone(), ..Default::default() };
         config.api.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.api.keys = vec![API_KEY.into()];
@@ -67,12 +114,11 @@ impl Stand {
         config.recording.keys = vec![RECORDER_KEY.into()];
         let server = turn_server::start(config).await.map_err(io::Error::other)?;
         let address = server.addresses().http.ok_or_else(|| io::Error::other("no HTTP listener"))?;
-        let s3_address = s3.as_ref().map(S3Server::address);
-        let proxy = match s3_address {
-            Some(address) => Some(FaultProxy::start(address).await?),
+        let proxy = match &bucket {
+            Some(bucket) => Some(FaultProxy::start(bucket.address()).await?),
             None => None,
         };
-        Ok(Self { folder, storage, s3, proxy, s3_address, server, http: reqwest::Client::new(), address })
+        Ok(Self { folder, storage, bucket, proxy, server, http: reqwest::Client::new(), address })
     }
 
     /// Where HTTP and rooms are.
@@ -150,7 +196,9 @@ impl Stand {
 
     /// Takes the S3 server away.
     pub fn stop_s3(&mut self) {
-        self.s3 = None;
+        if let Some(bucket) = &mut self.bucket {
+            bucket.stop();
+        }
     }
 
     /// Brings it back.
@@ -158,19 +206,8 @@ impl Stand {
     /// # Errors
     /// What did not start.
     pub async fn start_s3(&mut self) -> io::Result<()> {
-        let address = self.s3_address.ok_or_else(|| io::Error::other("this stand has no S3"))?;
-        // The old listener closes when its task has ended, a moment after it was told to.
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match S3Server::start_at(&self.folder.path().join("s3"), address).await {
-                Ok(s3) => {
-                    self.s3 = Some(s3);
-                    return Ok(());
-                }
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => tokio::time::sleep(POLL).await,
-            }
-        }
+        let bucket = self.bucket.as_mut().ok_or_else(|| io::Error::other("this stand has no S3"))?;
+        bucket.start().await
     }
 
     async fn call(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> io::Result<(u16, Value)> {

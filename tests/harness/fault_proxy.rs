@@ -112,7 +112,7 @@ impl FaultProxy {
         shared.random = None;
     }
 
-    /// From now on, `count` requests suffer from faults that come quickly, every second request, as the seed says.
+    /// From now on, every second request suffers from some fault, as the seed says, until `count` have.
     pub fn order_random(&self, seed: u64, count: usize) {
         lock(&self.shared).random = Some((StdRng::seed_from_u64(seed), count));
     }
@@ -198,10 +198,14 @@ impl Shared {
             Fault::Status(503),
             Fault::Status(403),
             Fault::Reset,
+            Fault::Hang,
+            Fault::Ignore,
             Fault::LoseAnswer,
+            Fault::HangAfter,
             Fault::Cut,
             Fault::Corrupt,
             Fault::CorruptAnswer,
+            Fault::ErrorIn200,
         ];
         Some(faults[random.random_range(0..faults.len())])
     }

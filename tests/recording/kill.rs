@@ -16,8 +16,12 @@ use super::{camera, check_media, files, microphone, millis, noisy_camera, spans}
 const MAY_MISS: f64 = 2_000.0;
 /// How long each recording is on.
 const ON: Duration = Duration::from_secs(5);
-/// How many recordings are on at once.
-const LANES: usize = 3;
+/// How many recordings are on at once: most of each is waiting.
+const LANES: usize = 5;
+/// Kills in everyday tests.
+const MOMENTS: usize = 20;
+/// Kills in long tests.
+const MANY_MOMENTS: usize = 200;
 
 /// Each request of a delivery, and whether the recorder is killed before storage hears it or after it was done.
 const LARGE_STEPS: [(Operation, Fault); 15] = [
@@ -65,45 +69,37 @@ async fn kill(recorder: RecorderProcess) {
     recorder.kill().await.expect("SIGKILL");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_recorder_loses_two_seconds_at_most() {
-    let mut random = StdRng::seed_from_u64(20_261_120);
-    let mut within = |from: u64, to: u64| Duration::from_millis(random.random_range(from..to));
-    let moments = [
-        Moment::Recording(within(0, 400)),
-        Moment::Recording(within(400, 1_000)),
-        Moment::Recording(within(1_000, 2_000)),
-        Moment::Recording(within(2_000, 3_000)),
-        Moment::Recording(within(3_000, 4_500)),
-        Moment::Stopped(within(0, 100)),
-        Moment::Stopped(within(100, 250)),
-        Moment::Stopped(within(250, 300)),
-        Moment::Uploading,
-    ];
-    matrix(&moments, None).await;
+/// The moments that a seed gives: half of them while media flows, a quarter while the recording ends and its upload begins,
+/// a quarter while the upload waits for storage.
+fn moments(seed: u64, count: usize) -> Vec<Moment> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut within = |to: u64| Duration::from_millis(random.random_range(0..to));
+    let moment = |n| match n % 4 {
+        0 | 1 => Moment::Recording(within(4_500)),
+        2 => Moment::Stopped(within(600)),
+        _ => Moment::Uploading,
+    };
+    (0..count).map(moment).collect()
 }
 
-/// The same at 200 random moments, each with a storage that answers 500, 503 and 403, resets, cuts, corrupts and loses
-/// answers. Part of `make test-full`.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes more than ten minutes"]
+async fn a_killed_recorder_loses_two_seconds_at_most() {
+    matrix(Storage::S3, &moments(20_261_120, MOMENTS), None).await;
+}
+
+/// The same at 200 moments, on garage, each with a storage that answers 500, 503 and 403, resets, hangs, ignores, cuts,
+/// corrupts and loses answers. Part of `make test-full`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes more than five minutes, and garage"]
 async fn a_recorder_killed_two_hundred_times_loses_two_seconds_at_most_long() {
-    let mut random = StdRng::seed_from_u64(4);
-    let moments: Vec<_> = (0..200)
-        .map(|_| match random.random_range(0..4) {
-            0 | 1 => Moment::Recording(Duration::from_millis(random.random_range(0..4_500))),
-            2 => Moment::Stopped(Duration::from_millis(random.random_range(0..600))),
-            _ => Moment::Uploading,
-        })
-        .collect();
-    matrix(&moments, Some(20_261_121)).await;
+    matrix(Storage::Garage, &moments(4, MANY_MOMENTS), Some(20_261_121)).await;
 }
 
 /// Storage is away for ten minutes while a recording ends, then it is delivered. Part of `make test-full`.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes more than ten minutes"]
+#[ignore = "takes more than ten minutes, and garage"]
 async fn a_storage_that_is_away_for_ten_minutes_loses_nothing_long() {
-    let mut stand = Stand::start(Storage::S3).await.expect("starts");
+    let mut stand = Stand::start(Storage::Garage).await.expect("starts");
     let recorder = spawn(&stand);
     let mut bot = Bot::join(stand.address(), "away", None, vec![microphone(), camera(15)]).await.expect("joins");
     bot.connected().await.expect("media flows");
@@ -124,10 +120,10 @@ async fn a_storage_that_is_away_for_ten_minutes_loses_nothing_long() {
 }
 
 /// A recording for each moment; `faults`: the seed of a storage that suffers meanwhile.
-async fn matrix(moments: &[Moment], faults: Option<u64>) {
-    // Most of it is waiting, so each lane has an installation of its own. The storage of a lane goes away and comes back.
+async fn matrix(storage: Storage, moments: &[Moment], faults: Option<u64>) {
+    // Each lane has an installation of its own, because its storage goes away and comes back.
     let lane = |lane: usize| async move {
-        let mut stand = Stand::start(Storage::S3).await.expect("starts");
+        let mut stand = Stand::start(storage).await.expect("starts");
         for (n, moment) in moments.iter().enumerate().filter(|(n, _)| n % LANES == lane) {
             if let Some(seed) = faults {
                 stand.proxy().order_random(seed + n as u64, 4);
@@ -142,16 +138,27 @@ async fn matrix(moments: &[Moment], faults: Option<u64>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recorder_killed_at_every_step_of_an_upload_loses_nothing() {
-    let large = killed_at_each("large", vec![microphone(), noisy_camera()], &LARGE_STEPS);
-    let small = killed_at_each("small", vec![microphone(), camera(15)], &SMALL_STEPS);
+    killed_at_every_step(Storage::S3).await;
+}
+
+/// The same on garage. Part of `make test-full`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs garage"]
+async fn a_recorder_killed_at_every_step_of_an_upload_to_garage_loses_nothing_long() {
+    killed_at_every_step(Storage::Garage).await;
+}
+
+async fn killed_at_every_step(storage: Storage) {
+    let large = killed_at_each(storage, "large", vec![microphone(), noisy_camera()], &LARGE_STEPS);
+    let small = killed_at_each(storage, "small", vec![microphone(), camera(15)], &SMALL_STEPS);
     let (large, small) = tokio::join!(large, small);
     let part = service::storage::PART_SIZE as u64;
     assert!(large > part && small < part, "one of several parts, one of one: {large} {small}");
 }
 
 /// One recording, whose recorder is killed at each of these steps of its delivery in turn. Returns its file's size.
-async fn killed_at_each(room: &str, feeds: Vec<Feed>, steps: &[(Operation, Fault)]) -> u64 {
-    let mut stand = Stand::start(Storage::S3).await.expect("starts");
+async fn killed_at_each(storage: Storage, room: &str, feeds: Vec<Feed>, steps: &[(Operation, Fault)]) -> u64 {
+    let mut stand = Stand::start(storage).await.expect("starts");
     let mut recorder = Some(spawn(&stand));
     let mut bot = Bot::join(stand.address(), room, None, feeds).await.expect("joins");
     bot.connected().await.expect("media flows");

@@ -15,3 +15,5 @@ done
 step "recorder-cost"
 # In a network of its own: needs root.
 "${CARGO_TARGET_DIR:-$root/target}/release/recorder-cost"
+step "recorder-ready"
+"${CARGO_TARGET_DIR:-$root/target}/release/recorder-ready"

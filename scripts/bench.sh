@@ -4,7 +4,8 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$root"
 
-"$root/scripts/install-build.sh"
+# Media comes from ffmpeg, loss from nft.
+"$root/scripts/install-tools.sh"
 cargo build --release --locked --workspace --bins --quiet
 for source in bench/src/bin/*.rs; do
     [ -e "$source" ] || die "bench/src/bin holds no benchmark"

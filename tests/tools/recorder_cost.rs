@@ -122,10 +122,12 @@ fn dropped() -> io::Result<u64> {
 
 /// From now on so many of the server's media packets are lost on their way in.
 fn lose(port: u16, percent: f64) -> io::Result<()> {
-    let (port, probability) = (port.to_string(), (percent / 100.0).to_string());
-    let rule = ["-A", "INPUT", "-p", "udp", "--sport", &port, "-m", "statistic", "--mode", "random"];
-    let status = Command::new("iptables").args(rule).args(["--probability", &probability, "-j", "DROP"]).status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other("iptables refuses")) }
+    let of_ten_thousand = (percent * 100.0).round();
+    let chain = "type filter hook input priority 0;";
+    let rule = format!("udp sport {port} numgen random mod 10000 < {of_ten_thousand} drop;");
+    let rules = format!("table ip loss {{ chain in {{ {chain} {rule} }}; }}");
+    let status = Command::new("nft").arg(rules).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other("nft refuses")) }
 }
 
 async fn measure(recordings: usize, time: Duration, loss: f64) -> io::Result<bool> {

@@ -9,7 +9,7 @@ use signalling::code::Code;
 use signalling::id::{ParticipantId, PcId, RoomName, TrackId};
 use signalling::message::client::{Media, Offer, Sub};
 use signalling::message::server::{Failure, LeaveAction, Success, Welcome};
-use signalling::message::{Event, Peer, RecordingState, Request, Track, Wish};
+use signalling::message::{Event, Peer, RecordingState, Request, RoomRecording, Track, Wish};
 use signalling::recording::{Happening, Moment};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -31,6 +31,8 @@ const RETRY: Duration = Duration::from_millis(500);
 const REPORT: Duration = Duration::from_secs(1);
 /// Every so many of these reports say everything that is known.
 const WHOLE_REPORT: u64 = 5;
+/// Why a recording ends of which the room does not know.
+const UNLIT: &str = "the room shows no light for it";
 /// Bytes of a megabyte, as disks and storage count.
 const MEGABYTE: u64 = 1_000_000;
 
@@ -122,6 +124,11 @@ pub(super) async fn run(
         reports: 0,
         stood_still: None,
     };
+    if !stage.is_lit(welcome.room.recording.as_ref()) {
+        // It was switched off meanwhile: nobody has to be recorded, and nobody is.
+        stage.end(UNLIT, &mut hears).await;
+        return Ok(());
+    }
     stage.recording.set_state(if paused { RecordingState::Paused } else { RecordingState::Recording });
     let since = if fresh { zero.at } else { now };
     stage.note(since, paused.then_some(Happening::Pause));
@@ -301,6 +308,10 @@ impl Stage<'_> {
             self.first_file = self.first_file.max(after(now.saturating_duration_since(self.zero.at)));
         }
         if let Some(welcome) = back.welcome {
+            // A server that was restarted lets us in and tells nobody that they are recorded.
+            if !self.is_lit(welcome.room.recording.as_ref()) {
+                return Turn::End(UNLIT);
+            }
             self.enter(welcome.peers, now);
         }
         for event in back.events {
@@ -309,6 +320,11 @@ impl Stage<'_> {
             }
         }
         Turn::Go
+    }
+
+    /// Whether everybody in the room is shown that this recording is on.
+    fn is_lit(&self, light: Option<&RoomRecording>) -> bool {
+        light.is_some_and(|light| light.id == *self.recording.id())
     }
 
     /// Writes down what happened in the room.
@@ -388,6 +404,7 @@ impl Stage<'_> {
                     self.command(&participant, Command::Need { pc, audio, video });
                 }
             }
+            Event::Room { room } if !self.is_lit(room.recording.as_ref()) => return Turn::End(UNLIT),
             Event::Leave { action: LeaveAction::Stop, reason, .. } => {
                 tracing::info!(recording = %self.recording.id(), %reason, "put out of the room");
                 return Turn::End("the room is closed");

@@ -1,7 +1,7 @@
 //! The recorder link: a recorder connects out to `/v1/recorders/ws` with its key as bearer and takes jobs.
 //!
 //! ```text
-//! recorder -> server   hello, then state whenever something changes (and every 5 s while recording)
+//! recorder -> server   hello, then state whenever something changes (and every second until it is ready)
 //! server -> recorder   job, stop, pause, resume
 //! ```
 //! The link carries control only. Media comes over rooms/1 like anybody's: the job brings a hidden recorder token.

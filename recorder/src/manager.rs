@@ -230,6 +230,9 @@ impl Manager {
             Err((code, why)) => {
                 tracing::warn!(recording = %id, %code, why, "job refused");
                 self.say_failed(id, code, why);
+                // The server counts the room as taken, and nothing changed here that would tell it otherwise.
+                self.capacity_told = self.capacity();
+                self.say(FromRecorder::Capacity { capacity: self.capacity_told });
             }
         }
     }

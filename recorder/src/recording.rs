@@ -184,7 +184,8 @@ impl Recording {
             store.prove().await.err().and_then(refused)
         });
         let proof = match tokio::time::timeout(PROOF, &mut proof).await {
-            Ok(Ok(Some(why))) => return self.refuse(Code::StorageUnavailable, why),
+            // It will refuse the next time, too: the light must not stay on for that.
+            Ok(Ok(Some(why))) => return self.refuse(Code::RecordingFailed, why),
             Ok(_) => {
                 self.proven = true;
                 None

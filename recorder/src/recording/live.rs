@@ -164,7 +164,7 @@ pub(super) async fn run(
         }
     };
     stage.end(why, &mut hears).await;
-    refused.map_or(Ok(()), |why| Err((Code::StorageUnavailable, why)))
+    refused.map_or(Ok(()), |why| Err((Code::RecordingFailed, why)))
 }
 
 /// What storage has shown, once it has.

@@ -27,9 +27,6 @@ pub(super) fn recorder_came(app: &App, state: &mut State, recorder: &RecorderId,
         };
         active.recorder = Some(recorder.clone());
         active.lost = None;
-        if active.confirmed {
-            active.orphan = None;
-        }
         if active.stop_asked.is_some() {
             state.say(recorder, ToRecorder::Stop { recording: id.clone() });
         }
@@ -133,7 +130,11 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
     }
     if now.is_live() && is_its_job {
         active.confirmed = true;
-        (active.lost, active.orphan) = (None, None);
+        active.lost = None;
+        // Who only begins, again and again, records nothing.
+        if now != RecordingState::Starting {
+            active.orphan = None;
+        }
     }
     let for_now = matches!(code, Some(Code::Draining | Code::NoRecorder | Code::StorageUnavailable));
     if now == RecordingState::Failed && !for_now {

@@ -52,7 +52,7 @@ fn forget_unheld(app: &App, state: &mut State, recorder: &RecorderId, held: &[Re
         }
     }
     for id in stored {
-        over(app, state, &id);
+        has_ended(app, state, &id, recorder);
     }
 }
 
@@ -150,14 +150,25 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
         live if live.is_live() && is_its_job && !stopping => pause::confirmed(app, state, &id, recorder, live),
         live if live.is_live() => {}
         _ if stopping => {
-            over(app, state, &id);
-            if now == RecordingState::Uploading && state.active.contains_key(&id) {
+            let all_ended = has_ended(app, state, &id, recorder);
+            if all_ended && now == RecordingState::Uploading && state.active.contains_key(&id) {
                 show(app, state, &id, RecordingState::Uploading);
             }
         }
         _ if is_its_job => ended_unasked(app, state, &id),
         _ => {}
     }
+}
+
+/// A recorder of what is being stopped writes no more. `false`: another one still does, and the light stays on.
+fn has_ended(app: &App, state: &mut State, id: &RecordingId, recorder: &RecorderId) -> bool {
+    let is_its_job = state.active.get(id).is_some_and(|active| active.recorder.as_ref() == Some(recorder));
+    let is_lit = state.manifests.get(id).is_some_and(|manifest| manifest.state.is_live());
+    let all_ended = is_its_job || !is_lit;
+    if all_ended {
+        over(app, state, id);
+    }
+    all_ended
 }
 
 /// The recorder's end is not the recording's: it crashed, is about to stop, its disk is full, or it failed. Somebody else

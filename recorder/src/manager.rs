@@ -177,11 +177,23 @@ impl Manager {
     fn handle_said(&mut self, said: ToRecorder) {
         match said {
             ToRecorder::Welcome { v } => tracing::info!(v, "linked to the server"),
-            ToRecorder::Job { recording, room, room_id, folder, token, started_ms, again, paused, options } => {
+            ToRecorder::Job {
+                recording,
+                room,
+                room_id,
+                folder,
+                token,
+                started_ms,
+                again,
+                paused,
+                ends_in_ms,
+                options,
+            } => {
                 let recorder = self.context.recorder.clone();
                 let job =
                     Job { v: journal::VERSION, recorder, recording, room, room_id, folder, started_ms, again, options };
-                self.handle_job(Assignment { job, token, paused });
+                let ends_in = ends_in_ms.map(Duration::from_millis);
+                self.handle_job(Assignment { job, token, paused, ends_in });
             }
             ToRecorder::Stop { recording } | ToRecorder::Unknown { recording } => self.order(&recording, Order::Stop),
             ToRecorder::Pause { recording } => self.order(&recording, Order::Pause),
@@ -190,7 +202,8 @@ impl Manager {
         }
     }
 
-    fn handle_job(&mut self, Assignment { job, token, paused }: Assignment) {
+    fn handle_job(&mut self, assignment: Assignment) {
+        let job = &assignment.job;
         let id = job.recording.clone();
         let live = self.running.values().find(|running| running.recording == id && running.is_live());
         if let Some(live) = live {
@@ -217,14 +230,14 @@ impl Manager {
         let folder = self.context.spool.new_folder(&id);
         let created = match refusal {
             Some((code, why)) => Err((code, why.to_owned())),
-            None => Recording::create(self.context.clone(), folder.clone(), &job, self.statuses.clone())
+            None => Recording::create(self.context.clone(), folder.clone(), job, self.statuses.clone())
                 .map_err(|error| (Code::StorageUnavailable, format!("the spool: {error}"))),
         };
         match created {
             Ok(recording) => {
                 let (orders, receiver) = mpsc::unbounded_channel();
                 self.insert(&folder, id, Some(orders));
-                let task = self.tasks.spawn(recording.record(token, paused, receiver));
+                let task = self.tasks.spawn(recording.record(assignment, receiver));
                 self.folders.insert(task.id(), folder);
             }
             Err((code, why)) => {

@@ -84,6 +84,9 @@ pub enum ToRecorder {
         /// Whether it begins paused: nothing is written until `resume`.
         #[serde(default)]
         paused: bool,
+        /// How long it may still go on; absent: as long as it wants. Clocks need not agree for this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ends_in_ms: Option<u64>,
         /// How to record.
         options: RecordingOptions,
     },

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::timeline::Timeline;
-use super::{Order, Proof, Recording};
+use super::{Assignment, Order, Proof, Recording};
 use crate::dial::Target;
 use crate::participant::{self, Command, Seed, Told};
 use crate::room::{Heard, Room, RoomError};
@@ -88,12 +88,10 @@ enum Turn {
 /// If the room could never be joined, or storage refuses what `proof` asks of it.
 pub(super) async fn run(
     recording: &mut Recording,
-    token: String,
-    paused: bool,
+    Assignment { job, token, paused, ends_in }: Assignment,
     mut orders: mpsc::UnboundedReceiver<Order>,
     mut proof: Option<Proof>,
 ) -> Result<(), (Code, String)> {
-    let job = recording.facts.job.clone();
     let target = recording.context.target.clone();
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let started = Duration::from_millis(job.started_ms);
@@ -134,11 +132,7 @@ pub(super) async fn run(
     stage.note(since, paused.then_some(Happening::Pause));
     stage.enter(welcome.peers, since);
     let mut report = tokio::time::interval(REPORT);
-    let limit = match job.options.max_duration_s {
-        0 => Duration::from_secs(u64::from(u32::MAX)),
-        seconds => Duration::from_secs(seconds).saturating_sub(age),
-    };
-    let mut limit = std::pin::pin!(tokio::time::sleep(limit));
+    let mut limit = std::pin::pin!(tokio::time::sleep(ends_in.unwrap_or(Duration::MAX / 4)));
     let mut refused = None;
     let why = loop {
         let turn = tokio::select! {

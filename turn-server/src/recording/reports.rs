@@ -128,6 +128,9 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
             progress.stored = progress.bytes;
         }
     }
+    if is_its_job && stopping {
+        active.confirmed = true;
+    }
     if now.is_live() && is_its_job {
         active.confirmed = true;
         active.lost = None;
@@ -155,7 +158,7 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
                 show(app, state, &id, RecordingState::Uploading);
             }
         }
-        _ if is_its_job => ended_unasked(app, state, &id),
+        _ if is_its_job => ended_unasked(app, state, &id, recorder, code),
         _ => {}
     }
 }
@@ -173,9 +176,15 @@ fn has_ended(app: &App, state: &mut State, id: &RecordingId, recorder: &Recorder
 
 /// The recorder's end is not the recording's: it crashed, is about to stop, its disk is full, or it failed. Somebody else
 /// goes on, or the same one when it is able again; only when all who are there have failed it is over.
-fn ended_unasked(app: &App, state: &mut State, id: &RecordingId) {
+fn ended_unasked(app: &App, state: &mut State, id: &RecordingId, recorder: &RecorderId, code: Option<Code>) {
     let Some(active) = state.active.get_mut(id) else { return };
-    active.take_away(Instant::now());
+    let now = Instant::now();
+    // A recorder that has no room for it says when it has.
+    let link = state.recorders.get(recorder).map(|known| known.link);
+    if let Some(link) = link.filter(|_| !matches!(code, Some(Code::NoRecorder | Code::Draining))) {
+        active.note_end(recorder, link, now);
+    }
+    active.take_away(now);
     active.identity = None;
     let hopeless = !active.failed.is_empty() && state.recorders.keys().all(|recorder| active.failed.contains(recorder));
     if hopeless || is_due(app, active) {

@@ -20,6 +20,12 @@ pub(super) const ORPHAN: Duration = Duration::from_secs(60);
 /// How long a recorder that refused a job for now is not asked again, unless it says that it takes some.
 const REFUSES_FOR: Duration = Duration::from_secs(5);
 
+/// A recorder that ends a recording by itself so soon after it was given it would do so again.
+const SOON: Duration = Duration::from_secs(10);
+
+/// How long a recorder that was given a recording may say nothing about it: the job was lost on a link that died.
+pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+
 /// Deleted recordings that are remembered.
 const MAX_DELETED: usize = 10_000;
 
@@ -77,6 +83,10 @@ pub(super) struct Active {
     pub(super) assigned: Instant,
     /// Who was given it last.
     pub(super) last: Option<RecorderId>,
+    /// On which of its links.
+    pub(super) link: u64,
+    /// Whether it had nothing of it to finish then.
+    pub(super) fresh: bool,
     /// Whether `recorder` said since then that it works on it. Until then its reports may be of an earlier run.
     pub(super) confirmed: bool,
     /// How often it was given to anybody.
@@ -99,6 +109,8 @@ pub(super) struct Active {
     pub(super) written: Instant,
     /// Who failed with it and is not asked again.
     pub(super) failed: BTreeSet<RecorderId>,
+    /// Who ended it soon and by itself: how many times in a row, and when last.
+    pub(super) early: BTreeMap<RecorderId, (u32, Instant)>,
     /// Who had the job and has not finished its part.
     pub(super) unfinished: BTreeSet<RecorderId>,
 }
@@ -131,6 +143,8 @@ impl Active {
             recorder: None,
             assigned: now,
             last: None,
+            link: 0,
+            fresh: true,
             confirmed: false,
             assignments: 0,
             identity: None,
@@ -142,6 +156,7 @@ impl Active {
             progress: BTreeMap::new(),
             written: now,
             failed: BTreeSet::new(),
+            early: BTreeMap::new(),
             unfinished: BTreeSet::new(),
         }
     }
@@ -151,6 +166,46 @@ impl Active {
         self.recorder = None;
         self.lost.get_or_insert(now);
         self.orphan.get_or_insert(now);
+    }
+
+    /// How long it may still go on; `None`: as long as it wants.
+    pub(super) fn left(&self, now: Instant) -> Option<Duration> {
+        let limit = Duration::from_secs(self.options.max_duration_s);
+        (!limit.is_zero()).then(|| limit.saturating_sub(now.saturating_duration_since(self.since)))
+    }
+
+    /// Whether nobody records it for so long that it is over.
+    pub(super) fn is_orphaned(&self, now: Instant) -> bool {
+        self.orphan.is_some_and(|since| now.saturating_duration_since(since) >= ORPHAN)
+    }
+
+    /// Its recorder ended it by itself, on this link.
+    pub(super) fn note_end(&mut self, recorder: &RecorderId, link: u64, now: Instant) {
+        // One that crashed and is back goes on at once.
+        if self.link != link || now.saturating_duration_since(self.assigned) >= SOON {
+            self.early.remove(recorder);
+            return;
+        }
+        let (times, at) = self.early.entry(recorder.clone()).or_insert((0, now));
+        (*times, *at) = (times.saturating_add(1), now);
+    }
+
+    /// Whether a recorder may be given it: it did not fail with it, and is not about to end it again. Each time in a row it has
+    /// twice as long to come to itself, so that what never works is an orphan at last.
+    pub(super) fn may_ask(&self, recorder: &RecorderId, now: Instant) -> bool {
+        let rests = self.early.get(recorder).is_some_and(|(times, at)| {
+            now.saturating_duration_since(*at) < REFUSES_FOR.saturating_mul(1 << (times - 1).min(8))
+        });
+        !rests && !self.failed.contains(recorder)
+    }
+
+    /// A connected recorder that never spoke of its job does not have it, so it has no part to finish. `true`: so it is.
+    pub(super) fn forget_unheard(&mut self, recorders: &BTreeMap<RecorderId, Recorder>, now: Instant) -> bool {
+        let late = now.saturating_duration_since(self.assigned) >= CONFIRM_WITHIN;
+        let Some(recorder) = self.recorder.as_ref().filter(|_| late && self.fresh && !self.confirmed) else {
+            return false;
+        };
+        recorders.contains_key(recorder) && self.unfinished.remove(recorder)
     }
 
     /// Whether those who have to finish their parts are away for so long that it is finished without them.
@@ -270,10 +325,9 @@ impl State {
         *noted = write.max(*noted);
     }
 
-    /// The connected recorder with the most room, of those that did not fail with this recording.
-    pub(super) fn choose(&self, failed: &BTreeSet<RecorderId>) -> Option<RecorderId> {
-        let now = Instant::now();
-        let able = self.recorders.iter().filter(|(id, recorder)| recorder.free(now) > 0 && !failed.contains(*id));
+    /// The connected recorder with the most room, of those that may be asked.
+    pub(super) fn choose(&self, now: Instant, may_ask: impl Fn(&RecorderId) -> bool) -> Option<RecorderId> {
+        let able = self.recorders.iter().filter(|(id, recorder)| recorder.free(now) > 0 && may_ask(id));
         able.max_by_key(|(_, recorder)| recorder.free(now)).map(|(id, _)| id.clone())
     }
 
@@ -297,4 +351,58 @@ impl State {
 fn is_same(known: &RecorderSegment, said: &RecorderSegment) -> bool {
     let timeline = if said.timeline.is_empty() { Vec::new() } else { known.timeline.clone() };
     RecorderSegment { timeline, ..known.clone() } == *said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorder(id: &str) -> RecorderId {
+        RecorderId::parse(id).expect("an id")
+    }
+
+    fn active(now: Instant) -> Active {
+        let mut active =
+            Active::new(RoomName::parse("demo").expect("a name"), RecordingOptions::default(), now);
+        (active.recorder, active.link) = (Some(recorder("a")), 7);
+        active.unfinished.insert(recorder("a"));
+        active
+    }
+
+    #[test]
+    fn who_ends_it_at_once_is_asked_less_and_less() {
+        let (a, start) = (recorder("a"), Instant::now());
+        let mut active = active(start);
+        let mut now = start;
+        for seconds in [5, 10, 20, 40, 80] {
+            active.assigned = now;
+            active.note_end(&a, 7, now);
+            assert!(!active.may_ask(&a, now + Duration::from_secs(seconds - 1)), "{seconds}");
+            now += Duration::from_secs(seconds);
+            assert!(active.may_ask(&a, now) && active.may_ask(&recorder("b"), start), "{seconds}");
+        }
+        // On another link it crashed, and after a while it worked: both begin anew.
+        active.note_end(&a, 8, now);
+        assert!(active.may_ask(&a, now));
+        active.note_end(&a, 7, now + SOON);
+        assert!(active.may_ask(&a, now + SOON));
+        active.failed.insert(a.clone());
+        assert!(!active.may_ask(&a, now + SOON));
+    }
+
+    #[test]
+    fn who_never_spoke_of_its_job_has_no_part() {
+        let (start, mut state) = (Instant::now(), State::default());
+        let (sender, _receiver) = mpsc::channel(1);
+        let link = Recorder { link: 7, capacity: 1, refused: None, held: BTreeSet::new(), sender };
+        let late = start + CONFIRM_WITHIN;
+        assert!(!active(start).forget_unheard(&state.recorders, late), "it may come back and have it");
+        state.recorders.insert(recorder("a"), link);
+        assert!(!active(start).forget_unheard(&state.recorders, late - Duration::from_millis(1)));
+        let (mut spoke, mut before) = (active(start), active(start));
+        (spoke.confirmed, before.fresh) = (true, false);
+        assert!(!spoke.forget_unheard(&state.recorders, late) && !before.forget_unheard(&state.recorders, late));
+        let mut silent = active(start);
+        assert!(silent.forget_unheard(&state.recorders, late) && silent.unfinished.is_empty());
+    }
 }

@@ -35,8 +35,10 @@ pub(crate) struct Room {
     pub(crate) settings: RoomSettings,
     /// What guests may do in it.
     pub(crate) guests: Guests,
-    /// Whether it is recorded from its first participant on. Off once somebody stopped a recording.
+    /// Whether it is recorded from its first participant on.
     pub(crate) record: bool,
+    /// Whether somebody stopped a recording: none begins by itself before everybody has left.
+    pub(crate) stopped: bool,
     /// Whether it stays when everybody left: made by the API.
     pub(crate) permanent: bool,
     /// Everybody in it or entering it.
@@ -139,6 +141,7 @@ impl Directory {
             settings,
             guests: new.guests,
             record: new.record,
+            stopped: false,
             permanent: new.permanent,
             members: BTreeMap::new(),
             recording: None,
@@ -172,6 +175,7 @@ impl Directory {
             room.members.remove(&participant);
             if session.is_visible() && room.visible() == 0 {
                 room.vacant_since = Some(now);
+                room.stopped = false;
             }
         }
         Some(session)

@@ -183,7 +183,7 @@ fn put_out(app: &App, state: &mut State, id: &RecordingId) {
 /// Sets a recording's state in its manifest and in the room.
 pub(super) fn show(app: &App, state: &mut State, id: &RecordingId, now: RecordingState) {
     let Some(manifest) = state.manifests.get_mut(id) else { return };
-    let light = RoomRecording { id: id.clone(), state: now, started_ms: manifest.started_ms };
+    let light = RoomRecording { id: id.clone(), state: now, started_ms: manifest.started_ms, age_ms: 0 };
     let room = manifest.room.clone();
     if manifest.state != now {
         manifest.state = now;

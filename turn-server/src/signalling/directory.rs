@@ -13,6 +13,7 @@ use signalling::RoomName;
 use signalling::message::{RoomInfo, RoomRecording};
 
 use super::session::Session;
+use crate::clock;
 use crate::config::{Config, Guests, RoomMode};
 
 /// How long a kick is remembered.
@@ -43,7 +44,7 @@ pub(crate) struct Room {
     pub(crate) permanent: bool,
     /// Everybody in it or entering it.
     pub(crate) members: BTreeMap<ParticipantId, Arc<Session>>,
-    /// Its recording while the red light is on.
+    /// Its recording while the red light is on; its age is of the moment in which it is told.
     pub(crate) recording: Option<RoomRecording>,
     /// Since when nobody visible is in it, once somebody was.
     pub(crate) vacant_since: Option<Instant>,
@@ -64,7 +65,10 @@ impl Room {
             mode: super::translate::mode_to_wire(self.settings.mode),
             locked: self.settings.locked,
             max_participants: self.settings.max_participants,
-            recording: self.recording.clone(),
+            recording: self.recording.clone().map(|recording| RoomRecording {
+                age_ms: clock::unix_ms().saturating_sub(recording.started_ms),
+                ..recording
+            }),
         }
     }
 }

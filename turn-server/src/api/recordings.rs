@@ -1,7 +1,6 @@
 //! `/v1/recordings`: what was recorded, and its end.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -70,12 +69,11 @@ async fn with_links(app: &App, mut view: RecordingView) -> RecordingView {
 
 /// A link to a file that works for a while, without a header: `<video>` and `<a>` cannot send one.
 async fn link(app: &App, recording: &RecordingView, file: &FileView) -> Option<String> {
-    let ttl = app.config().storage.link_ttl_s;
     let key = format!("{}/{}", recording.folder, file.name);
     let saved_as = files::saved_as(&recording.room, recording.started_ms, &file.name, &file.participant_name);
-    match app.store.presign_get(&key, Duration::from_secs(ttl), &saved_as).await {
+    match files::direct_link(app, &key, &saved_as).await {
         Ok(Some(url)) => Some(url),
-        Ok(None) => Some(files::signed_path(app, &recording.id, &file.name, ttl)),
+        Ok(None) => Some(files::signed_path(app, &recording.id, &file.name)),
         Err(error) => {
             tracing::warn!(%error, key, "a link cannot be signed");
             None

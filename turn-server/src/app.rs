@@ -56,7 +56,7 @@ impl App {
         let metrics = Metrics::new();
         Arc::new(Self {
             limits: ArcSwap::from_pointee(AddressLimits::new(config.rooms.joins_per_second)),
-            recordings: Recordings::default(),
+            recordings: Recordings::open(&config.api.state_dir),
             webhooks: Webhooks::default(),
             secrets: ArcSwap::from_pointee(secrets),
             hub: Hub::new(metrics.joins.clone()),

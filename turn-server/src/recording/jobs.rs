@@ -14,7 +14,8 @@ use signalling::{RecordingId, RoomName};
 
 use super::news;
 use super::options::Wanted;
-use super::state::{Active, CONFIRM_WITHIN, State, Write};
+use super::state::{Active, CONFIRM_WITHIN, State};
+use super::writes::Write;
 use crate::app::App;
 use crate::clock;
 use crate::webhooks::Event;
@@ -168,6 +169,7 @@ fn token(app: &App, identity: &str, active: &Active) -> Result<String, Refusal> 
         grants: Grants { publish: Vec::new(), subscribe: true, moderate: false, hidden: true, recorder: true },
         cnf: None,
         api: false,
+        since_ms: None,
     };
     app.secrets.load().rooms.sign(&claims)
 }

@@ -94,6 +94,7 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
         state.say(recorder, ToRecorder::Unknown { recording: id.clone() });
     }
     if !state.active.contains_key(&id) {
+        state.follow(&id, recorder, now, progress);
         // A part of what was concluded without it, or before this server started.
         if let Some(segment) = segment.filter(|_| ready) {
             state.take_late(segment);
@@ -128,16 +129,8 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
             progress.stored = progress.bytes;
         }
     }
-    if is_its_job && stopping {
-        active.confirmed = true;
-    }
-    if now.is_live() && is_its_job {
-        active.confirmed = true;
-        active.lost = None;
-        // Who only begins, again and again, records nothing.
-        if now != RecordingState::Starting {
-            active.orphan = None;
-        }
+    if is_its_job && (stopping || now.is_live()) {
+        active.confirm(now);
     }
     let for_now = matches!(code, Some(Code::Draining | Code::NoRecorder | Code::StorageUnavailable));
     if now == RecordingState::Failed && !for_now {

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use signalling::code::{Code, Refusal};
 use signalling::link::ToRecorder;
 use signalling::message::RecordingState;
-use signalling::recording::{Manifest, Progress, RecorderSegment, RecordingOptions};
+use signalling::recording::{Happening, Manifest, Moment, Progress, RecorderSegment, RecordingOptions};
 use signalling::{RecorderId, RecordingId, RoomName};
 use tokio::sync::mpsc;
+
+use super::deleted::Deleted;
+use super::writes::{Write, Writes};
 
 /// Parts of unknown recordings that may wait for the keeper.
 const MAX_UNKNOWN: usize = 1024;
@@ -26,9 +29,6 @@ const SOON: Duration = Duration::from_secs(10);
 /// How long a recorder that was given a recording may say nothing about it: the job was lost on a link that died.
 pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
-/// Deleted recordings that are remembered.
-const MAX_DELETED: usize = 10_000;
-
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -39,15 +39,15 @@ pub(super) struct State {
     /// Connected recorders.
     pub(super) recorders: BTreeMap<RecorderId, Recorder>,
     /// What the keeper has to write.
-    pub(super) writes: BTreeMap<RecordingId, Write>,
+    pub(super) writes: Writes,
     /// Parts of recordings that nobody here knows.
     pub(super) unknown: Vec<RecorderSegment>,
+    /// How it stands on recorders that finish what a former run of this server began.
+    pub(super) late: BTreeMap<RecordingId, BTreeMap<RecorderId, Progress>>,
     /// Recordings that were deleted, as far as parts of them may still come.
-    pub(super) deleted: BTreeSet<RecordingId>,
+    pub(super) deleted: Deleted,
     /// Parts of them that came.
     pub(super) unwanted: Vec<RecorderSegment>,
-    /// Whether the keeper writes what it took out of `writes`.
-    pub(super) writing: bool,
     /// Rooms whose automatic recording failed, and when to try again.
     pub(super) wait: BTreeMap<RoomName, Instant>,
     /// Tells a recorder's links apart.
@@ -115,15 +115,6 @@ pub(super) struct Active {
     pub(super) unfinished: BTreeSet<RecorderId>,
 }
 
-/// What to write of a recording.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Write {
-    /// The manifest as it is.
-    Manifest,
-    /// The last one, composed of the segments in storage.
-    Final,
-}
-
 impl Recorder {
     /// Rooms that it is believed to take.
     pub(super) fn free(&self, now: Instant) -> u32 {
@@ -158,6 +149,18 @@ impl Active {
             failed: BTreeSet::new(),
             early: BTreeMap::new(),
             unfinished: BTreeSet::new(),
+        }
+    }
+
+    /// Its recorder has said this of it.
+    pub(super) fn confirm(&mut self, said: RecordingState) {
+        self.confirmed = true;
+        if said.is_live() {
+            self.lost = None;
+        }
+        // Who only begins, again and again, records nothing.
+        if matches!(said, RecordingState::Recording | RecordingState::Paused) {
+            self.orphan = None;
         }
     }
 
@@ -219,20 +222,29 @@ impl Active {
 
     /// How it stands on all recorders together.
     pub(super) fn progress(&self) -> Progress {
-        let mut sum = Progress::default();
-        for (recorder, one) in &self.progress {
-            sum.bytes = sum.bytes.saturating_add(one.bytes);
-            sum.stored = sum.stored.saturating_add(one.stored);
-            sum.packets = sum.packets.saturating_add(one.packets);
-            sum.lost = sum.lost.saturating_add(one.lost);
-            sum.key_frames_asked = sum.key_frames_asked.saturating_add(one.key_frames_asked);
-            // Whoever had it before records nobody any more.
-            if self.recorder.as_ref() == Some(recorder) {
-                sum.participants = one.participants;
-            }
-        }
-        sum
+        sum(&self.progress, self.recorder.as_ref())
     }
+}
+
+/// Figures of several recorders, of whom `live` records now: whoever had it before records nobody any more.
+fn sum(each: &BTreeMap<RecorderId, Progress>, live: Option<&RecorderId>) -> Progress {
+    let mut sum = Progress::default();
+    for (recorder, one) in each {
+        sum.bytes = sum.bytes.saturating_add(one.bytes);
+        sum.stored = sum.stored.saturating_add(one.stored);
+        sum.packets = sum.packets.saturating_add(one.packets);
+        sum.lost = sum.lost.saturating_add(one.lost);
+        sum.key_frames_asked = sum.key_frames_asked.saturating_add(one.key_frames_asked);
+        if live == Some(recorder) {
+            sum.participants = one.participants;
+        }
+    }
+    sum
+}
+
+/// Whether nothing more comes of a recording.
+pub(super) fn is_over(state: RecordingState) -> bool {
+    matches!(state, RecordingState::Ready | RecordingState::Failed)
 }
 
 impl State {
@@ -278,12 +290,28 @@ impl State {
         }
     }
 
-    /// Remembers that a recording was deleted. The oldest ones are forgotten first: their ids begin with the time.
-    pub(super) fn forget(&mut self, id: &RecordingId) {
-        self.deleted.insert(id.clone());
-        if self.deleted.len() > MAX_DELETED {
-            self.deleted.pop_first();
+    /// How what a former run of this server began stands on a recorder that finishes it.
+    pub(super) fn follow(
+        &mut self,
+        id: &RecordingId,
+        recorder: &RecorderId,
+        now: RecordingState,
+        progress: Option<Progress>,
+    ) {
+        let Some(manifest) = self.manifests.get_mut(id).filter(|manifest| !is_over(manifest.state)) else { return };
+        if now == RecordingState::Uploading && manifest.state != now {
+            manifest.state = now;
+            self.write(id, Write::Manifest);
         }
+        if let Some(progress) = progress {
+            self.late.entry(id.clone()).or_default().insert(recorder.clone(), progress);
+        }
+    }
+
+    /// How a recording that is not over stands on all its recorders together.
+    pub(super) fn progress(&self, id: &RecordingId) -> Option<Progress> {
+        let active = self.active.get(id).map(Active::progress);
+        active.or_else(|| self.late.get(id).map(|each| sum(each, None)))
     }
 
     /// Whether a connected recorder has a part of a recording that it did not finish.
@@ -293,8 +321,7 @@ impl State {
 
     /// Recordings that nobody will finish: a former run of this server began them, and no recorder has any of them.
     pub(super) fn left_over(&self) -> Vec<RecordingId> {
-        let over = |manifest: &Manifest| matches!(manifest.state, RecordingState::Ready | RecordingState::Failed);
-        let ids = self.manifests.iter().filter(|(_, manifest)| !over(manifest)).map(|(id, _)| id);
+        let ids = self.manifests.iter().filter(|(_, manifest)| !is_over(manifest.state)).map(|(id, _)| id);
         ids.filter(|id| !self.active.contains_key(*id) && !self.is_held(id)).cloned().collect()
     }
 
@@ -321,8 +348,7 @@ impl State {
 
     /// Notes a write; the larger one wins.
     pub(super) fn write(&mut self, id: &RecordingId, write: Write) {
-        let noted = self.writes.entry(id.clone()).or_insert(write);
-        *noted = write.max(*noted);
+        self.writes.note(id, write);
     }
 
     /// The connected recorder with the most room, of those that may be asked.
@@ -347,9 +373,28 @@ impl State {
     }
 }
 
-/// Whether a recorder says again what is known: its timeline it may leave out.
+/// Leaves of a recording that is over what is shown of it: what happened in the room lies in storage, and is read by nobody here
+/// but for who came.
+pub(super) fn slim(manifest: &mut Manifest) {
+    manifest.timeline = Vec::new();
+    for segment in &mut manifest.segments {
+        segment.timeline.retain(is_join);
+        segment.timeline.shrink_to_fit();
+    }
+}
+
+fn is_join(moment: &Moment) -> bool {
+    matches!(moment.what, Happening::Join { .. })
+}
+
+/// Whether a recorder says again what is known: its timeline it may leave out, and here only a part of it may be left.
 fn is_same(known: &RecorderSegment, said: &RecorderSegment) -> bool {
-    let timeline = if said.timeline.is_empty() { Vec::new() } else { known.timeline.clone() };
+    let joins: Vec<_> = said.timeline.iter().filter(|moment| is_join(moment)).cloned().collect();
+    let timeline = if said.timeline.is_empty() || joins == known.timeline {
+        said.timeline.clone()
+    } else {
+        known.timeline.clone()
+    };
     RecorderSegment { timeline, ..known.clone() } == *said
 }
 
@@ -362,8 +407,7 @@ mod tests {
     }
 
     fn active(now: Instant) -> Active {
-        let mut active =
-            Active::new(RoomName::parse("demo").expect("a name"), RecordingOptions::default(), now);
+        let mut active = Active::new(RoomName::parse("demo").expect("a name"), RecordingOptions::default(), now);
         (active.recorder, active.link) = (Some(recorder("a")), 7);
         active.unfinished.insert(recorder("a"));
         active
@@ -388,6 +432,20 @@ mod tests {
         assert!(active.may_ask(&a, now + SOON));
         active.failed.insert(a.clone());
         assert!(!active.may_ask(&a, now + SOON));
+    }
+
+    #[test]
+    fn who_only_begins_records_nothing() {
+        let start = Instant::now();
+        let mut active = active(start);
+        for seconds in 0..=60 {
+            let now = start + Duration::from_secs(seconds);
+            active.confirm(RecordingState::Starting);
+            assert_eq!(active.is_orphaned(now), seconds == 60, "{seconds}");
+            active.take_away(now);
+        }
+        active.confirm(RecordingState::Recording);
+        assert!(!active.is_orphaned(start + ORPHAN));
     }
 
     #[test]

@@ -451,6 +451,18 @@ mod tests {
         assert_eq!(look(14, 4_500), (3, 3), "and idle again");
     }
 
+    #[tokio::test]
+    async fn a_refused_job_does_not_take_a_room() {
+        let stand = Stand::new();
+        let (mut manager, mut said) = manager(&stand, RecorderConfig { capacity: 3, ..RecorderConfig::default() });
+        manager.capacity_told = 3;
+        let job = Job { folder: "elsewhere".into(), ..stand.job("abc") };
+        manager.handle_job(Assignment { job, token: String::new(), paused: false, ends_in: None });
+        let refused = said.try_recv().expect("is told");
+        assert!(matches!(refused, FromRecorder::State { state: RecordingState::Failed, .. }), "{refused:?}");
+        assert_eq!(said.try_recv(), Ok(FromRecorder::Capacity { capacity: 3 }), "which the server counts as 2");
+    }
+
     #[test]
     fn a_recording_lies_in_a_folder_of_its_own() {
         let id = RecordingId::parse("abc").expect("an id");

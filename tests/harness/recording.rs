@@ -74,7 +74,9 @@ pub struct Stand {
     storage: StorageConfig,
     bucket: Option<Bucket>,
     proxy: Option<FaultProxy>,
-    server: turn_server::Running,
+    config: turn_server::config::Config,
+    /// Gone only while it is exchanged.
+    server: Option<turn_server::Running>,
     http: reqwest::Client,
     address: SocketAddr,
 }
@@ -112,13 +114,15 @@ impl Stand {
         config.rooms.guests = turn_server::config::Guests::Join;
         config.rooms.token_keys = vec!["test:a token key of the tests, long enough".into()];
         config.recording.keys = vec![RECORDER_KEY.into()];
-        let server = turn_server::start(config).await.map_err(io::Error::other)?;
+        let server = turn_server::start(config.clone()).await.map_err(io::Error::other)?;
         let address = server.addresses().http.ok_or_else(|| io::Error::other("no HTTP listener"))?;
         let proxy = match &bucket {
             Some(bucket) => Some(FaultProxy::start(bucket.address()).await?),
             None => None,
         };
-        Ok(Self { folder, storage, bucket, proxy, server, http: reqwest::Client::new(), address })
+        config.api.listen = address;
+        let (server, http) = (Some(server), reqwest::Client::new());
+        Ok(Self { folder, storage, bucket, proxy, config, server, http, address })
     }
 
     /// Where HTTP and rooms are.
@@ -131,7 +135,27 @@ impl Stand {
     /// # Panics
     /// Never: rooms are enabled here.
     pub fn media(&self) -> SocketAddr {
-        *self.server.addresses().media.first().expect("rooms are enabled")
+        let server = self.server.as_ref().expect("it runs");
+        *server.addresses().media.first().expect("rooms are enabled")
+    }
+
+    /// Ends the server as a crash does, and starts another one at the same place that lets no recorder link to it.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn crash_and_refuse_links(&mut self) -> io::Result<()> {
+        self.server = None;
+        self.config.recording.keys = vec!["another key".into()];
+        let deadline = Instant::now() + PATIENCE;
+        // The old listener closes when its task has ended, a moment after it was told to.
+        self.server = Some(loop {
+            match turn_server::start(self.config.clone()).await {
+                Ok(server) => break server,
+                Err(error) if Instant::now() > deadline => return Err(io::Error::other(error)),
+                Err(_) => tokio::time::sleep(POLL).await,
+            }
+        });
+        Ok(())
     }
 
     /// The spool of the recorder with this name.
@@ -227,10 +251,18 @@ impl Stand {
     /// # Errors
     /// What the API says in the end.
     pub async fn record(&self, room: &str) -> io::Result<String> {
+        self.record_with(room, json!({})).await
+    }
+
+    /// The same with options, as in the request's body.
+    ///
+    /// # Errors
+    /// What the API says in the end.
+    pub async fn record_with(&self, room: &str, body: Value) -> io::Result<String> {
         let path = format!("/v1/rooms/{room}/recording");
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let (status, answer) = self.call(reqwest::Method::POST, &path, Some(json!({}))).await?;
+            let (status, answer) = self.call(reqwest::Method::POST, &path, Some(body.clone())).await?;
             match answer["id"].as_str() {
                 Some(id) if status < 300 => return Ok(id.to_owned()),
                 _ if Instant::now() < deadline && answer["code"] == "no_recorder" => tokio::time::sleep(POLL).await,
@@ -244,7 +276,27 @@ impl Stand {
     /// # Errors
     /// What the API says.
     pub async fn stop(&self, room: &str) -> io::Result<()> {
-        match self.call(reqwest::Method::DELETE, &format!("/v1/rooms/{room}/recording"), None).await? {
+        self.order(reqwest::Method::DELETE, room, "").await
+    }
+
+    /// Pauses a recording.
+    ///
+    /// # Errors
+    /// What the API says.
+    pub async fn pause(&self, room: &str) -> io::Result<()> {
+        self.order(reqwest::Method::POST, room, "/pause").await
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// What the API says.
+    pub async fn resume(&self, room: &str) -> io::Result<()> {
+        self.order(reqwest::Method::POST, room, "/resume").await
+    }
+
+    async fn order(&self, method: reqwest::Method, room: &str, verb: &str) -> io::Result<()> {
+        match self.call(method, &format!("/v1/rooms/{room}/recording{verb}"), None).await? {
             (status, _) if status < 300 => Ok(()),
             (status, answer) => Err(io::Error::other(format!("{status} {answer}"))),
         }
@@ -311,6 +363,8 @@ impl Stand {
 
     /// The server, to be ended in order.
     pub async fn end(self) {
-        self.server.drain(Duration::from_secs(2)).await;
+        if let Some(server) = self.server {
+            server.drain(Duration::from_secs(2)).await;
+        }
     }
 }

@@ -192,6 +192,7 @@ impl Deliverer {
         // What was meant for a URL that was taken out of the configuration is nobody's any more.
         let wanted = self.app.config().webhooks.urls.contains(&attempt.url);
         let outcome = self.queue.handle_ended(&attempt, delivered || !wanted, clock::unix_ms(), Instant::now());
+        self.count();
         let (id, recording, why) = (&attempt.message.id, &attempt.message.recording, result.err().unwrap_or_default());
         let (metrics, url) = (&self.app.metrics, place(&attempt.url));
         match outcome {
@@ -216,7 +217,6 @@ impl Deliverer {
         if let Err(error) = kept {
             tracing::warn!(%error, id, "the journal of webhooks cannot be kept");
         }
-        self.count();
     }
 
     fn count(&self) {

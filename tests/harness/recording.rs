@@ -74,9 +74,7 @@ pub struct Stand {
     storage: StorageConfig,
     bucket: Option<Bucket>,
     proxy: Option<FaultProxy>,
-    config: turn_server::config::Config,
-    /// Gone only while it is exchanged.
-    server: Option<turn_server::Running>,
+    server: turn_server::Running,
     http: reqwest::Client,
     address: SocketAddr,
 }
@@ -87,6 +85,17 @@ impl Stand {
     /// # Errors
     /// What did not start.
     pub async fn start(storage: Storage) -> io::Result<Self> {
+        Self::start_with(storage, |_| {}).await
+    }
+
+    /// The same with a changed configuration of the server.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn start_with(
+        storage: Storage,
+        change: impl FnOnce(&mut turn_server::config::Config),
+    ) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("s3");
         let (bucket, storage) = match storage {
@@ -114,15 +123,14 @@ impl Stand {
         config.rooms.guests = turn_server::config::Guests::Join;
         config.rooms.token_keys = vec!["test:a token key of the tests, long enough".into()];
         config.recording.keys = vec![RECORDER_KEY.into()];
-        let server = turn_server::start(config.clone()).await.map_err(io::Error::other)?;
+        change(&mut config);
+        let server = turn_server::start(config).await.map_err(io::Error::other)?;
         let address = server.addresses().http.ok_or_else(|| io::Error::other("no HTTP listener"))?;
         let proxy = match &bucket {
             Some(bucket) => Some(FaultProxy::start(bucket.address()).await?),
             None => None,
         };
-        config.api.listen = address;
-        let (server, http) = (Some(server), reqwest::Client::new());
-        Ok(Self { folder, storage, bucket, proxy, config, server, http, address })
+        Ok(Self { folder, storage, bucket, proxy, server, http: reqwest::Client::new(), address })
     }
 
     /// Where HTTP and rooms are.
@@ -135,27 +143,7 @@ impl Stand {
     /// # Panics
     /// Never: rooms are enabled here.
     pub fn media(&self) -> SocketAddr {
-        let server = self.server.as_ref().expect("it runs");
-        *server.addresses().media.first().expect("rooms are enabled")
-    }
-
-    /// Ends the server as a crash does, and starts another one at the same place that lets no recorder link to it.
-    ///
-    /// # Errors
-    /// What did not start.
-    pub async fn crash_and_refuse_links(&mut self) -> io::Result<()> {
-        self.server = None;
-        self.config.recording.keys = vec!["another key".into()];
-        let deadline = Instant::now() + PATIENCE;
-        // The old listener closes when its task has ended, a moment after it was told to.
-        self.server = Some(loop {
-            match turn_server::start(self.config.clone()).await {
-                Ok(server) => break server,
-                Err(error) if Instant::now() > deadline => return Err(io::Error::other(error)),
-                Err(_) => tokio::time::sleep(POLL).await,
-            }
-        });
-        Ok(())
+        *self.server.addresses().media.first().expect("rooms are enabled")
     }
 
     /// The spool of the recorder with this name.
@@ -363,8 +351,6 @@ impl Stand {
 
     /// The server, to be ended in order.
     pub async fn end(self) {
-        if let Some(server) = self.server {
-            server.drain(Duration::from_secs(2)).await;
-        }
+        self.server.drain(Duration::from_secs(2)).await;
     }
 }

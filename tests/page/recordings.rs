@@ -162,7 +162,7 @@ async fn a_moderator_pauses_and_everybody_sees_it() {
 
 /// A recording as an earlier run of a server left it: its file is whatever these bytes are.
 fn kept(storage: &std::path::Path, n: usize, sources: &Value, file: &[u8]) {
-    let id = format!("r{n:03}");
+    let id = format!("00{n:03}");
     let place = storage.join("room1").join(&id);
     std::fs::create_dir_all(&place).expect("a folder");
     let name = "p1-x-0.webm";
@@ -184,7 +184,7 @@ async fn a_long_list_is_read_to_its_end_and_follows_what_begins() {
         kept(&home.path().join("recordings"), n, &sources, b"no media");
     }
     let server = Server::start_in(home, |config| config.rooms.guests = Guests::Moderate).await;
-    wait_for(&server, "r000", "ready").await;
+    wait_for(&server, "00000", "ready").await;
     let mut link = Link::open(&server, "rec1", 2, &[]).await;
     let browser = Browser::launch().await.expect("chromium starts");
     let ada = Guest::join(&browser, &server.url(""), "demo", "Ada", "").await.expect("joins");

@@ -1,5 +1,5 @@
-//! Recordings when something is not as it should be: servers that crash, storage that does not give everything, recorders that do
-//! not do what they were asked to, rooms that cannot be recorded, and people who may not see everything.
+//! Recordings when something is not as it should be: servers that crash, storage that does not give everything, recorders that
+//! do not do what they were asked to, rooms that cannot be recorded, and people who may not see everything.
 
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ async fn what_lies_in_storage_and_is_not_ours_stops_nothing() {
     stop(&server, &mut link).await;
     link.finish(&server.folder.path().join("recordings"), &job, b"media").await;
     wait_for(&server, &id, "ready").await;
-    assert_eq!(ids(&server, tests::server::API_KEY).await, [id, "r1".into()]);
+    assert_eq!(ids(&server, tests::server::API_KEY).await, ["r1".to_owned(), id]);
 }
 
 /// One object in cold storage, or of somebody else.

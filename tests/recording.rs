@@ -6,6 +6,7 @@ mod disk;
 mod kill;
 mod long;
 mod many;
+mod rules;
 mod upload;
 
 use std::path::Path;

@@ -4,6 +4,7 @@ mod api;
 mod door;
 mod pause;
 mod recording_rules;
+mod recording_trouble;
 mod recordings;
 mod relay;
 mod rough;

@@ -177,11 +177,23 @@ impl Manager {
     fn handle_said(&mut self, said: ToRecorder) {
         match said {
             ToRecorder::Welcome { v } => tracing::info!(v, "linked to the server"),
-            ToRecorder::Job { recording, room, room_id, folder, token, started_ms, again, paused, options } => {
+            ToRecorder::Job {
+                recording,
+                room,
+                room_id,
+                folder,
+                token,
+                started_ms,
+                again,
+                paused,
+                ends_in_ms,
+                options,
+            } => {
                 let recorder = self.context.recorder.clone();
                 let job =
                     Job { v: journal::VERSION, recorder, recording, room, room_id, folder, started_ms, again, options };
-                self.handle_job(Assignment { job, token, paused });
+                let ends_in = ends_in_ms.map(Duration::from_millis);
+                self.handle_job(Assignment { job, token, paused, ends_in });
             }
             ToRecorder::Stop { recording } | ToRecorder::Unknown { recording } => self.order(&recording, Order::Stop),
             ToRecorder::Pause { recording } => self.order(&recording, Order::Pause),
@@ -190,7 +202,8 @@ impl Manager {
         }
     }
 
-    fn handle_job(&mut self, Assignment { job, token, paused }: Assignment) {
+    fn handle_job(&mut self, assignment: Assignment) {
+        let job = &assignment.job;
         let id = job.recording.clone();
         let live = self.running.values().find(|running| running.recording == id && running.is_live());
         if let Some(live) = live {
@@ -217,19 +230,22 @@ impl Manager {
         let folder = self.context.spool.new_folder(&id);
         let created = match refusal {
             Some((code, why)) => Err((code, why.to_owned())),
-            None => Recording::create(self.context.clone(), folder.clone(), &job, self.statuses.clone())
+            None => Recording::create(self.context.clone(), folder.clone(), job, self.statuses.clone())
                 .map_err(|error| (Code::StorageUnavailable, format!("the spool: {error}"))),
         };
         match created {
             Ok(recording) => {
                 let (orders, receiver) = mpsc::unbounded_channel();
                 self.insert(&folder, id, Some(orders));
-                let task = self.tasks.spawn(recording.record(token, paused, receiver));
+                let task = self.tasks.spawn(recording.record(assignment, receiver));
                 self.folders.insert(task.id(), folder);
             }
             Err((code, why)) => {
                 tracing::warn!(recording = %id, %code, why, "job refused");
                 self.say_failed(id, code, why);
+                // The server counts the room as taken, and nothing changed here that would tell it otherwise.
+                self.capacity_told = self.capacity();
+                self.say(FromRecorder::Capacity { capacity: self.capacity_told });
             }
         }
     }
@@ -433,6 +449,18 @@ mod tests {
         assert_eq!(look(2, 1_900), (3, 3), "less than half of two cores");
         assert_eq!(look(4, 4_400), (0, 3), "more than that");
         assert_eq!(look(14, 4_500), (3, 3), "and idle again");
+    }
+
+    #[tokio::test]
+    async fn a_refused_job_does_not_take_a_room() {
+        let stand = Stand::new();
+        let (mut manager, mut said) = manager(&stand, RecorderConfig { capacity: 3, ..RecorderConfig::default() });
+        manager.capacity_told = 3;
+        let job = Job { folder: "elsewhere".into(), ..stand.job("abc") };
+        manager.handle_job(Assignment { job, token: String::new(), paused: false, ends_in: None });
+        let refused = said.try_recv().expect("is told");
+        assert!(matches!(refused, FromRecorder::State { state: RecordingState::Failed, .. }), "{refused:?}");
+        assert_eq!(said.try_recv(), Ok(FromRecorder::Capacity { capacity: 3 }), "which the server counts as 2");
     }
 
     #[test]

@@ -120,6 +120,8 @@ pub(crate) struct Assignment {
     pub(crate) token: String,
     /// Whether it begins paused.
     pub(crate) paused: bool,
+    /// When it is over by itself, by the server's clock.
+    pub(crate) ends_in: Option<Duration>,
 }
 
 impl Recording {
@@ -175,7 +177,7 @@ impl Recording {
     }
 
     /// Records until it is stopped, then delivers.
-    pub(crate) async fn record(mut self, token: String, paused: bool, orders: mpsc::UnboundedReceiver<Order>) {
+    pub(crate) async fn record(mut self, assignment: Assignment, orders: mpsc::UnboundedReceiver<Order>) {
         self.set_state(RecordingState::Starting);
         let store = self.context.store.clone();
         // Storage that is away is waited for; storage that would keep everything in the clear is not.
@@ -184,14 +186,15 @@ impl Recording {
             store.prove().await.err().and_then(refused)
         });
         let proof = match tokio::time::timeout(PROOF, &mut proof).await {
-            Ok(Ok(Some(why))) => return self.refuse(Code::StorageUnavailable, why),
+            // It will refuse the next time, too: the light must not stay on for that.
+            Ok(Ok(Some(why))) => return self.refuse(Code::RecordingFailed, why),
             Ok(_) => {
                 self.proven = true;
                 None
             }
             Err(_) => Some(proof),
         };
-        match live::run(&mut self, token, paused, orders, proof).await {
+        match live::run(&mut self, assignment, orders, proof).await {
             Ok(()) => self.deliver().await,
             Err((code, why)) => self.refuse(code, why),
         }

@@ -226,3 +226,36 @@ async fn trouble_is_told_apart() {
         assert!(error.contains(key), "{error}");
     }
 }
+
+/// After a restart nothing but the answers says that a bucket encrypts by default.
+#[tokio::test]
+async fn what_a_key_service_encrypted_has_no_digest() {
+    use tokio::io::AsyncWriteExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("a connection");
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(socket.read_u8().await.expect("a request"));
+        }
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\netag: \"0cc175b9c0f1b6a831c399e269772661\"\r\n\
+                      x-amz-server-side-encryption: aws:kms\r\n\r\n{}";
+        socket.write_all(answer.as_bytes()).await.expect("answers");
+        socket.flush().await.expect("answers");
+        // Until the other side has read it.
+        let _ = socket.read_u8().await;
+    });
+    let config = StorageConfig {
+        kind: StorageKind::S3,
+        endpoint,
+        bucket: "b".into(),
+        access_key: "k".into(),
+        secret_key: "s".into(),
+        ..Default::default()
+    };
+    let store = Store::open(&config).expect("opens");
+    assert_eq!(store.get("r1/recording.json").await.expect("reads"), "{}");
+    drop(store);
+    server.abort();
+}

@@ -91,23 +91,35 @@ impl Link {
 
     /// Writes a file and its segment as a recorder would, and reports `ready`.
     pub async fn finish(&mut self, storage: &Path, job: &Value, file: &[u8]) {
-        let text = |key: &str| job[key].as_str().expect("text").to_owned();
         let folder = folder(storage, job);
+        let segment = self.segment(job, file.len());
         std::fs::create_dir_all(folder.join("segments")).expect("a folder");
-        let name = format!("p1-av-{}.webm", self.name);
-        std::fs::write(folder.join(&name), file).expect("written");
-        let segment = json!({
-            "v": 1, "recorder": self.name, "recording": text("recording"), "room": text("room"),
-            "room_id": text("room_id"), "folder": text("folder"), "started_ms": job["started_ms"], "ended_ms": 1000,
-            "files": [{
-                "name": name, "size": file.len(), "sha256_parts": "00", "container": "webm", "codecs": ["VP8", "opus"],
-                "participant": "p1", "participant_name": "Ada", "sources": ["mic", "camera"], "start_ms": 0, "end_ms": 1000,
-            }],
-        });
+        std::fs::write(folder.join(segment["files"][0]["name"].as_str().expect("a name")), file).expect("written");
         std::fs::write(folder.join("segments").join(format!("{}.json", self.name)), segment.to_string())
             .expect("written");
-        self.state(&text("recording"), "finalising").await;
-        self.say(json!({ "t": "state", "recording": text("recording"), "state": "ready", "segment": segment })).await;
+        let id = job["recording"].as_str().expect("an id");
+        self.state(id, "finalising").await;
+        self.say(json!({ "t": "state", "recording": id, "state": "ready", "segment": segment })).await;
+    }
+
+    /// What a recorder tells of its part: one file of this size.
+    pub fn segment(&self, job: &Value, size: usize) -> Value {
+        json!({
+            "v": 1, "recorder": self.name, "recording": job["recording"], "room": job["room"],
+            "room_id": job["room_id"], "folder": job["folder"], "started_ms": job["started_ms"], "ended_ms": 1000,
+            "files": [{
+                "name": format!("p1-av-{}.webm", self.name), "size": size, "sha256_parts": "00", "container": "webm",
+                "codecs": ["VP8", "opus"], "participant": "p1", "participant_name": "Ada", "sources": ["mic", "camera"],
+                "start_ms": 0, "end_ms": 1000,
+            }],
+        })
+    }
+
+    /// Waits until the server has taken everything that was said.
+    pub async fn settle(&mut self) {
+        // It answers this, and nothing else so.
+        self.say(json!("?")).await;
+        while self.hear().await["t"] != "refused" {}
     }
 }
 

@@ -85,6 +85,17 @@ impl Stand {
     /// # Errors
     /// What did not start.
     pub async fn start(storage: Storage) -> io::Result<Self> {
+        Self::start_with(storage, |_| {}).await
+    }
+
+    /// The same with a changed configuration of the server.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn start_with(
+        storage: Storage,
+        change: impl FnOnce(&mut turn_server::config::Config),
+    ) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("s3");
         let (bucket, storage) = match storage {
@@ -112,6 +123,7 @@ impl Stand {
         config.rooms.guests = turn_server::config::Guests::Join;
         config.rooms.token_keys = vec!["test:a token key of the tests, long enough".into()];
         config.recording.keys = vec![RECORDER_KEY.into()];
+        change(&mut config);
         let server = turn_server::start(config).await.map_err(io::Error::other)?;
         let address = server.addresses().http.ok_or_else(|| io::Error::other("no HTTP listener"))?;
         let proxy = match &bucket {
@@ -227,10 +239,18 @@ impl Stand {
     /// # Errors
     /// What the API says in the end.
     pub async fn record(&self, room: &str) -> io::Result<String> {
+        self.record_with(room, json!({})).await
+    }
+
+    /// The same with options, as in the request's body.
+    ///
+    /// # Errors
+    /// What the API says in the end.
+    pub async fn record_with(&self, room: &str, body: Value) -> io::Result<String> {
         let path = format!("/v1/rooms/{room}/recording");
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let (status, answer) = self.call(reqwest::Method::POST, &path, Some(json!({}))).await?;
+            let (status, answer) = self.call(reqwest::Method::POST, &path, Some(body.clone())).await?;
             match answer["id"].as_str() {
                 Some(id) if status < 300 => return Ok(id.to_owned()),
                 _ if Instant::now() < deadline && answer["code"] == "no_recorder" => tokio::time::sleep(POLL).await,
@@ -244,7 +264,27 @@ impl Stand {
     /// # Errors
     /// What the API says.
     pub async fn stop(&self, room: &str) -> io::Result<()> {
-        match self.call(reqwest::Method::DELETE, &format!("/v1/rooms/{room}/recording"), None).await? {
+        self.order(reqwest::Method::DELETE, room, "").await
+    }
+
+    /// Pauses a recording.
+    ///
+    /// # Errors
+    /// What the API says.
+    pub async fn pause(&self, room: &str) -> io::Result<()> {
+        self.order(reqwest::Method::POST, room, "/pause").await
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// What the API says.
+    pub async fn resume(&self, room: &str) -> io::Result<()> {
+        self.order(reqwest::Method::POST, room, "/resume").await
+    }
+
+    async fn order(&self, method: reqwest::Method, room: &str, verb: &str) -> io::Result<()> {
+        match self.call(method, &format!("/v1/rooms/{room}/recording{verb}"), None).await? {
             (status, _) if status < 300 => Ok(()),
             (status, answer) => Err(io::Error::other(format!("{status} {answer}"))),
         }

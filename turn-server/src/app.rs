@@ -56,7 +56,7 @@ impl App {
         let metrics = Metrics::new();
         Arc::new(Self {
             limits: ArcSwap::from_pointee(AddressLimits::new(config.rooms.joins_per_second)),
-            recordings: Recordings::default(),
+            recordings: Recordings::open(&config.api.state_dir),
             webhooks: Webhooks::default(),
             secrets: ArcSwap::from_pointee(secrets),
             hub: Hub::new(metrics.joins.clone()),
@@ -135,6 +135,7 @@ impl App {
 
     /// The bearer with which a participant reaches the REST API.
     pub(crate) fn api_token(&self, session: &Session) -> Result<String, Refusal> {
+        let is_guest = session.who.identity.is_none() && !session.who.grants.moderate;
         let claims = Claims {
             sub: session.who.identity.clone().unwrap_or_else(|| session.participant.to_string()),
             name: None,
@@ -145,6 +146,8 @@ impl App {
             grants: session.who.grants.clone(),
             cnf: None,
             api: true,
+            // Whoever learns a room's name is a guest of it: what went on before is not theirs.
+            since_ms: is_guest.then(clock::unix_ms),
         };
         self.secrets.load().rooms.sign(&claims)
     }

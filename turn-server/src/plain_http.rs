@@ -76,12 +76,12 @@ pub async fn request_within(
 ) -> Result<(u16, String), HttpError> {
     let broken = |why: String| HttpError::Exchange { url: url.to_owned(), why };
     let bearer = token.map(|token| (header::AUTHORIZATION.as_str(), format!("Bearer {token}")));
-    tokio::time::timeout(patience, exchange(method, url, bearer.as_slice(), json))
+    tokio::time::timeout(patience, exchange(method, url, bearer.as_slice(), json, MAX_BODY))
         .await
         .map_err(|_| broken(format!("no answer in {} ms", patience.as_millis())))?
 }
 
-/// Posts JSON with these headers and gives the status of the answer.
+/// Posts JSON with these headers and gives the status of the answer, whose body is not waited for.
 ///
 /// # Errors
 /// [`HttpError`]; an answer with an error status is no error.
@@ -93,7 +93,7 @@ pub(crate) async fn post_within(
 ) -> Result<u16, HttpError> {
     let late =
         |_| HttpError::Exchange { url: url.to_owned(), why: format!("no answer in {} ms", patience.as_millis()) };
-    let answer = tokio::time::timeout(patience, exchange(Method::POST, url, headers, Some(json))).await;
+    let answer = tokio::time::timeout(patience, exchange(Method::POST, url, headers, Some(json), 0)).await;
     answer.map_err(late)?.map(|(status, _)| status)
 }
 
@@ -124,11 +124,13 @@ async fn connect(host: &str, port: u16, encrypted: bool) -> std::io::Result<Box<
     Ok(Box::new(TlsConnector::from(TLS.clone()).connect(name, stream).await?))
 }
 
+/// One request and its answer, of whose body at most `max_body` bytes are taken; 0: it is not read.
 async fn exchange(
     method: Method,
     url: &str,
     headers: &[(&str, String)],
     json: Option<String>,
+    max_body: usize,
 ) -> Result<(u16, String), HttpError> {
     let broken = |why: &dyn std::fmt::Display| HttpError::Exchange { url: url.to_owned(), why: why.to_string() };
     let bad_url = || HttpError::Url { url: url.to_owned() };
@@ -154,7 +156,10 @@ async fn exchange(
     let answer = async {
         let response = sender.send_request(request).await.map_err(|e| broken(&e))?;
         let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|e| broken(&e))?;
+        if max_body == 0 {
+            return Ok((status, String::new()));
+        }
+        let body = Limited::new(response.into_body(), max_body).collect().await.map_err(|e| broken(&e))?;
         Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
     };
     // The connection drives the exchange and ends with it; its own errors reach `answer`.

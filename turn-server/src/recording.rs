@@ -6,6 +6,7 @@
 //! ```
 //! Media does not pass here: a recorder is a hidden participant of the room. Locks are taken in the order state, directory.
 
+mod deleted;
 mod folder;
 mod jobs;
 mod keeper;
@@ -17,20 +18,22 @@ mod reports;
 mod retention;
 mod state;
 mod view;
+mod writes;
 
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use service::storage::Store;
 use signalling::code::{Code, Refusal};
-use signalling::message::RecordingState;
 use signalling::recording::Manifest;
 use signalling::{RecordingId, RoomName};
 
 use crate::app::App;
 use crate::webhooks::Event;
+use deleted::Deleted;
 pub(crate) use folder::{check as check_folder, safe_name};
 pub(crate) use jobs::{start, stop_by_hand};
 pub(crate) use options::Wanted;
@@ -48,13 +51,18 @@ const HEALTH_FOR: Duration = Duration::from_secs(10);
 const HEALTH_WITHIN: Duration = Duration::from_secs(3);
 
 /// All recordings that this server knows of.
-#[derive(Default)]
 pub(crate) struct Recordings {
     state: Mutex<State>,
     health: tokio::sync::Mutex<Option<(Instant, Option<String>)>>,
 }
 
 impl Recordings {
+    /// None yet: storage is asked later. `state_dir` knows which ones were deleted.
+    pub(crate) fn open(state_dir: &Path) -> Self {
+        let deleted = Deleted::load(state_dir.join("deleted-recordings"));
+        Self { state: Mutex::new(State { deleted, ..State::default() }), health: tokio::sync::Mutex::default() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,7 +83,7 @@ impl Recordings {
     /// Whether anything is being recorded, finished or written.
     fn is_busy(&self) -> bool {
         let state = self.state();
-        !state.active.is_empty() || !state.writes.is_empty() || state.writing
+        !state.active.is_empty() || !state.writes.is_empty()
     }
 
     /// The recording of a room while it is on.
@@ -111,8 +119,8 @@ impl Recordings {
 /// Looks after all recordings until the process ends.
 pub(crate) async fn run(app: Arc<App>) {
     let keeper = async {
-        keeper::load(&app).await;
-        tokio::join!(keeper::run(&app), retention::run(&app));
+        let left = keeper::load(&app).await;
+        tokio::join!(keeper::load_rest(&app, left), keeper::run(&app), retention::run(&app));
     };
     let watcher = async {
         let mut tick = tokio::time::interval(TICK);
@@ -133,20 +141,24 @@ pub(crate) fn view(app: &App, manifest: &Manifest) -> RecordingView {
     news::view(app, &app.recordings.state(), manifest)
 }
 
-/// Recordings of a room or of all, latest first, as they are shown now and without links: at most `limit`, of those that are older
+/// The recordings that are wanted, latest first, as they are shown now and without links: at most `limit`, of those that are older
 /// than `before`.
 pub(crate) fn list(
     app: &App,
-    room: Option<&RoomName>,
+    wanted: impl Fn(&Manifest) -> bool,
     before: Option<&RecordingId>,
     limit: usize,
 ) -> Vec<RecordingView> {
-    let state = app.recordings.state();
     let until = before.map_or(Bound::Unbounded, Bound::Excluded);
-    // Ids begin with the time.
-    let older = state.manifests.range::<RecordingId, _>((Bound::Unbounded, until)).rev().map(|(_, manifest)| manifest);
-    let of_room = older.filter(|manifest| room.is_none_or(|room| manifest.room == *room));
-    of_room.take(limit).map(|manifest| news::view(app, &state, manifest)).collect()
+    let found: Vec<_> = {
+        let state = app.recordings.state();
+        // Ids begin with the time.
+        let older = state.manifests.range::<RecordingId, _>((Bound::Unbounded, until)).rev();
+        let wanted = older.filter(|(_, manifest)| wanted(manifest)).take(limit);
+        wanted.map(|(id, manifest)| (manifest.clone(), state.progress(id))).collect()
+    };
+    // Reports wait for nobody who looks at a long list.
+    found.into_iter().map(|(manifest, progress)| news::view_with(app, &manifest, progress)).collect()
 }
 
 /// Deletes a recording: media first, so that a failure leaves a manifest that can be deleted again.
@@ -163,22 +175,23 @@ pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal
                 "it is on or being finished: stop it and wait until it is ready",
             ));
         }
-        let over = matches!(manifest.state, RecordingState::Ready | RecordingState::Failed);
-        if !over && state.is_held(id) {
+        if !state::is_over(manifest.state) && state.is_held(id) {
             return Err(Refusal::new(Code::AlreadyRecording, "a recorder is finishing it: wait until it is ready"));
         }
-        state.forget(id);
+        state.deleted.begin(id);
         // From here on nobody writes of it again.
-        state.writes.remove(id);
+        state.writes.forget(id);
+        state.late.remove(id);
         state.manifests.remove(id)
     };
     let deleted = delete_objects(&app.store, manifest).await;
     let mut state = app.recordings.state();
     if let Err(error) = deleted {
-        state.deleted.remove(id);
+        state.deleted.take_back(id);
         state.manifests.extend(taken.map(|manifest| (manifest.id.clone(), manifest)));
         return Err(Refusal::new(Code::StorageUnavailable, error.to_string()));
     }
+    state.deleted.keep(id);
     if taken.is_some() && !app.config().webhooks.urls.is_empty() {
         app.webhooks.say(app, Event::Deleted, &news::view(app, &state, manifest));
     }

@@ -27,10 +27,7 @@ pub(crate) use queue::Message;
 use queue::{Attempt, Outcome, Queue};
 pub(crate) use signature::SigningKey;
 
-/// Messages on their way to the journal.
-const CHANNEL: usize = 1024;
-
-/// Messages that wait for their receivers, at most; beyond it new ones are lost.
+/// Messages that wait for their receivers, at most; beyond it new ones are lost. As many may be on their way to the journal.
 const WAITING: usize = 10_000;
 
 /// Requests at once.
@@ -58,7 +55,7 @@ pub(crate) struct Webhooks {
 
 impl Default for Webhooks {
     fn default() -> Self {
-        let (sender, receiver) = mpsc::channel(CHANNEL);
+        let (sender, receiver) = mpsc::channel(WAITING);
         Self { sender, receiver: Mutex::new(Some(receiver)), last: Mutex::default() }
     }
 }
@@ -164,7 +161,7 @@ impl Deliverer {
 
     async fn take(&mut self, message: Message) {
         let tries: Vec<_> = self.app.config().webhooks.urls.iter().map(|url| (url.clone(), 0)).collect();
-        if self.queue.len() >= WAITING {
+        if self.queue.messages() >= WAITING {
             self.app.metrics.webhooks_failed.inc_by(tries.len() as u64);
             tracing::warn!(id = message.id, "a webhook is lost: {WAITING} wait already");
             return;
@@ -195,6 +192,7 @@ impl Deliverer {
         // What was meant for a URL that was taken out of the configuration is nobody's any more.
         let wanted = self.app.config().webhooks.urls.contains(&attempt.url);
         let outcome = self.queue.handle_ended(&attempt, delivered || !wanted, clock::unix_ms(), Instant::now());
+        self.count();
         let (id, recording, why) = (&attempt.message.id, &attempt.message.recording, result.err().unwrap_or_default());
         let (metrics, url) = (&self.app.metrics, place(&attempt.url));
         match outcome {
@@ -219,7 +217,6 @@ impl Deliverer {
         if let Err(error) = kept {
             tracing::warn!(%error, id, "the journal of webhooks cannot be kept");
         }
-        self.count();
     }
 
     fn count(&self) {

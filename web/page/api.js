@@ -3,11 +3,15 @@
 
 import { TernError } from '../tern.js';
 
+/** Recordings that are listed at once. */
+export const PAGE = 100;
+
 /**
  * @typedef {object} RecordedFile
  * @property {string} name
  * @property {number} size
  * @property {string[]} codecs
+ * @property {import('../tern/types.js').Source[]} sources
  * @property {string} participant
  * @property {string} participant_name
  * @property {number} start_ms
@@ -68,9 +72,13 @@ export class Api {
     return this.#call('DELETE', `/v1/recordings/${recording}`);
   }
 
-  /** @returns {Promise<Recording[]>} newest first */
-  async recordings() {
-    return (await this.#call('GET', `/v1/recordings?room=${this.#room}`)).recordings;
+  /**
+   * @param {string} [before]  only those that are older than this one
+   * @returns {Promise<Recording[]>} newest first, at most `PAGE`
+   */
+  async recordings(before) {
+    const older = before ? `&before=${before}` : '';
+    return (await this.#call('GET', `/v1/recordings?room=${this.#room}&limit=${PAGE}${older}`)).recordings;
   }
 
   /**

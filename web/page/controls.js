@@ -194,6 +194,8 @@ export class Controls {
       toast('The recording has stopped and is being saved.', { action: { word: 'Recordings', run: open } });
     }
     this.#wasRecording = recording;
+    // Whoever looks at the list sees it come.
+    this.#recordings.refresh();
     this.draw();
   }
 

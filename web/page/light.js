@@ -10,6 +10,9 @@ const WORDS = { starting: 'Recording starts', recording: 'Recording', paused: 'R
 export class RecordingLight {
   #timer = 0;
   #title = '';
+  /** What the server said last, and when it was switched on by our clock. */
+  #said = /** @type {import('../tern/types.js').RoomRecording | null | undefined} */ (null);
+  #began = 0;
 
   /**
    * @param {import('../tern/types.js').RoomRecording | null | undefined} recording
@@ -22,10 +25,12 @@ export class RecordingLight {
     document.title = recording ? `${recording.state === 'paused' ? '‖' : '●'} ${this.#title}` : this.#title;
     document.body.classList.toggle('recording-paused', recording?.state === 'paused');
     byId('recording').hidden = !recording;
+    if (recording !== this.#said) this.#began = performance.now() - (recording?.age_ms ?? 0);
+    this.#said = recording;
     if (!recording) return;
     byId('recording-text').textContent = WORDS[recording.state] ?? 'Recording';
     const time = byId('recording-time');
-    const tick = () => (time.textContent = duration(Date.now() - recording.started_ms));
+    const tick = () => (time.textContent = duration(performance.now() - this.#began));
     time.hidden = recording.state !== 'recording';
     tick();
     this.#timer = setInterval(tick, 1000);

@@ -3,6 +3,7 @@
 
 import { explain } from '../tern.js';
 import { confirmed } from './confirm.js';
+import { PAGE } from './api.js';
 import { byId, icon, make } from './dom.js';
 import { bytes, content, day, duration, people } from './words.js';
 import { toast } from './toast.js';
@@ -26,18 +27,26 @@ const isOver = (/** @type {string} */ state) => state === 'ready' || state === '
 export class Recordings {
   #dialog = byId('recordings');
   #list = byId('recordings-list');
+  #more = byId('recordings-more');
   #player = byId('player');
+  #video = this.#player.querySelector('video');
   /** @type {import('./api.js').Api | null} */
   #api = null;
   #moderate = false;
   #timer = 0;
   #turn = 0;
   #complained = false;
+  /** Latest first. @type {import('./api.js').Recording[]} */
+  #known = [];
+  /** Whether there are older ones. */
+  #hasMore = false;
   /** What each row shows, by recording. @type {Map<string, { row: any, facts: string, state: string }>} */
   #rows = new Map();
 
   constructor() {
     this.#dialog.addEventListener('close', () => this.#closed());
+    this.#video.addEventListener('error', () => this.#cannotPlay());
+    this.#more.onclick = () => this.#showMore().catch((error) => toast(explain(error), { error: true }));
   }
 
   /**
@@ -62,12 +71,17 @@ export class Recordings {
     const turn = ++this.#turn;
     let moving = true;
     try {
-      const recordings = await this.#api.recordings();
+      const latest = await this.#api.recordings();
       // A later question has the later answer.
       if (turn !== this.#turn) return;
       this.#complained = false;
-      moving = recordings.some(({ state }) => !isOver(state));
-      this.#show(recordings);
+      moving = latest.some(({ state }) => !isOver(state));
+      // What is older was asked for by hand and does not move. Ids begin with the time.
+      const last = latest.length < PAGE ? '' : latest[latest.length - 1].id;
+      const older = this.#known.filter(({ id }) => id < last);
+      this.#known = [...latest, ...older];
+      if (!older.length) this.#hasMore = latest.length === PAGE;
+      this.#show();
     } catch (error) {
       if (!this.#complained) toast(explain(error), { error: true });
       this.#complained = true;
@@ -76,15 +90,23 @@ export class Recordings {
     if (moving && this.#dialog.open) this.#timer = setTimeout(() => this.refresh(), REFRESH_MS);
   }
 
-  /**
-   * Rows that did not change stay as they are: redrawing them would take the focus away.
-   *
-   * @param {import('./api.js').Recording[]} recordings
-   */
-  #show(recordings) {
-    byId('recordings-empty').hidden = recordings.length > 0;
+  async #showMore() {
+    const last = this.#known[this.#known.length - 1];
+    if (!this.#api || !last) return;
+    const older = await this.#api.recordings(last.id);
+    // Asked twice, or the dialog was closed.
+    if (this.#known[this.#known.length - 1] !== last) return;
+    this.#known = [...this.#known, ...older];
+    this.#hasMore = older.length === PAGE;
+    this.#show();
+  }
+
+  /** Rows that did not change stay as they are: redrawing them would take the focus away. */
+  #show() {
+    byId('recordings-empty').hidden = this.#known.length > 0;
+    this.#more.hidden = !this.#hasMore;
     const rows = new Map();
-    for (const recording of recordings) {
+    for (const recording of this.#known) {
       const known = this.#rows.get(recording.id);
       const facts = JSON.stringify(recording, (key, value) => (key === 'url' ? undefined : value));
       const row = known?.facts === facts ? known.row : this.#row(recording);
@@ -145,6 +167,7 @@ export class Recordings {
     });
     if (!sure || !this.#api) return;
     await this.#api.deleteRecording(recording.id);
+    this.#known = this.#known.filter(({ id }) => id !== recording.id);
     if (this.#playing === recording.id) this.#stopPlaying();
     toast('The recording was deleted.');
     byId('recordings-title').focus();
@@ -175,14 +198,27 @@ export class Recordings {
    * @param {string} what
    */
   async #play(recording, file, what) {
-    const video = this.#player.querySelector('video');
+    const play = ++this.#plays;
+    const link = await this.#link(recording, file);
+    // The dialog was closed meanwhile, or something else is to be played.
+    if (play !== this.#plays) return;
     this.#playing = recording.id;
-    video.src = await this.#link(recording, file);
+    this.#video.src = link;
     this.#player.querySelector('figcaption').textContent = what;
     this.#player.hidden = false;
     this.#dialog.scrollTo({ top: 0 });
-    // Refused only where the browser wants another click on the controls, which are there.
-    await video.play().catch(() => {});
+    // Refused only where the browser wants another click on the controls, which are there. A file that is of no use is told
+    // by its event.
+    await this.#video.play().catch(() => {});
+  }
+
+  #cannotPlay() {
+    // Taking the file away is no failure.
+    if (!this.#playing) return;
+    const broke = this.#video.error?.code === MediaError.MEDIA_ERR_NETWORK;
+    const why = broke ? 'The file stopped loading. Try again, or download it.' : 'This browser cannot play the file. Download it to play it elsewhere.';
+    this.#stopPlaying();
+    toast(why, { error: true });
   }
 
   /**
@@ -209,19 +245,22 @@ export class Recordings {
     this.#turn += 1;
     clearTimeout(this.#timer);
     this.#rows.clear();
+    this.#known = [];
     this.#list.replaceChildren();
     this.#stopPlaying();
   }
 
   /** Whose file the player has. */
   #playing = '';
+  /** Tells the last wish to play something from those before it. */
+  #plays = 0;
 
   #stopPlaying() {
+    this.#plays += 1;
     this.#playing = '';
     this.#player.hidden = true;
-    const video = this.#player.querySelector('video');
-    video.pause();
-    video.removeAttribute('src');
-    video.load();
+    this.#video.pause();
+    this.#video.removeAttribute('src');
+    this.#video.load();
   }
 }

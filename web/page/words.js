@@ -31,16 +31,16 @@ export function day(ms) {
 }
 
 /**
- * What a recorded file holds: its name says the source, its codecs whether there is a picture and sound.
+ * What a recorded file holds.
  *
- * @param {{ name: string, codecs: string[] }} file
+ * @param {{ sources: import('../tern/types.js').Source[] }} file
  */
-export function content({ name, codecs }) {
-  const sound = codecs.some((codec) => codec.toLowerCase() === 'opus');
-  const picture = codecs.some((codec) => codec.toLowerCase() !== 'opus');
-  if (name.includes('-screen-')) return sound ? 'screen with sound' : 'screen';
-  if (!picture) return 'microphone';
-  return sound ? 'camera and microphone' : 'camera';
+export function content({ sources }) {
+  const has = (/** @type {import('../tern/types.js').Source} */ source) => sources.includes(source);
+  if (has('screen')) return has('screen_audio') ? 'screen with sound' : 'screen';
+  if (has('screen_audio')) return 'sound of the screen';
+  if (has('camera')) return has('mic') ? 'camera and microphone' : 'camera';
+  return 'microphone';
 }
 
 /** @param {number} count */

@@ -22,7 +22,7 @@
  * @property {boolean} on            whether packets flow
  * @property {string} [why]          muted, unsubscribed, last_n, bandwidth
  *
- * @typedef {{ id: string, state: string, started_ms: number }} RoomRecording
+ * @typedef {{ id: string, state: string, started_ms: number, age_ms: number }} RoomRecording   `age_ms`: for how long it was on when this was said
  *
  * @typedef {object} RoomInfo
  * @property {string} name

@@ -1,7 +1,7 @@
 //! The recorder link: a recorder connects out to `/v1/recorders/ws` with its key as bearer and takes jobs.
 //!
 //! ```text
-//! recorder -> server   hello, then state whenever something changes (and every 5 s while recording)
+//! recorder -> server   hello, then state whenever something changes (and every second until it is ready)
 //! server -> recorder   job, stop, pause, resume
 //! ```
 //! The link carries control only. Media comes over rooms/1 like anybody's: the job brings a hidden recorder token.
@@ -84,6 +84,9 @@ pub enum ToRecorder {
         /// Whether it begins paused: nothing is written until `resume`.
         #[serde(default)]
         paused: bool,
+        /// How long it may still go on; absent: as long as it wants. Clocks need not agree for this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ends_in_ms: Option<u64>,
         /// How to record.
         options: RecordingOptions,
     },

@@ -32,10 +32,10 @@ pub enum Mode {
     Audio,
 }
 
-/// How a room is recorded.
+/// How a room is recorded. Recorders pass over what a newer server asks for beyond this: a job is better done so than not.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct RecordingOptions {
     /// What becomes a file.
     pub mode: Mode,
@@ -321,7 +321,13 @@ pub struct Progress {
     pub key_frames_asked: u64,
 }
 
-/// The folder of a recording below the storage prefix, without a template.
-pub fn folder(room_id: &str, recording: &RecordingId) -> String {
-    format!("{room_id}/{recording}")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_newer_server_asks_for_is_passed_over() {
+        let options: RecordingOptions = serde_json::from_str(r#"{"mode":"audio","colour":"red"}"#).expect("reads");
+        assert_eq!(options, RecordingOptions { mode: Mode::Audio, ..RecordingOptions::default() });
+    }
 }

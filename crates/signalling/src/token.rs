@@ -96,6 +96,9 @@ pub struct Claims {
     /// Good for the REST API only, not for joining: what `ok` hands to a participant as `api_token`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub api: bool,
+    /// Recordings that were over before this moment, milliseconds since 1970, are not shown: the `api_token` of a guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
 }
 
 /// RFC 7800 section 3.1 with the thumbprint of RFC 7638.
@@ -205,6 +208,7 @@ mod tests {
             grants: Grants::default(),
             cnf: None,
             api: false,
+            since_ms: None,
         }
     }
 

@@ -9,13 +9,13 @@ use signalling::code::Code;
 use signalling::id::{ParticipantId, PcId, RoomName, TrackId};
 use signalling::message::client::{Media, Offer, Sub};
 use signalling::message::server::{Failure, LeaveAction, Success, Welcome};
-use signalling::message::{Event, Peer, RecordingState, Request, Track, Wish};
+use signalling::message::{Event, Peer, RecordingState, Request, RoomRecording, Track, Wish};
 use signalling::recording::{Happening, Moment};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::timeline::Timeline;
-use super::{Order, Proof, Recording};
+use super::{Assignment, Order, Proof, Recording};
 use crate::dial::Target;
 use crate::participant::{self, Command, Seed, Told};
 use crate::room::{Heard, Room, RoomError};
@@ -31,6 +31,8 @@ const RETRY: Duration = Duration::from_millis(500);
 const REPORT: Duration = Duration::from_secs(1);
 /// Every so many of these reports say everything that is known.
 const WHOLE_REPORT: u64 = 5;
+/// Why a recording ends of which the room does not know.
+const UNLIT: &str = "the room shows no light for it";
 /// Bytes of a megabyte, as disks and storage count.
 const MEGABYTE: u64 = 1_000_000;
 
@@ -86,12 +88,10 @@ enum Turn {
 /// If the room could never be joined, or storage refuses what `proof` asks of it.
 pub(super) async fn run(
     recording: &mut Recording,
-    token: String,
-    paused: bool,
+    Assignment { job, token, paused, ends_in }: Assignment,
     mut orders: mpsc::UnboundedReceiver<Order>,
     mut proof: Option<Proof>,
 ) -> Result<(), (Code, String)> {
-    let job = recording.facts.job.clone();
     let target = recording.context.target.clone();
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let started = Duration::from_millis(job.started_ms);
@@ -122,16 +122,17 @@ pub(super) async fn run(
         reports: 0,
         stood_still: None,
     };
+    if !stage.is_lit(welcome.room.recording.as_ref()) {
+        // It was switched off meanwhile: nobody has to be recorded, and nobody is.
+        stage.end(UNLIT, &mut hears).await;
+        return Ok(());
+    }
     stage.recording.set_state(if paused { RecordingState::Paused } else { RecordingState::Recording });
     let since = if fresh { zero.at } else { now };
     stage.note(since, paused.then_some(Happening::Pause));
     stage.enter(welcome.peers, since);
     let mut report = tokio::time::interval(REPORT);
-    let limit = match job.options.max_duration_s {
-        0 => Duration::from_secs(u64::from(u32::MAX)),
-        seconds => Duration::from_secs(seconds).saturating_sub(age),
-    };
-    let mut limit = std::pin::pin!(tokio::time::sleep(limit));
+    let mut limit = std::pin::pin!(tokio::time::sleep(ends_in.unwrap_or(Duration::MAX / 4)));
     let mut refused = None;
     let why = loop {
         let turn = tokio::select! {
@@ -157,7 +158,7 @@ pub(super) async fn run(
         }
     };
     stage.end(why, &mut hears).await;
-    refused.map_or(Ok(()), |why| Err((Code::StorageUnavailable, why)))
+    refused.map_or(Ok(()), |why| Err((Code::RecordingFailed, why)))
 }
 
 /// What storage has shown, once it has.
@@ -301,6 +302,10 @@ impl Stage<'_> {
             self.first_file = self.first_file.max(after(now.saturating_duration_since(self.zero.at)));
         }
         if let Some(welcome) = back.welcome {
+            // A server that was restarted lets us in and tells nobody that they are recorded.
+            if !self.is_lit(welcome.room.recording.as_ref()) {
+                return Turn::End(UNLIT);
+            }
             self.enter(welcome.peers, now);
         }
         for event in back.events {
@@ -309,6 +314,11 @@ impl Stage<'_> {
             }
         }
         Turn::Go
+    }
+
+    /// Whether everybody in the room is shown that this recording is on.
+    fn is_lit(&self, light: Option<&RoomRecording>) -> bool {
+        light.is_some_and(|light| light.id == *self.recording.id())
     }
 
     /// Writes down what happened in the room.
@@ -388,6 +398,7 @@ impl Stage<'_> {
                     self.command(&participant, Command::Need { pc, audio, video });
                 }
             }
+            Event::Room { room } if !self.is_lit(room.recording.as_ref()) => return Turn::End(UNLIT),
             Event::Leave { action: LeaveAction::Stop, reason, .. } => {
                 tracing::info!(recording = %self.recording.id(), %reason, "put out of the room");
                 return Turn::End("the room is closed");

@@ -343,7 +343,13 @@ fn walk(root: &Path, folder: &str, found: &mut Vec<Object>) -> io::Result<()> {
         }
         let key = if folder.is_empty() { name } else { format!("{folder}/{name}") };
         match entry.metadata() {
-            Ok(meta) if meta.is_dir() => walk(root, &key, found)?,
+            Ok(meta) if meta.is_dir() => match walk(root, &key, found) {
+                // Such as `lost+found` of a disk of its own: nothing of ours is in it.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    tracing::warn!(folder = key, %error, "not listed");
+                }
+                other => other?,
+            },
             Ok(meta) if meta.is_file() => found.push(Object { key, size: meta.len(), etag: None }),
             // Neither, or deleted since: no object.
             _ => {}

@@ -107,12 +107,17 @@ impl S3 {
         }
     }
 
-    /// Notes who encrypts, and refuses an answer that does not confirm what was asked for: some servers take the header,
-    /// ignore it and store in the clear.
-    fn check_encryption(&self, what: &str, key: &str, got: Option<&ServerSideEncryption>) -> Result<(), Error> {
+    /// Notes who encrypts: with a key service, ETags are no MD5 from here on.
+    fn note_encryption(&self, got: Option<&ServerSideEncryption>) {
         if matches!(got, Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse)) {
             self.opaque.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Notes who encrypts, and refuses an answer that does not confirm what was asked for: some servers take the header,
+    /// ignore it and store in the clear.
+    fn check_encryption(&self, what: &str, key: &str, got: Option<&ServerSideEncryption>) -> Result<(), Error> {
+        self.note_encryption(got);
         match self.encryption() {
             Some(asked) if got != Some(&asked) => {
                 let why = format!("[storage] sse = \"{asked}\" is not confirmed, it would be stored in the clear");
@@ -166,6 +171,8 @@ impl S3 {
         let is_whole = header.is_none();
         let get = self.client.get_object().bucket(&self.bucket).key(self.key(key)).set_range(header);
         let got = get.send().await.map_err(|error| failure("read", key, &error))?;
+        // A bucket may encrypt by default, and this may be the first answer that says so.
+        self.note_encryption(got.server_side_encryption());
         let length = got.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
         let (start, size) = got.content_range().and_then(content_range).unwrap_or((0, length));
         if is_whole && got.e_tag().is_none() {
@@ -266,12 +273,7 @@ impl S3 {
             None => part,
         };
         let done = part.send().await.map_err(|error| failure("upload", key, &error))?;
-        if matches!(
-            done.server_side_encryption(),
-            Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse)
-        ) {
-            self.opaque.store(true, Ordering::Relaxed);
-        }
+        self.note_encryption(done.server_side_encryption());
         self.compare(key, done.e_tag(), &body.md5)
     }
 

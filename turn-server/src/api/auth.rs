@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use signalling::RoomName;
 use signalling::code::{Code, Refusal};
+use signalling::recording::Manifest;
 use signalling::token::Claims;
 
 use super::problem::Problem;
@@ -43,6 +44,14 @@ impl Caller {
         }
     }
 
+    /// Whether this caller may know of a recording.
+    pub(crate) fn may_see(&self, recording: &Manifest) -> bool {
+        let Self::Participant(claims) = self else { return true };
+        let ended_ms = if recording.state.is_live() { None } else { recording.ended_ms.or(Some(recording.started_ms)) };
+        let is_earlier = claims.since_ms.is_some_and(|since_ms| ended_ms.is_some_and(|ended_ms| ended_ms < since_ms));
+        claims.room == recording.room && !is_earlier
+    }
+
     /// Lets pass who may moderate the room.
     pub(crate) fn moderator_of(&self, room: &RoomName) -> Result<(), Refusal> {
         self.member_of(room)?;
@@ -51,14 +60,6 @@ impl Caller {
                 Err(Refusal::new(Code::Forbidden, "this needs the grant `moderate`"))
             }
             _ => Ok(()),
-        }
-    }
-
-    /// The one room that this caller may see; `None`: all.
-    pub(crate) fn only_room(&self) -> Option<&RoomName> {
-        match self {
-            Self::Operator => None,
-            Self::Participant(claims) => Some(&claims.room),
         }
     }
 }

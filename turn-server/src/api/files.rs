@@ -1,4 +1,5 @@
-//! `GET /v1/recordings/{id}/files/{name}`: from S3 by redirect, from local disk with ranges (RFC 9110 section 14).
+//! `GET /v1/recordings/{id}/files/{name}`: from S3 by redirect, with ranges (RFC 9110 section 14) from local disk and from an S3
+//! that browsers would not follow a link to.
 //!
 //! The caller shows a bearer, or a link that [`signed_path`] made.
 
@@ -23,6 +24,7 @@ use super::problem::Problem;
 use super::recordings::find;
 use crate::app::App;
 use crate::clock;
+use crate::config::TlsMode;
 use crate::recording::safe_name;
 
 /// The two halves of a signed link, and how it is answered.
@@ -49,10 +51,22 @@ fn path(id: &RecordingId, name: &str) -> String {
     format!("/v1/recordings/{id}/files/{name}")
 }
 
-/// A link to a file that needs no bearer for `ttl_s` seconds.
-pub(super) fn signed_path(app: &App, id: &RecordingId, name: &str, ttl_s: u64) -> String {
+/// The storage's own link to a file, if it has one that browsers follow: on a page of ours that came over HTTPS they neither
+/// play nor save what lies behind HTTP. Then the file goes through here.
+pub(super) async fn direct_link(app: &App, key: &str, saved_as: &str) -> Result<Option<String>, Error> {
+    let config = app.config();
+    let storage = &config.storage;
+    let public = if storage.public_endpoint.is_empty() { &storage.endpoint } else { &storage.public_endpoint };
+    if config.api.tls != TlsMode::Off && public.to_lowercase().starts_with("http://") {
+        return Ok(None);
+    }
+    app.store.presign_get(key, Duration::from_secs(storage.link_ttl_s), saved_as).await
+}
+
+/// A link to a file that needs no bearer for a while.
+pub(super) fn signed_path(app: &App, id: &RecordingId, name: &str) -> String {
     let path = path(id, name);
-    let expires = clock::unix_s() + ttl_s;
+    let expires = clock::unix_s() + app.config().storage.link_ttl_s;
     let signature = app.secrets.load().sign_link(&path, expires);
     format!("{path}?exp={expires}&sig={signature}")
 }
@@ -82,9 +96,8 @@ pub(crate) async fn download(
     let file =
         file.ok_or_else(|| Problem::new(Code::RecordingNotFound, format!("recording {id} has no file {name}")))?;
     let key = format!("{}/{name}", manifest.folder);
-    let ttl = Duration::from_secs(app.config().storage.link_ttl_s);
     let saved_as = saved_as(&manifest.room, manifest.started_ms, &name, &file.participant_name);
-    if let Some(url) = app.store.presign_get(&key, ttl, &saved_as).await.map_err(|error| storage_problem(&error))? {
+    if let Some(url) = direct_link(&app, &key, &saved_as).await.map_err(|error| storage_problem(&error))? {
         // The link is good for a while only, so nobody may keep the redirect.
         return Ok(([(header::CACHE_CONTROL, "no-store")], Redirect::temporary(&url)).into_response());
     }

@@ -49,7 +49,7 @@ impl From<StartRecording> for Wanted {
 #[utoipa::path(post, path = "/v1/rooms/{room}/recording", params(("room" = String, Path)),
     request_body = StartRecording, security(("bearer" = [])), responses((status = 201, body = RecordingView),
     (status = 400, description = "Tags or a prefix that storage would not take", body = Problem),
-    (status = 409, description = "It is on already", body = Problem),
+    (status = 409, description = "It is on already, or this is a mesh room: its media does not pass here", body = Problem),
     (status = 503, description = "No recorder is connected", body = Problem)))]
 pub(crate) async fn start(
     State(app): State<Arc<App>>,

@@ -1,7 +1,6 @@
 //! `/v1/recordings`: what was recorded, and its end.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -70,12 +69,11 @@ async fn with_links(app: &App, mut view: RecordingView) -> RecordingView {
 
 /// A link to a file that works for a while, without a header: `<video>` and `<a>` cannot send one.
 async fn link(app: &App, recording: &RecordingView, file: &FileView) -> Option<String> {
-    let ttl = app.config().storage.link_ttl_s;
     let key = format!("{}/{}", recording.folder, file.name);
     let saved_as = files::saved_as(&recording.room, recording.started_ms, &file.name, &file.participant_name);
-    match app.store.presign_get(&key, Duration::from_secs(ttl), &saved_as).await {
+    match files::direct_link(app, &key, &saved_as).await {
         Ok(Some(url)) => Some(url),
-        Ok(None) => Some(files::signed_path(app, &recording.id, &file.name, ttl)),
+        Ok(None) => Some(files::signed_path(app, &recording.id, &file.name)),
         Err(error) => {
             tracing::warn!(%error, key, "a link cannot be signed");
             None
@@ -83,7 +81,8 @@ async fn link(app: &App, recording: &RecordingView, file: &FileView) -> Option<S
     }
 }
 
-/// Recordings, latest first. With a room token: those of its room.
+/// Recordings, latest first. With a room token: those of its room; guests who do not moderate see what was on at some time since
+/// they joined.
 #[utoipa::path(get, path = "/v1/recordings", params(Wanted), security(("bearer" = [])),
     responses((status = 200, body = Recordings), (status = 400, body = Problem)))]
 pub(crate) async fn list(
@@ -94,11 +93,13 @@ pub(crate) async fn list(
     if let Some(room) = &wanted.room {
         caller.member_of(room)?;
     }
-    let room = wanted.room.as_ref().or(caller.only_room());
     if !(1..=MAX_LIMIT).contains(&wanted.limit) {
         return Err(Problem::new(Code::BadRequest, format!("limit must be 1 to {MAX_LIMIT}")));
     }
-    let views = recording::list(&app, room, wanted.before.as_ref(), wanted.limit);
+    let is_wanted = |recording: &Manifest| {
+        caller.may_see(recording) && wanted.room.as_ref().is_none_or(|room| recording.room == *room)
+    };
+    let views = recording::list(&app, is_wanted, wanted.before.as_ref(), wanted.limit);
     let signed = futures_util::stream::iter(views).map(|view| with_links(&app, view));
     let recordings = signed.buffered(AT_ONCE).collect().await;
     Ok(Json(Recordings { recordings }))
@@ -108,8 +109,7 @@ pub(super) fn find(app: &App, caller: &Caller, id: &RecordingId) -> Result<Manif
     let not_found = || Problem::new(Code::RecordingNotFound, format!("there is no recording {id}"));
     let manifest = app.recordings.get(id).ok_or_else(not_found)?;
     // What a room token may not see does not exist for it.
-    caller.member_of(&manifest.room).map_err(|_| not_found())?;
-    Ok(manifest)
+    if caller.may_see(&manifest) { Ok(manifest) } else { Err(not_found()) }
 }
 
 /// One recording.

@@ -144,7 +144,9 @@ pub(crate) async fn update(
     let max_participants = check_size(wanted.max_participants.unwrap_or(room.settings.max_participants))?;
     let locked = wanted.locked.unwrap_or(room.settings.locked);
     room.guests = wanted.guests.unwrap_or(room.guests);
-    room.record = wanted.recording.unwrap_or(room.record);
+    if let Some(record) = wanted.recording {
+        (room.record, room.stopped) = (record, false);
+    }
     let settings = RoomSettings { locked, max_participants, ..room.settings.clone() };
     if settings != room.settings {
         app.hub.update(room, settings);

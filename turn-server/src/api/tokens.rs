@@ -82,6 +82,7 @@ pub(crate) async fn create(
         grants: wanted.grants,
         cnf: wanted.device.map(|jkt| Confirmation { jkt }),
         api: false,
+        since_ms: None,
     };
     let token = app.secrets.load().rooms.sign(&claims)?;
     Ok((StatusCode::CREATED, Json(Token { token, id: claims.jti, expires: claims.exp })))

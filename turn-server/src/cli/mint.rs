@@ -106,6 +106,7 @@ pub(super) fn token(loaded: &Loaded<Config>, args: &TokenArgs) -> Result<(), Fai
         grants: grants(&args.grants),
         cnf: None,
         api: false,
+        since_ms: None,
     };
     let secrets = Secrets::collect(&loaded.config, &loaded.origin, None)?;
     let token = secrets.rooms.sign(&claims).map_err(|error| Failure::Run(error.to_string()))?;

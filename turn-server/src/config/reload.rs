@@ -43,6 +43,10 @@ const NEXT_START: [(&str, &[&str]); 6] = [
             "secret_key",
             "access_key_file",
             "secret_key_file",
+            "sse",
+            "sse_kms_key",
+            "tagging",
+            "request_timeout_s",
         ],
     ),
 ];

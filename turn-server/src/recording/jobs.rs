@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
+use sfu::command::Mode;
 use signalling::code::{Code, Refusal};
 use signalling::link::ToRecorder;
 use signalling::message::{RecordingState, RoomRecording};
@@ -13,16 +14,14 @@ use signalling::{RecordingId, RoomName};
 
 use super::news;
 use super::options::Wanted;
-use super::state::{Active, ORPHAN, State, Write};
+use super::state::{Active, CONFIRM_WITHIN, State};
+use super::writes::Write;
 use crate::app::App;
 use crate::clock;
 use crate::webhooks::Event;
 
 /// How long a lost recorder may take to come back before another one gets its rooms.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// How long a recorder that was given a recording may say nothing about it: the job was lost on a link that died.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the red light stays on for a recorder that does not confirm the stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -45,7 +44,8 @@ const TOKEN_LONGEST_S: u64 = 30 * 24 * 3600;
 /// Starts recording a room.
 ///
 /// # Errors
-/// [`Code::BadRequest`], [`Code::RoomNotFound`], [`Code::AlreadyRecording`], [`Code::NoRecorder`], [`Code::Draining`].
+/// [`Code::BadRequest`], [`Code::RoomNotFound`], [`Code::SfuDisabled`], [`Code::AlreadyRecording`], [`Code::NoRecorder`],
+/// [`Code::Draining`].
 pub(crate) fn start(app: &App, room: &RoomName, wanted: &Wanted) -> Result<Manifest, Refusal> {
     let config = app.config();
     let options = wanted.options(&config.recording)?;
@@ -53,14 +53,17 @@ pub(crate) fn start(app: &App, room: &RoomName, wanted: &Wanted) -> Result<Manif
         return Err(Code::Draining.into());
     }
     let mut state = app.recordings.state();
-    let room_id = app.hub.directory().rooms.get(room).map(|room| room.storage_id.clone());
-    let room_id = room_id.ok_or_else(|| Refusal::new(Code::RoomNotFound, format!("there is no room {room}")))?;
+    let found = app.hub.directory().rooms.get(room).map(|room| (room.storage_id.clone(), room.settings.mode));
+    let (room_id, mode) = found.ok_or_else(|| Refusal::new(Code::RoomNotFound, format!("there is no room {room}")))?;
+    if mode == Mode::Mesh {
+        return Err(Refusal::new(Code::SfuDisabled, format!("{room} is a mesh room: its media does not pass here")));
+    }
     if state.active.values().any(|active| active.room == *room && active.stop_asked.is_none()) {
         return Err(Refusal::new(Code::AlreadyRecording, format!("{room} is being recorded already")));
     }
     let (id, started_ms) = (new_id(), clock::unix_ms());
     let folder = wanted.folder(&config.recording, room, &room_id, &id, started_ms)?;
-    if state.choose(&BTreeSet::new()).is_none() {
+    if state.choose(Instant::now(), |_| true).is_none() {
         let why = if state.recorders.is_empty() { "no recorder is connected" } else { "all recorders are full" };
         return Err(Refusal { retry_ms: 5000, ..Refusal::new(Code::NoRecorder, why) });
     }
@@ -97,7 +100,8 @@ fn new_id() -> RecordingId {
 /// Gives a recording to a recorder. The red light is on before the job is sent, so before anything is written.
 fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
     let Some(active) = state.active.get(id) else { return false };
-    let Some(recorder) = state.choose(&active.failed) else { return false };
+    let now = Instant::now();
+    let Some(recorder) = state.choose(now, |recorder| active.may_ask(recorder, now)) else { return false };
     // Whoever had it before may still write, without a link that would say so.
     put_out(app, state, id);
     let Some(active) = state.active.get_mut(id) else { return false };
@@ -121,6 +125,7 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
         started_ms: manifest.started_ms,
         again: !(active.unfinished.is_empty() && active.failed.is_empty() && manifest.segments.is_empty()),
         paused: active.paused,
+        ends_in_ms: active.left(now).map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
         options: active.options.clone(),
     };
     // A light that says `paused` stays: whoever goes on begins paused.
@@ -129,17 +134,20 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
     if !state.say(&recorder, job) {
         return false;
     }
+    let mut link = 0;
     if let Some(recorder) = state.recorders.get_mut(&recorder) {
         recorder.capacity = recorder.capacity.saturating_sub(1);
         recorder.held.insert(id.clone());
+        link = recorder.link;
     }
     if let Some(active) = state.active.get_mut(id) {
         tracing::info!(recording = %id, room = %active.room, %recorder, "recording");
-        active.unfinished.insert(recorder.clone());
+        active.link = link;
+        active.fresh = active.unfinished.insert(recorder.clone());
         active.last = Some(recorder.clone());
         active.recorder = Some(recorder);
         active.lost = None;
-        active.assigned = Instant::now();
+        active.assigned = now;
         active.confirmed = false;
         active.identity = Some(identity);
     }
@@ -161,6 +169,7 @@ fn token(app: &App, identity: &str, active: &Active) -> Result<String, Refusal> 
         grants: Grants { publish: Vec::new(), subscribe: true, moderate: false, hidden: true, recorder: true },
         cnf: None,
         api: false,
+        since_ms: None,
     };
     app.secrets.load().rooms.sign(&claims)
 }
@@ -176,7 +185,7 @@ fn put_out(app: &App, state: &mut State, id: &RecordingId) {
 /// Sets a recording's state in its manifest and in the room.
 pub(super) fn show(app: &App, state: &mut State, id: &RecordingId, now: RecordingState) {
     let Some(manifest) = state.manifests.get_mut(id) else { return };
-    let light = RoomRecording { id: id.clone(), state: now, started_ms: manifest.started_ms };
+    let light = RoomRecording { id: id.clone(), state: now, started_ms: manifest.started_ms, age_ms: 0 };
     let room = manifest.room.clone();
     if manifest.state != now {
         manifest.state = now;
@@ -190,7 +199,7 @@ pub(super) fn show(app: &App, state: &mut State, id: &RecordingId, now: Recordin
     }
 }
 
-/// Stops what a person wants stopped; an automatic recording does not start again by itself.
+/// Stops what a person wants stopped; an automatic recording does not start again by itself while anybody is there.
 ///
 /// # Errors
 /// [`Code::NotRecording`].
@@ -198,7 +207,7 @@ pub(crate) fn stop_by_hand(app: &App, room: &RoomName) -> Result<Manifest, Refus
     let mut state = app.recordings.state();
     let id = state.live_in(room)?;
     if let Some(room) = app.hub.directory().rooms.get_mut(room) {
-        room.record = false;
+        room.stopped = true;
     }
     stop(app, &mut state, &id);
     state.manifests.get(&id).cloned().ok_or_else(|| Code::Internal.into())
@@ -252,8 +261,11 @@ fn conclude(app: &App, state: &mut State, id: &RecordingId) {
     let Some(active) = state.active.remove(id) else { return };
     let Some(manifest) = state.manifests.get(id) else { return };
     let (nobody_wrote, no_file) = (manifest.segments.is_empty(), manifest.files().next().is_none());
-    if no_file {
-        state.wait.insert(active.room, Instant::now() + WAIT);
+    let now = Instant::now();
+    // Where nobody published anything, nothing failed.
+    let somebody_failed = manifest.error.is_some() || !active.early.is_empty() || active.is_orphaned(now);
+    if no_file && somebody_failed {
+        state.wait.insert(active.room, now + WAIT);
     }
     // Nobody has to wait for storage to learn this; what it holds all the same is found below.
     if nobody_wrote {
@@ -296,7 +308,8 @@ fn wanted_rooms(app: &App, state: &mut State) -> Vec<RoomName> {
     let recorded: BTreeSet<_> =
         state.active.values().filter(|active| active.stop_asked.is_none()).map(|active| &active.room).collect();
     let wanted = directory.rooms.values().filter(|room| {
-        room.record && room.visible() > 0 && !recorded.contains(&room.name) && !state.wait.contains_key(&room.name)
+        let can = room.settings.mode == Mode::Sfu && room.visible() > 0 && !state.wait.contains_key(&room.name);
+        can && room.record && !room.stopped && !recorded.contains(&room.name)
     });
     wanted.map(|room| room.name.clone()).collect()
 }
@@ -308,19 +321,21 @@ pub(super) fn reconcile_locked(app: &App, state: &mut State) {
     }
 }
 
-/// Whether a recording is over by itself: its time is, or its room, or it is as large as it may be. A recorder knows of its own
-/// bytes only.
+/// Whether a recording is over by itself: its time is, or its room, or it is as large as it may be (a recorder knows of its own
+/// bytes only), or its media does not pass here any more.
 pub(super) fn is_due(app: &App, active: &Active) -> bool {
     let max_bytes = active.options.max_size_mb.saturating_mul(1_000_000);
     if max_bytes > 0 && active.progress().bytes >= max_bytes {
         return true;
     }
-    let limit = Duration::from_secs(active.options.max_duration_s);
-    let too_long = !limit.is_zero() && active.since.elapsed() + LIMIT_SLACK >= limit;
+    let too_long = active.left(Instant::now()).is_some_and(|left| left <= LIMIT_SLACK);
     let empty_timeout = Duration::from_secs(app.config().rooms.empty_timeout_s);
     too_long
         || app.hub.directory().rooms.get(&active.room).is_none_or(|room| {
-            room.visible() == 0 && room.vacant_since.is_some_and(|since| since.elapsed() >= empty_timeout)
+            // Who switches it on before anybody comes has that long, too.
+            let vacant_since = room.vacant_since.map_or(active.since, |since| since.max(active.since));
+            let empty = room.visible() == 0 && vacant_since.elapsed() >= empty_timeout;
+            empty || room.settings.mode == Mode::Mesh
         })
 }
 
@@ -333,7 +348,12 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
     let Some(active) = state.active.get_mut(id) else { return };
     if let Some(asked) = active.stop_asked {
         let live = state.manifests.get(id).is_some_and(|manifest| manifest.state.is_live());
-        let abandoned = active.is_abandoned(&state.recorders, Instant::now());
+        let now = Instant::now();
+        if active.forget_unheard(&state.recorders, now) && active.unfinished.is_empty() {
+            over(app, state, id);
+            return;
+        }
+        let abandoned = active.is_abandoned(&state.recorders, now);
         if live && asked.elapsed() > STOP_WITHIN {
             put_out(app, state, id);
             show(app, state, id, RecordingState::Finalising);
@@ -348,13 +368,15 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
         stop(app, state, id);
         return;
     }
-    if active.orphan.is_some_and(|since| since.elapsed() >= ORPHAN) {
+    let now = Instant::now();
+    if active.is_orphaned(now) {
         stop(app, state, id);
         return;
     }
     let lost = active.lost.is_some_and(|lost| lost.elapsed() >= GRACE);
     if active.recorder.is_some() && (lost || !active.confirmed && active.assigned.elapsed() >= CONFIRM_WITHIN) {
-        active.take_away(Instant::now());
+        active.forget_unheard(&state.recorders, now);
+        active.take_away(now);
     }
     if active.recorder.is_none() {
         active.lost.get_or_insert_with(Instant::now);

@@ -3,8 +3,8 @@
 //!
 //! Storage may be away for a while: everything is tried again until it worked.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -13,9 +13,11 @@ use signalling::RecordingId;
 use signalling::message::RecordingState;
 use signalling::recording::{Manifest, RecorderSegment};
 use signalling::timeline;
+use tokio::task::JoinSet;
 
 use super::news;
-use super::state::{State, Write};
+use super::state::{State, is_over, slim};
+use super::writes::Write;
 use crate::app::App;
 use crate::webhooks::Event;
 
@@ -25,74 +27,141 @@ const EVERY: Duration = Duration::from_millis(200);
 /// How long we wait after a failure.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// How long we wait at most before what cannot be read is tried again.
+const LONGEST_RETRY: Duration = Duration::from_secs(3600);
+
 /// Manifests read or written at once.
 const AT_ONCE: usize = 16;
 
 /// The file name of a manifest.
 const MANIFEST: &str = "recording.json";
 
-/// Reads what is in storage, however long that takes.
-pub(super) async fn load(app: &App) {
-    while let Err(error) = read_all(app).await {
-        tracing::warn!(%error, "the recordings in storage cannot be listed; trying again");
+/// A manifest in storage.
+pub(super) struct Found {
+    key: String,
+    /// Whether recorders have stored parts beside it.
+    has_segments: bool,
+}
+
+/// Reads what is in storage, however long it takes to list it. Whatever the template was when they were made, recordings are
+/// found by their manifests: everything below the prefix is listed, and only those are read. Returns those that could not be.
+pub(super) async fn load(app: &App) -> Vec<Found> {
+    let objects = loop {
+        match app.store.list("").await {
+            Ok(objects) => break objects,
+            Err(error) => tracing::warn!(%error, "the recordings in storage cannot be listed; trying again"),
+        }
         tokio::time::sleep(RETRY).await;
+    };
+    let found = objects.iter().filter_map(|object| {
+        let folder = object.key.strip_suffix(MANIFEST).filter(|folder| folder.ends_with('/'))?;
+        let segments = format!("{folder}segments/");
+        // The list is in order.
+        let first = objects.partition_point(|object| object.key < segments);
+        let has_segments = objects.get(first).is_some_and(|object| object.key.starts_with(&segments));
+        Some(Found { key: object.key.clone(), has_segments })
+    });
+    let found: Vec<_> = found.collect();
+    tracing::debug!(found = found.len(), "recordings in storage");
+    read(app, found).await
+}
+
+/// Tries again to read what could not be read, less and less often.
+pub(super) async fn load_rest(app: &App, mut left: Vec<Found>) {
+    let mut pause = RETRY;
+    while !left.is_empty() {
+        tokio::time::sleep(pause).await;
+        left = read(app, left).await;
+        pause = (pause * 2).min(LONGEST_RETRY);
     }
+}
+
+/// Reads some at a time; returns those for which later may help.
+async fn read(app: &App, found: Vec<Found>) -> Vec<Found> {
+    let mut left = Vec::new();
+    let mut read = futures_util::stream::iter(found)
+        .map(|found| async move {
+            let bytes = app.store.get(&found.key).await;
+            (found, bytes)
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some((found, bytes)) = read.next().await {
+        let key = &found.key;
+        match bytes {
+            Ok(bytes) => match manifest(key, &bytes) {
+                Ok(manifest) => take(&mut app.recordings.state(), manifest, found.has_segments),
+                Err(why) => tracing::warn!(key, why, "no manifest of ours"),
+            },
+            Err(error @ (Error::Unavailable { .. } | Error::Denied { .. })) => {
+                tracing::warn!(key, %error, "a manifest cannot be read; trying again");
+                left.push(found);
+            }
+            Err(error) => tracing::warn!(key, %error, "a manifest cannot be read"),
+        }
+    }
+    left
+}
+
+/// A manifest that lies where it says. Others are copies, and what is deleted by them would be something else.
+fn manifest(key: &str, bytes: &[u8]) -> Result<Manifest, String> {
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let folder = key.strip_suffix(MANIFEST).and_then(|folder| folder.strip_suffix('/'));
+    if folder != Some(&manifest.folder) {
+        return Err(format!("it says that it lies in {:?}", manifest.folder));
+    }
+    Ok(manifest)
+}
+
+fn take(state: &mut State, mut manifest: Manifest, has_segments: bool) {
+    let id = manifest.id.clone();
+    if state.manifests.contains_key(&id) {
+        return;
+    }
+    if is_over(manifest.state) {
+        slim(&mut manifest);
+    } else if has_segments {
+        // The server ended before its recorder did; what the recorder finished meanwhile is in storage.
+        state.write(&id, Write::Final);
+    }
+    if manifest.state.is_live() {
+        // Nobody records what a former run of this server began.
+        manifest.state = RecordingState::Finalising;
+        state.write(&id, Write::Manifest);
+    }
+    state.manifests.insert(id, manifest);
 }
 
 /// Writes what changes, until the process ends.
-pub(super) async fn run(app: &App) {
-    loop {
-        adopt_unknown(app).await;
-        delete_unwanted(app).await;
-        let writes = {
-            let mut state = app.recordings.state();
-            state.writing = true;
-            std::mem::take(&mut state.writes)
-        };
-        let failed = write_all(app, writes).await;
-        app.recordings.state().writing = false;
-        tokio::time::sleep(if failed { RETRY } else { EVERY }).await;
-    }
+pub(super) async fn run(app: &Arc<App>) {
+    let parts = async {
+        loop {
+            adopt_unknown(app).await;
+            delete_unwanted(app).await;
+            tokio::time::sleep(EVERY).await;
+        }
+    };
+    tokio::join!(parts, write(app));
 }
 
-/// Whatever the template was when they were made, recordings are found by their manifests: everything below the prefix is
-/// listed, and only those are read, some at a time.
-async fn read_all(app: &App) -> Result<(), Error> {
-    let objects = app.store.list("").await?;
-    let ending = format!("/{MANIFEST}");
-    let keys = objects.iter().map(|object| object.key.clone()).filter(|key| key.ends_with(&ending));
-    let keys: Vec<String> = keys.collect();
-    let mut read = futures_util::stream::iter(keys)
-        .map(|key| async move {
-            let bytes = app.store.get(&key).await;
-            (key, bytes)
-        })
-        .buffer_unordered(AT_ONCE);
-    let mut found = 0;
-    while let Some((key, bytes)) = read.next().await {
-        let manifest: Manifest = match serde_json::from_slice(&bytes?) {
-            Ok(manifest) => manifest,
-            Err(error) => {
-                tracing::warn!(key, %error, "a manifest cannot be read");
-                continue;
-            }
-        };
-        let id = manifest.id.clone();
-        let whole = matches!(manifest.state, RecordingState::Ready | RecordingState::Failed);
-        // The list is in order.
-        let segments = format!("{}/segments/", manifest.folder);
-        let first = objects.partition_point(|object| object.key < segments);
-        let has_segments = objects.get(first).is_some_and(|object| object.key.starts_with(&segments));
-        let mut state = app.recordings.state();
-        state.manifests.entry(id.clone()).or_insert(manifest);
-        // The server ended before its recorder did; what the recorder finished meanwhile is in storage.
-        if !whole && has_segments && !state.active.contains_key(&id) {
-            state.write(&id, Write::Final);
+/// Writes manifests, some at a time: one that hangs or fails is no reason for others to wait.
+async fn write(app: &Arc<App>) {
+    let mut writes = JoinSet::new();
+    let due = || app.recordings.state().writes.poll(Instant::now());
+    loop {
+        while writes.len() < AT_ONCE
+            && let Some((id, write)) = due()
+        {
+            let app = app.clone();
+            writes.spawn(async move {
+                let failed = write_one(&app, &id, write).await;
+                app.recordings.state().writes.handle_ended(&id, failed.then_some(write), Instant::now());
+            });
         }
-        found += 1;
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            Some(_) = writes.join_next() => {}
+        }
     }
-    tracing::debug!(found, "recordings in storage");
-    Ok(())
 }
 
 /// A recorder finished a part of a recording that we do not know. If it lies in storage, the recording is ours: its
@@ -125,18 +194,9 @@ async fn delete_unwanted(app: &App) {
     }
 }
 
-/// Writes some at a time, those that are over first. `true`: something has to be tried again.
-async fn write_all(app: &App, writes: BTreeMap<RecordingId, Write>) -> bool {
-    let mut writes: Vec<_> = writes.into_iter().collect();
-    writes.sort_by_key(|(_, write)| std::cmp::Reverse(*write));
-    let written = futures_util::stream::iter(writes).map(|(id, write)| write_one(app, id, write));
-    let failed = written.buffer_unordered(AT_ONCE).filter(|failed| std::future::ready(*failed)).count().await;
-    failed > 0
-}
-
 /// Writes a manifest; `true`: it has to be tried again.
-async fn write_one(app: &App, id: RecordingId, write: Write) -> bool {
-    let Some(mut manifest) = app.recordings.get(&id) else { return false };
+async fn write_one(app: &App, id: &RecordingId, write: Write) -> bool {
+    let Some(mut manifest) = app.recordings.get(id) else { return false };
     let written = match write {
         Write::Manifest => {
             manifest.timeline = timeline::merge(&manifest.segments);
@@ -144,7 +204,7 @@ async fn write_one(app: &App, id: RecordingId, write: Write) -> bool {
         }
         Write::Final => compose(&app.store, &mut manifest).await,
     };
-    if written.is_ok() && app.recordings.get(&id).is_none() {
+    if written.is_ok() && app.recordings.get(id).is_none() {
         // It was deleted meanwhile. Should this fail, it can be deleted again after the next start.
         let _ = app.store.delete(&format!("{}/{MANIFEST}", manifest.folder)).await;
         return false;
@@ -155,20 +215,21 @@ async fn write_one(app: &App, id: RecordingId, write: Write) -> bool {
         Ok(()) => {}
         Err(error) => {
             tracing::warn!(recording = %id, %error, "a manifest cannot be written; trying again");
-            state.write(&id, write);
             return true;
         }
     }
     false
 }
 
-fn finished(app: &App, state: &mut State, manifest: Manifest) {
+fn finished(app: &App, state: &mut State, mut manifest: Manifest) {
     // A part may have come in meanwhile; it noted another write, which will compose again.
     let known = state.manifests.get(&manifest.id).filter(|_| !state.active.contains_key(&manifest.id));
     let Some(known) = known.map(|manifest| manifest.state) else { return };
     let (id, now, files) = (manifest.id.clone(), manifest.state, manifest.files().count());
     let why = manifest.error.clone().unwrap_or_default();
+    slim(&mut manifest);
     state.manifests.insert(id.clone(), manifest);
+    state.late.remove(&id);
     if now == RecordingState::Ready {
         tracing::info!(recording = %id, files, "ready");
         news::say(app, state, &id, Event::Ready);
@@ -192,10 +253,15 @@ async fn compose(store: &Store, manifest: &mut Manifest) -> Result<(), Error> {
     let prefix = format!("{}/segments/", manifest.folder);
     let told = std::mem::take(&mut manifest.segments);
     for object in store.list(&prefix).await? {
-        let segment: RecorderSegment = match serde_json::from_slice(&store.get(&object.key).await?) {
+        let read = match store.get(&object.key).await {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+            Err(error @ (Error::Unavailable { .. } | Error::Denied { .. })) => return Err(error),
+            Err(error) => Err(error.to_string()),
+        };
+        let segment: RecorderSegment = match read {
             Ok(segment) => segment,
-            Err(error) => {
-                tracing::warn!(key = object.key, %error, "a segment cannot be read");
+            Err(why) => {
+                tracing::warn!(key = object.key, why, "a segment cannot be read");
                 let is_its = |told: &&RecorderSegment| object.key == format!("{prefix}{}.json", told.recorder);
                 manifest.segments.extend(told.iter().find(is_its).cloned());
                 continue;

@@ -1,7 +1,7 @@
 //! What others are told of a recording by webhooks, and the recording as they see it.
 
 use signalling::message::RecordingState;
-use signalling::recording::Manifest;
+use signalling::recording::{Manifest, Progress};
 use signalling::{ParticipantId, RecordingId, RoomName};
 
 use super::state::State;
@@ -13,7 +13,11 @@ use crate::webhooks::Event;
 
 /// A recording as it is shown now.
 pub(super) fn view(app: &App, state: &State, manifest: &Manifest) -> RecordingView {
-    let progress = state.active.get(&manifest.id).map(|active| active.progress());
+    view_with(app, manifest, state.progress(&manifest.id))
+}
+
+/// The same, with what its recorders said last.
+pub(super) fn view_with(app: &App, manifest: &Manifest, progress: Option<Progress>) -> RecordingView {
     let present = if manifest.state.is_live() { present(app, &manifest.room) } else { Vec::new() };
     RecordingView::new(manifest, progress, present, clock::unix_ms())
 }

@@ -27,9 +27,6 @@ pub(super) fn recorder_came(app: &App, state: &mut State, recorder: &RecorderId,
         };
         active.recorder = Some(recorder.clone());
         active.lost = None;
-        if active.confirmed {
-            active.orphan = None;
-        }
         if active.stop_asked.is_some() {
             state.say(recorder, ToRecorder::Stop { recording: id.clone() });
         }
@@ -55,7 +52,7 @@ fn forget_unheld(app: &App, state: &mut State, recorder: &RecorderId, held: &[Re
         }
     }
     for id in stored {
-        over(app, state, &id);
+        has_ended(app, state, &id, recorder);
     }
 }
 
@@ -97,6 +94,7 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
         state.say(recorder, ToRecorder::Unknown { recording: id.clone() });
     }
     if !state.active.contains_key(&id) {
+        state.follow(&id, recorder, now, progress);
         // A part of what was concluded without it, or before this server started.
         if let Some(segment) = segment.filter(|_| ready) {
             state.take_late(segment);
@@ -131,9 +129,8 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
             progress.stored = progress.bytes;
         }
     }
-    if now.is_live() && is_its_job {
-        active.confirmed = true;
-        (active.lost, active.orphan) = (None, None);
+    if is_its_job && (stopping || now.is_live()) {
+        active.confirm(now);
     }
     let for_now = matches!(code, Some(Code::Draining | Code::NoRecorder | Code::StorageUnavailable));
     if now == RecordingState::Failed && !for_now {
@@ -149,21 +146,38 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
         live if live.is_live() && is_its_job && !stopping => pause::confirmed(app, state, &id, recorder, live),
         live if live.is_live() => {}
         _ if stopping => {
-            over(app, state, &id);
-            if now == RecordingState::Uploading && state.active.contains_key(&id) {
+            let all_ended = has_ended(app, state, &id, recorder);
+            if all_ended && now == RecordingState::Uploading && state.active.contains_key(&id) {
                 show(app, state, &id, RecordingState::Uploading);
             }
         }
-        _ if is_its_job => ended_unasked(app, state, &id),
+        _ if is_its_job => ended_unasked(app, state, &id, recorder, code),
         _ => {}
     }
 }
 
+/// A recorder of what is being stopped writes no more. `false`: another one still does, and the light stays on.
+fn has_ended(app: &App, state: &mut State, id: &RecordingId, recorder: &RecorderId) -> bool {
+    let is_its_job = state.active.get(id).is_some_and(|active| active.recorder.as_ref() == Some(recorder));
+    let is_lit = state.manifests.get(id).is_some_and(|manifest| manifest.state.is_live());
+    let all_ended = is_its_job || !is_lit;
+    if all_ended {
+        over(app, state, id);
+    }
+    all_ended
+}
+
 /// The recorder's end is not the recording's: it crashed, is about to stop, its disk is full, or it failed. Somebody else
 /// goes on, or the same one when it is able again; only when all who are there have failed it is over.
-fn ended_unasked(app: &App, state: &mut State, id: &RecordingId) {
+fn ended_unasked(app: &App, state: &mut State, id: &RecordingId, recorder: &RecorderId, code: Option<Code>) {
     let Some(active) = state.active.get_mut(id) else { return };
-    active.take_away(Instant::now());
+    let now = Instant::now();
+    // A recorder that has no room for it says when it has.
+    let link = state.recorders.get(recorder).map(|known| known.link);
+    if let Some(link) = link.filter(|_| !matches!(code, Some(Code::NoRecorder | Code::Draining))) {
+        active.note_end(recorder, link, now);
+    }
+    active.take_away(now);
     active.identity = None;
     let hopeless = !active.failed.is_empty() && state.recorders.keys().all(|recorder| active.failed.contains(recorder));
     if hopeless || is_due(app, active) {

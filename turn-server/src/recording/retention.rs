@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use signalling::message::RecordingState;
 use signalling::recording::Manifest;
 
 use super::remove;
-use super::state::Write;
+use super::state::is_over;
+use super::writes::Write;
 use crate::app::App;
 use crate::clock;
 
@@ -63,7 +63,7 @@ async fn sweep(app: &App) -> bool {
 
 /// Whether a recording is over and was for as long as it is kept.
 fn is_due(manifest: &Manifest, keep_days: u32, now_ms: u64) -> bool {
-    let over = matches!(manifest.state, RecordingState::Ready | RecordingState::Failed);
+    let over = is_over(manifest.state);
     let days = u64::from(manifest.keep_days.unwrap_or(keep_days));
     let ended = manifest.ended_ms.unwrap_or(manifest.started_ms);
     over && days > 0 && now_ms.saturating_sub(ended) >= days * DAY_MS
@@ -71,6 +71,7 @@ fn is_due(manifest: &Manifest, keep_days: u32, now_ms: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use signalling::message::RecordingState;
     use signalling::recording::RecordingOptions;
     use signalling::{RecordingId, RoomName};
 

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use signalling::code::{Code, Refusal};
 use signalling::link::ToRecorder;
 use signalling::message::RecordingState;
-use signalling::recording::{Manifest, Progress, RecorderSegment, RecordingOptions};
+use signalling::recording::{Happening, Manifest, Moment, Progress, RecorderSegment, RecordingOptions};
 use signalling::{RecorderId, RecordingId, RoomName};
 use tokio::sync::mpsc;
+
+use super::deleted::Deleted;
+use super::writes::{Write, Writes};
 
 /// Parts of unknown recordings that may wait for the keeper.
 const MAX_UNKNOWN: usize = 1024;
@@ -20,8 +23,11 @@ pub(super) const ORPHAN: Duration = Duration::from_secs(60);
 /// How long a recorder that refused a job for now is not asked again, unless it says that it takes some.
 const REFUSES_FOR: Duration = Duration::from_secs(5);
 
-/// Deleted recordings that are remembered.
-const MAX_DELETED: usize = 10_000;
+/// A recorder that ends a recording by itself so soon after it was given it would do so again.
+const SOON: Duration = Duration::from_secs(10);
+
+/// How long a recorder that was given a recording may say nothing about it: the job was lost on a link that died.
+pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -33,15 +39,15 @@ pub(super) struct State {
     /// Connected recorders.
     pub(super) recorders: BTreeMap<RecorderId, Recorder>,
     /// What the keeper has to write.
-    pub(super) writes: BTreeMap<RecordingId, Write>,
+    pub(super) writes: Writes,
     /// Parts of recordings that nobody here knows.
     pub(super) unknown: Vec<RecorderSegment>,
+    /// How it stands on recorders that finish what a former run of this server began.
+    pub(super) late: BTreeMap<RecordingId, BTreeMap<RecorderId, Progress>>,
     /// Recordings that were deleted, as far as parts of them may still come.
-    pub(super) deleted: BTreeSet<RecordingId>,
+    pub(super) deleted: Deleted,
     /// Parts of them that came.
     pub(super) unwanted: Vec<RecorderSegment>,
-    /// Whether the keeper writes what it took out of `writes`.
-    pub(super) writing: bool,
     /// Rooms whose automatic recording failed, and when to try again.
     pub(super) wait: BTreeMap<RoomName, Instant>,
     /// Tells a recorder's links apart.
@@ -77,6 +83,10 @@ pub(super) struct Active {
     pub(super) assigned: Instant,
     /// Who was given it last.
     pub(super) last: Option<RecorderId>,
+    /// On which of its links.
+    pub(super) link: u64,
+    /// Whether it had nothing of it to finish then.
+    pub(super) fresh: bool,
     /// Whether `recorder` said since then that it works on it. Until then its reports may be of an earlier run.
     pub(super) confirmed: bool,
     /// How often it was given to anybody.
@@ -99,17 +109,10 @@ pub(super) struct Active {
     pub(super) written: Instant,
     /// Who failed with it and is not asked again.
     pub(super) failed: BTreeSet<RecorderId>,
+    /// Who ended it soon and by itself: how many times in a row, and when last.
+    pub(super) early: BTreeMap<RecorderId, (u32, Instant)>,
     /// Who had the job and has not finished its part.
     pub(super) unfinished: BTreeSet<RecorderId>,
-}
-
-/// What to write of a recording.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Write {
-    /// The manifest as it is.
-    Manifest,
-    /// The last one, composed of the segments in storage.
-    Final,
 }
 
 impl Recorder {
@@ -131,6 +134,8 @@ impl Active {
             recorder: None,
             assigned: now,
             last: None,
+            link: 0,
+            fresh: true,
             confirmed: false,
             assignments: 0,
             identity: None,
@@ -142,7 +147,20 @@ impl Active {
             progress: BTreeMap::new(),
             written: now,
             failed: BTreeSet::new(),
+            early: BTreeMap::new(),
             unfinished: BTreeSet::new(),
+        }
+    }
+
+    /// Its recorder has said this of it.
+    pub(super) fn confirm(&mut self, said: RecordingState) {
+        self.confirmed = true;
+        if said.is_live() {
+            self.lost = None;
+        }
+        // Who only begins, again and again, records nothing.
+        if matches!(said, RecordingState::Recording | RecordingState::Paused) {
+            self.orphan = None;
         }
     }
 
@@ -151,6 +169,46 @@ impl Active {
         self.recorder = None;
         self.lost.get_or_insert(now);
         self.orphan.get_or_insert(now);
+    }
+
+    /// How long it may still go on; `None`: as long as it wants.
+    pub(super) fn left(&self, now: Instant) -> Option<Duration> {
+        let limit = Duration::from_secs(self.options.max_duration_s);
+        (!limit.is_zero()).then(|| limit.saturating_sub(now.saturating_duration_since(self.since)))
+    }
+
+    /// Whether nobody records it for so long that it is over.
+    pub(super) fn is_orphaned(&self, now: Instant) -> bool {
+        self.orphan.is_some_and(|since| now.saturating_duration_since(since) >= ORPHAN)
+    }
+
+    /// Its recorder ended it by itself, on this link.
+    pub(super) fn note_end(&mut self, recorder: &RecorderId, link: u64, now: Instant) {
+        // One that crashed and is back goes on at once.
+        if self.link != link || now.saturating_duration_since(self.assigned) >= SOON {
+            self.early.remove(recorder);
+            return;
+        }
+        let (times, at) = self.early.entry(recorder.clone()).or_insert((0, now));
+        (*times, *at) = (times.saturating_add(1), now);
+    }
+
+    /// Whether a recorder may be given it: it did not fail with it, and is not about to end it again. Each time in a row it has
+    /// twice as long to come to itself, so that what never works is an orphan at last.
+    pub(super) fn may_ask(&self, recorder: &RecorderId, now: Instant) -> bool {
+        let rests = self.early.get(recorder).is_some_and(|(times, at)| {
+            now.saturating_duration_since(*at) < REFUSES_FOR.saturating_mul(1 << (times - 1).min(8))
+        });
+        !rests && !self.failed.contains(recorder)
+    }
+
+    /// A connected recorder that never spoke of its job does not have it, so it has no part to finish. `true`: so it is.
+    pub(super) fn forget_unheard(&mut self, recorders: &BTreeMap<RecorderId, Recorder>, now: Instant) -> bool {
+        let late = now.saturating_duration_since(self.assigned) >= CONFIRM_WITHIN;
+        let Some(recorder) = self.recorder.as_ref().filter(|_| late && self.fresh && !self.confirmed) else {
+            return false;
+        };
+        recorders.contains_key(recorder) && self.unfinished.remove(recorder)
     }
 
     /// Whether those who have to finish their parts are away for so long that it is finished without them.
@@ -164,20 +222,29 @@ impl Active {
 
     /// How it stands on all recorders together.
     pub(super) fn progress(&self) -> Progress {
-        let mut sum = Progress::default();
-        for (recorder, one) in &self.progress {
-            sum.bytes = sum.bytes.saturating_add(one.bytes);
-            sum.stored = sum.stored.saturating_add(one.stored);
-            sum.packets = sum.packets.saturating_add(one.packets);
-            sum.lost = sum.lost.saturating_add(one.lost);
-            sum.key_frames_asked = sum.key_frames_asked.saturating_add(one.key_frames_asked);
-            // Whoever had it before records nobody any more.
-            if self.recorder.as_ref() == Some(recorder) {
-                sum.participants = one.participants;
-            }
-        }
-        sum
+        sum(&self.progress, self.recorder.as_ref())
     }
+}
+
+/// Figures of several recorders, of whom `live` records now: whoever had it before records nobody any more.
+fn sum(each: &BTreeMap<RecorderId, Progress>, live: Option<&RecorderId>) -> Progress {
+    let mut sum = Progress::default();
+    for (recorder, one) in each {
+        sum.bytes = sum.bytes.saturating_add(one.bytes);
+        sum.stored = sum.stored.saturating_add(one.stored);
+        sum.packets = sum.packets.saturating_add(one.packets);
+        sum.lost = sum.lost.saturating_add(one.lost);
+        sum.key_frames_asked = sum.key_frames_asked.saturating_add(one.key_frames_asked);
+        if live == Some(recorder) {
+            sum.participants = one.participants;
+        }
+    }
+    sum
+}
+
+/// Whether nothing more comes of a recording.
+pub(super) fn is_over(state: RecordingState) -> bool {
+    matches!(state, RecordingState::Ready | RecordingState::Failed)
 }
 
 impl State {
@@ -223,12 +290,28 @@ impl State {
         }
     }
 
-    /// Remembers that a recording was deleted. The oldest ones are forgotten first: their ids begin with the time.
-    pub(super) fn forget(&mut self, id: &RecordingId) {
-        self.deleted.insert(id.clone());
-        if self.deleted.len() > MAX_DELETED {
-            self.deleted.pop_first();
+    /// How what a former run of this server began stands on a recorder that finishes it.
+    pub(super) fn follow(
+        &mut self,
+        id: &RecordingId,
+        recorder: &RecorderId,
+        now: RecordingState,
+        progress: Option<Progress>,
+    ) {
+        let Some(manifest) = self.manifests.get_mut(id).filter(|manifest| !is_over(manifest.state)) else { return };
+        if now == RecordingState::Uploading && manifest.state != now {
+            manifest.state = now;
+            self.write(id, Write::Manifest);
         }
+        if let Some(progress) = progress {
+            self.late.entry(id.clone()).or_default().insert(recorder.clone(), progress);
+        }
+    }
+
+    /// How a recording that is not over stands on all its recorders together.
+    pub(super) fn progress(&self, id: &RecordingId) -> Option<Progress> {
+        let active = self.active.get(id).map(Active::progress);
+        active.or_else(|| self.late.get(id).map(|each| sum(each, None)))
     }
 
     /// Whether a connected recorder has a part of a recording that it did not finish.
@@ -238,8 +321,7 @@ impl State {
 
     /// Recordings that nobody will finish: a former run of this server began them, and no recorder has any of them.
     pub(super) fn left_over(&self) -> Vec<RecordingId> {
-        let over = |manifest: &Manifest| matches!(manifest.state, RecordingState::Ready | RecordingState::Failed);
-        let ids = self.manifests.iter().filter(|(_, manifest)| !over(manifest)).map(|(id, _)| id);
+        let ids = self.manifests.iter().filter(|(_, manifest)| !is_over(manifest.state)).map(|(id, _)| id);
         ids.filter(|id| !self.active.contains_key(*id) && !self.is_held(id)).cloned().collect()
     }
 
@@ -266,14 +348,12 @@ impl State {
 
     /// Notes a write; the larger one wins.
     pub(super) fn write(&mut self, id: &RecordingId, write: Write) {
-        let noted = self.writes.entry(id.clone()).or_insert(write);
-        *noted = write.max(*noted);
+        self.writes.note(id, write);
     }
 
-    /// The connected recorder with the most room, of those that did not fail with this recording.
-    pub(super) fn choose(&self, failed: &BTreeSet<RecorderId>) -> Option<RecorderId> {
-        let now = Instant::now();
-        let able = self.recorders.iter().filter(|(id, recorder)| recorder.free(now) > 0 && !failed.contains(*id));
+    /// The connected recorder with the most room, of those that may be asked.
+    pub(super) fn choose(&self, now: Instant, may_ask: impl Fn(&RecorderId) -> bool) -> Option<RecorderId> {
+        let able = self.recorders.iter().filter(|(id, recorder)| recorder.free(now) > 0 && may_ask(id));
         able.max_by_key(|(_, recorder)| recorder.free(now)).map(|(id, _)| id.clone())
     }
 
@@ -293,8 +373,94 @@ impl State {
     }
 }
 
-/// Whether a recorder says again what is known: its timeline it may leave out.
+/// Leaves of a recording that is over what is shown of it: what happened in the room lies in storage, and is read by nobody here
+/// but for who came.
+pub(super) fn slim(manifest: &mut Manifest) {
+    manifest.timeline = Vec::new();
+    for segment in &mut manifest.segments {
+        segment.timeline.retain(is_join);
+        segment.timeline.shrink_to_fit();
+    }
+}
+
+fn is_join(moment: &Moment) -> bool {
+    matches!(moment.what, Happening::Join { .. })
+}
+
+/// Whether a recorder says again what is known: its timeline it may leave out, and here only a part of it may be left.
 fn is_same(known: &RecorderSegment, said: &RecorderSegment) -> bool {
-    let timeline = if said.timeline.is_empty() { Vec::new() } else { known.timeline.clone() };
+    let joins: Vec<_> = said.timeline.iter().filter(|moment| is_join(moment)).cloned().collect();
+    let timeline = if said.timeline.is_empty() || joins == known.timeline {
+        said.timeline.clone()
+    } else {
+        known.timeline.clone()
+    };
     RecorderSegment { timeline, ..known.clone() } == *said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorder(id: &str) -> RecorderId {
+        RecorderId::parse(id).expect("an id")
+    }
+
+    fn active(now: Instant) -> Active {
+        let mut active = Active::new(RoomName::parse("demo").expect("a name"), RecordingOptions::default(), now);
+        (active.recorder, active.link) = (Some(recorder("a")), 7);
+        active.unfinished.insert(recorder("a"));
+        active
+    }
+
+    #[test]
+    fn who_ends_it_at_once_is_asked_less_and_less() {
+        let (a, start) = (recorder("a"), Instant::now());
+        let mut active = active(start);
+        let mut now = start;
+        for seconds in [5, 10, 20, 40, 80] {
+            active.assigned = now;
+            active.note_end(&a, 7, now);
+            assert!(!active.may_ask(&a, now + Duration::from_secs(seconds - 1)), "{seconds}");
+            now += Duration::from_secs(seconds);
+            assert!(active.may_ask(&a, now) && active.may_ask(&recorder("b"), start), "{seconds}");
+        }
+        // On another link it crashed, and after a while it worked: both begin anew.
+        active.note_end(&a, 8, now);
+        assert!(active.may_ask(&a, now));
+        active.note_end(&a, 7, now + SOON);
+        assert!(active.may_ask(&a, now + SOON));
+        active.failed.insert(a.clone());
+        assert!(!active.may_ask(&a, now + SOON));
+    }
+
+    #[test]
+    fn who_only_begins_records_nothing() {
+        let start = Instant::now();
+        let mut active = active(start);
+        for seconds in 0..=60 {
+            let now = start + Duration::from_secs(seconds);
+            active.confirm(RecordingState::Starting);
+            assert_eq!(active.is_orphaned(now), seconds == 60, "{seconds}");
+            active.take_away(now);
+        }
+        active.confirm(RecordingState::Recording);
+        assert!(!active.is_orphaned(start + ORPHAN));
+    }
+
+    #[test]
+    fn who_never_spoke_of_its_job_has_no_part() {
+        let (start, mut state) = (Instant::now(), State::default());
+        let (sender, _receiver) = mpsc::channel(1);
+        let link = Recorder { link: 7, capacity: 1, refused: None, held: BTreeSet::new(), sender };
+        let late = start + CONFIRM_WITHIN;
+        assert!(!active(start).forget_unheard(&state.recorders, late), "it may come back and have it");
+        state.recorders.insert(recorder("a"), link);
+        assert!(!active(start).forget_unheard(&state.recorders, late - Duration::from_millis(1)));
+        let (mut spoke, mut before) = (active(start), active(start));
+        (spoke.confirmed, before.fresh) = (true, false);
+        assert!(!spoke.forget_unheard(&state.recorders, late) && !before.forget_unheard(&state.recorders, late));
+        let mut silent = active(start);
+        assert!(silent.forget_unheard(&state.recorders, late) && silent.unfinished.is_empty());
+    }
 }

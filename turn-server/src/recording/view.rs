@@ -9,6 +9,8 @@ use signalling::recording::{Happening, Manifest, Progress, RecordedFile, Recordi
 use signalling::{ParticipantId, RecordingId, RoomName};
 use utoipa::ToSchema;
 
+use super::state::is_over;
+
 /// A recording.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct RecordingView {
@@ -105,8 +107,7 @@ impl RecordingView {
     /// `progress` is what its recorders said last, if it is not over; `present` who is in its room now; `now_ms` since 1970.
     pub(crate) fn new(manifest: &Manifest, progress: Option<Progress>, present: Vec<PersonView>, now_ms: u64) -> Self {
         let state = manifest.state;
-        let over = matches!(state, RecordingState::Ready | RecordingState::Failed);
-        let until = manifest.ended_ms.unwrap_or(if over { manifest.started_ms } else { now_ms });
+        let until = manifest.ended_ms.unwrap_or_else(|| if state.is_live() { now_ms } else { last_known(manifest) });
         Self {
             id: manifest.id.clone(),
             room: manifest.room.clone(),
@@ -120,10 +121,16 @@ impl RecordingView {
             folder: manifest.folder.clone(),
             error: manifest.error.clone(),
             participants: people(manifest, present),
-            progress: (!over).then(|| ProgressView::new(progress.unwrap_or_default(), state)),
+            progress: (!is_over(state)).then(|| ProgressView::new(progress.unwrap_or_default(), state)),
             files: manifest.files().map(FileView::from).collect(),
         }
     }
+}
+
+/// The last moment of which its recorders told, milliseconds since 1970: what nobody switched off has no other end.
+fn last_known(manifest: &Manifest) -> u64 {
+    let ended = manifest.segments.iter().filter_map(|segment| segment.ended_ms);
+    manifest.started_ms + ended.chain(manifest.files().map(|file| file.end_ms)).max().unwrap_or(0)
 }
 
 /// Everybody whose media there is or who is known to have been there, by id.
@@ -222,6 +229,9 @@ mod tests {
         assert_eq!(live.duration_ms, 4_000);
         let stopped = RecordingView::new(&manifest(RecordingState::Uploading, Some(2_500)), None, Vec::new(), 5_000);
         assert_eq!(stopped.duration_ms, 1_500);
+        // A former run of the server began it, and nobody saw its end.
+        let left = RecordingView::new(&manifest(RecordingState::Finalising, None), None, Vec::new(), 5_000);
+        assert_eq!(left.duration_ms, 0);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use signalling::RoomName;
 use signalling::message::{RoomInfo, RoomRecording};
 
 use super::session::Session;
+use crate::clock;
 use crate::config::{Config, Guests, RoomMode};
 
 /// How long a kick is remembered.
@@ -35,13 +36,15 @@ pub(crate) struct Room {
     pub(crate) settings: RoomSettings,
     /// What guests may do in it.
     pub(crate) guests: Guests,
-    /// Whether it is recorded from its first participant on. Off once somebody stopped a recording.
+    /// Whether it is recorded from its first participant on.
     pub(crate) record: bool,
+    /// Whether somebody stopped a recording: none begins by itself before everybody has left.
+    pub(crate) stopped: bool,
     /// Whether it stays when everybody left: made by the API.
     pub(crate) permanent: bool,
     /// Everybody in it or entering it.
     pub(crate) members: BTreeMap<ParticipantId, Arc<Session>>,
-    /// Its recording while the red light is on.
+    /// Its recording while the red light is on; its age is of the moment in which it is told.
     pub(crate) recording: Option<RoomRecording>,
     /// Since when nobody visible is in it, once somebody was.
     pub(crate) vacant_since: Option<Instant>,
@@ -62,7 +65,10 @@ impl Room {
             mode: super::translate::mode_to_wire(self.settings.mode),
             locked: self.settings.locked,
             max_participants: self.settings.max_participants,
-            recording: self.recording.clone(),
+            recording: self.recording.clone().map(|recording| RoomRecording {
+                age_ms: clock::unix_ms().saturating_sub(recording.started_ms),
+                ..recording
+            }),
         }
     }
 }
@@ -139,6 +145,7 @@ impl Directory {
             settings,
             guests: new.guests,
             record: new.record,
+            stopped: false,
             permanent: new.permanent,
             members: BTreeMap::new(),
             recording: None,
@@ -172,6 +179,7 @@ impl Directory {
             room.members.remove(&participant);
             if session.is_visible() && room.visible() == 0 {
                 room.vacant_since = Some(now);
+                room.stopped = false;
             }
         }
         Some(session)

@@ -36,10 +36,16 @@ impl Journal {
         let written = async {
             let mut file = tokio::fs::File::create(&temporary).await?;
             tokio::io::AsyncWriteExt::write_all(&mut file, &bytes).await?;
-            file.sync_all().await
+            file.sync_all().await?;
+            tokio::fs::rename(&temporary, &path).await?;
+            tokio::fs::File::open(&self.folder).await?.sync_all().await
         };
-        written.await?;
-        tokio::fs::rename(&temporary, &path).await
+        let written = written.await;
+        if written.is_err() {
+            // A full disk is not to keep halves as well; what cannot be removed now is at the next start.
+            let _ = tokio::fs::remove_file(&temporary).await;
+        }
+        written
     }
 
     /// Forgets a message.
@@ -58,7 +64,13 @@ impl Journal {
         };
         let mut names = Vec::new();
         while let Some(entry) = folder.next_entry().await? {
-            names.extend(entry.file_name().into_string().ok().filter(|name| name.ends_with(".json")));
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if name.ends_with(".new") {
+                // Half of one, of a crash.
+                tokio::fs::remove_file(entry.path()).await?;
+            } else if name.ends_with(".json") {
+                names.push(name);
+            }
         }
         // The time is in the name.
         names.sort();
@@ -102,8 +114,15 @@ mod tests {
         journal.write(&message("msg_2"), &tried).await.expect("writes again");
         // A torn file of a power cut holds nobody up.
         std::fs::write(folder.path().join("webhooks/msg_0.json"), "{").expect("writes");
+        std::fs::write(folder.path().join("webhooks/msg_3.new"), "{").expect("writes");
         let found = journal.read().await.expect("reads");
         assert_eq!(found, [(message("msg_1"), vec![("http://a/".into(), 0)]), (message("msg_2"), tried.to_vec())]);
+        assert!(!folder.path().join("webhooks/msg_3.new").exists());
+        // A folder of that name is in the way of the file.
+        std::fs::create_dir(folder.path().join("webhooks/msg_4.json")).expect("a folder");
+        journal.write(&message("msg_4"), &tried).await.expect_err("cannot be renamed to it");
+        assert!(!folder.path().join("webhooks/msg_4.new").exists());
+        std::fs::remove_dir(folder.path().join("webhooks/msg_4.json")).expect("removes");
         journal.remove("msg_1").await.expect("removes");
         journal.remove("msg_1").await.expect("is gone already");
         assert_eq!(journal.read().await.expect("reads").len(), 1);

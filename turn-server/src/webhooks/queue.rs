@@ -75,12 +75,17 @@ struct Lane {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     lanes: BTreeMap<(String, RecordingId), Lane>,
+    /// To how many URLs each message still has to go.
+    messages: BTreeMap<String, usize>,
 }
 
 impl Queue {
     /// Takes a message for some URLs.
     pub(super) fn push(&mut self, message: Message, urls: Vec<Tries>, now: Instant) {
         let message = Arc::new(message);
+        if !urls.is_empty() {
+            self.messages.insert(message.id.clone(), urls.len());
+        }
         for (url, tries) in urls {
             let lane = self.lanes.entry((url, message.recording.clone())).or_default();
             if lane.waiting.is_empty() {
@@ -131,6 +136,12 @@ impl Queue {
             return outcome;
         }
         lane.waiting.pop_front();
+        if let Some(left) = self.messages.get_mut(&attempt.message.id) {
+            *left -= 1;
+            if *left == 0 {
+                self.messages.remove(&attempt.message.id);
+            }
+        }
         lane.due = Some(now);
         if lane.waiting.is_empty() {
             self.lanes.remove(&key);
@@ -142,6 +153,11 @@ impl Queue {
     pub(super) fn left(&self, id: &str) -> Vec<Tries> {
         let waiting = self.lanes.iter().flat_map(|((url, _), lane)| lane.waiting.iter().map(move |one| (url, one)));
         waiting.filter(|(_, one)| one.message.id == id).map(|(url, one)| (url.clone(), one.tries)).collect()
+    }
+
+    /// Messages that somebody still has to get.
+    pub(super) fn messages(&self) -> usize {
+        self.messages.len()
     }
 
     /// Deliveries that wait or are under way.
@@ -183,19 +199,21 @@ mod tests {
         queue.push(message("m3", "r2"), to(&["a"]), now);
         let first = due(&mut queue, now);
         assert_eq!(names(&first), ["m1>a", "m3>a", "m1>b"]);
-        assert_eq!((queue.len(), queue.poll_timeout()), (5, None));
+        assert_eq!((queue.len(), queue.messages(), queue.poll_timeout()), (5, 3, None));
         // At b it works, at a it does not: there the next one waits behind it.
         assert_eq!(queue.handle_ended(&first[2], true, 0, now), Outcome::Done);
         assert_eq!(queue.handle_ended(&first[0], false, 0, now), Outcome::Later(AGAIN[0]));
         assert_eq!(queue.handle_ended(&first[1], true, 0, now), Outcome::Done);
         assert_eq!(names(&due(&mut queue, now)), ["m2>b"]);
         assert_eq!(queue.left("m1"), [("a".to_owned(), 1)]);
+        assert_eq!((queue.len(), queue.messages()), (3, 2), "m1 and m2 at a, m2 at b");
         assert_eq!(queue.poll_timeout(), Some(now + AGAIN[0]));
         let again = due(&mut queue, now + AGAIN[0]);
         assert_eq!(names(&again), ["m1>a"]);
         assert_eq!(queue.handle_ended(&again[0], true, 0, now), Outcome::Done);
         assert_eq!(names(&due(&mut queue, now)), ["m2>a"]);
         assert!(queue.left("m1").is_empty());
+        assert_eq!((queue.len(), queue.messages()), (2, 1), "m2 at both");
     }
 
     #[test]

@@ -166,6 +166,9 @@ pub struct RoomRecording {
     pub state: RecordingState,
     /// When it was switched on, in milliseconds since 1970.
     pub started_ms: u64,
+    /// For how long it was on when this was said, in milliseconds: whose clock is wrong counts from here.
+    #[serde(default)]
+    pub age_ms: u64,
 }
 
 /// A room as its participants see it.

@@ -1,0 +1,109 @@
+//! The ids of deleted recordings, in a file: a part that a recorder stores later, also after a restart, must not bring one back.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use signalling::RecordingId;
+
+/// Deleted recordings that are remembered. The oldest ones are forgotten first: their ids begin with the time.
+const MAX: usize = 10_000;
+
+/// Bytes after which the file is written anew, without what was forgotten.
+const MAX_FILE: u64 = 2 << 20;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Deleted {
+    ids: BTreeSet<RecordingId>,
+    path: PathBuf,
+}
+
+impl Deleted {
+    /// Those of a former run. A file that cannot be read is none.
+    pub(super) fn load(path: PathBuf) -> Self {
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "deleted recordings are forgotten");
+                String::new()
+            }
+            read => read.unwrap_or_default(),
+        };
+        let mut deleted = Self { path, ids: BTreeSet::new() };
+        text.lines().filter_map(|line| RecordingId::parse(line).ok()).for_each(|id| deleted.insert(id));
+        deleted
+    }
+
+    fn insert(&mut self, id: RecordingId) {
+        self.ids.insert(id);
+        if self.ids.len() > MAX {
+            self.ids.pop_first();
+        }
+    }
+
+    /// Remembers one from now on, for as long as this process lives.
+    pub(super) fn begin(&mut self, id: &RecordingId) {
+        self.insert(id.clone());
+    }
+
+    /// It is there still: that it is deleted was said too early.
+    pub(super) fn take_back(&mut self, id: &RecordingId) {
+        self.ids.remove(id);
+    }
+
+    /// It is gone. Its id is a short line, which the disk takes at once.
+    pub(super) fn keep(&self, id: &RecordingId) {
+        if let Err(error) = self.write(id) {
+            tracing::warn!(recording = %id, %error, "it is forgotten with the next start that it was deleted");
+        }
+    }
+
+    fn write(&self, id: &RecordingId) -> io::Result<()> {
+        std::fs::create_dir_all(self.path.parent().unwrap_or(Path::new(".")))?;
+        if std::fs::metadata(&self.path).is_ok_and(|meta| meta.len() >= MAX_FILE) {
+            let lines: String = self.ids.iter().map(|id| format!("{id}\n")).collect();
+            let new = self.path.with_extension("new");
+            std::fs::write(&new, lines)?;
+            return std::fs::rename(new, &self.path);
+        }
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&self.path)?;
+        // A power cut may have torn the last line.
+        file.write_all(format!("\n{id}\n").as_bytes())
+    }
+
+    pub(super) fn contains(&self, id: &RecordingId) -> bool {
+        self.ids.contains(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_remembers_as_many_as_fit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state/deleted-recordings");
+        let id = |n: usize| RecordingId::parse(format!("r{n:09}")).expect("an id");
+        let mut deleted = Deleted::load(path.clone());
+        deleted.begin(&id(1));
+        deleted.keep(&id(1));
+        deleted.begin(&id(2));
+        deleted.take_back(&id(2));
+        // The end of a line that a power cut tore.
+        std::fs::OpenOptions::new().append(true).open(&path).expect("opens").write_all(b"r00").expect("writes");
+        deleted.begin(&id(3));
+        deleted.keep(&id(3));
+        let again = Deleted::load(path.clone());
+        assert!(again.contains(&id(1)) && !again.contains(&id(2)) && again.contains(&id(3)));
+        let lines: String = (0..200_000).map(|n| format!("{}\n", id(n))).collect();
+        std::fs::write(&path, lines).expect("writes");
+        let mut full = Deleted::load(path.clone());
+        assert_eq!((full.ids.len(), full.contains(&id(199_999)), full.contains(&id(1))), (MAX, true, false));
+        full.begin(&id(200_000));
+        full.keep(&id(200_000));
+        let length = std::fs::metadata(&path).expect("is there").len();
+        assert!(length < 200_000, "{length}");
+        assert!(Deleted::load(path).contains(&id(200_000)));
+    }
+}

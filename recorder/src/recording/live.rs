@@ -23,7 +23,7 @@ use crate::upload::plan as upload;
 
 /// The first join is tried for so long; the red light is on and somebody waits.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// A room that is lost is looked for this long after its session is over.
+/// A room that is lost is looked for this long.
 const SEARCH: Duration = Duration::from_secs(60);
 /// Between two tries.
 const RETRY: Duration = Duration::from_millis(500);
@@ -43,17 +43,11 @@ struct Live {
 /// The connection to the room.
 enum Link {
     Up(Box<Room>),
-    Down(JoinHandle<Result<Box<Back>, RoomError>>),
+    Down(JoinHandle<Result<Back, RoomError>>),
 }
 
-/// The room again.
-struct Back {
-    room: Room,
-    welcome: Option<Welcome>,
-    events: Vec<Event>,
-    /// A new session: nothing that we had there exists any more.
-    fresh: bool,
-}
+/// The room again, as it is now: nothing that we had there exists any more.
+type Back = Box<(Room, Welcome)>;
 
 struct Stage<'a> {
     recording: &'a mut Recording,
@@ -208,7 +202,7 @@ async fn stop(orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), (Code, 
 /// The next thing from the room, or the room itself.
 enum FromLink {
     Heard(Result<Heard, RoomError>),
-    Back(Result<Box<Back>, RoomError>),
+    Back(Result<Back, RoomError>),
 }
 
 async fn hear(link: &mut Link) -> FromLink {
@@ -218,22 +212,12 @@ async fn hear(link: &mut Link) -> FromLink {
     }
 }
 
-/// Looks for the room: first with the session, then with the token.
-async fn reconnect(target: Target, mut room: Box<Room>, name: RoomName, token: String) -> Result<Box<Back>, RoomError> {
-    let grace = Instant::now() + room.grace();
-    while Instant::now() < grace {
-        match room.resume().await {
-            Ok((welcome, events)) => return Ok(Box::new(Back { room: *room, welcome, events, fresh: false })),
-            Err(RoomError::Refused { .. }) => break,
-            Err(_) => tokio::time::sleep(RETRY).await,
-        }
-    }
+/// Looks for the room.
+async fn reconnect(target: Target, name: RoomName, token: String) -> Result<Back, RoomError> {
     let deadline = Instant::now() + SEARCH;
     loop {
         match Room::join(&target, &name, &token).await {
-            Ok((room, welcome)) => {
-                return Ok(Box::new(Back { room, welcome: Some(welcome), events: Vec::new(), fresh: true }));
-            }
+            Ok(joined) => return Ok(Box::new(joined)),
             Err(error) if Instant::now() > deadline => return Err(error),
             Err(_) => tokio::time::sleep(RETRY).await,
         }
@@ -267,7 +251,7 @@ impl Stage<'_> {
             FromLink::Heard(Ok(Heard::Reply(id, reply))) => self.handle_reply(id, reply),
             FromLink::Heard(Ok(Heard::Event(event))) => return self.handle_event(event),
             FromLink::Heard(Err(error)) => self.lose_room(&error),
-            FromLink::Back(Ok(back)) => return self.find_room(*back),
+            FromLink::Back(Ok(back)) => self.find_room(*back),
             FromLink::Back(Err(error)) => {
                 tracing::warn!(recording = %self.recording.id(), %error, "the room does not come back");
                 return Turn::End("the room is gone");
@@ -277,38 +261,22 @@ impl Stage<'_> {
     }
 
     fn lose_room(&mut self, error: &RoomError) {
-        tracing::info!(recording = %self.recording.id(), %error, "media goes on");
+        tracing::info!(recording = %self.recording.id(), %error, "joining again");
         let name = self.recording.facts.job.room.clone();
         let (target, token) = (self.recording.context.target.clone(), self.token.clone());
-        // A finished task stands in for the moment in which the room is moved.
-        let nothing = Link::Down(tokio::spawn(async { Err(RoomError::Lost(String::new())) }));
-        if let Link::Up(room) = std::mem::replace(&mut self.link, nothing) {
-            self.link = Link::Down(tokio::spawn(reconnect(target, room, name, token)));
-        }
+        self.link = Link::Down(tokio::spawn(reconnect(target, name, token)));
     }
 
-    fn find_room(&mut self, back: Back) -> Turn {
-        self.link = Link::Up(Box::new(back.room));
+    fn find_room(&mut self, (room, welcome): (Room, Welcome)) {
+        self.link = Link::Up(Box::new(room));
         let now = Instant::now();
-        // Whoever waits for an answer asks again.
-        for (participant, pc) in self.offers.drain().map(|(_, offer)| offer).collect::<Vec<_>>() {
-            self.command(&participant, Command::Refused(pc));
-        }
-        if back.fresh {
-            // A restarted server gives the same ids to others.
-            self.command_all(|| Command::Stop(now));
-            self.participants.clear();
-            self.first_file = self.first_file.max(after(now.saturating_duration_since(self.zero.at)));
-        }
-        if let Some(welcome) = back.welcome {
-            self.enter(welcome.peers, now);
-        }
-        for event in back.events {
-            if let Turn::End(why) = self.handle_event(event) {
-                return Turn::End(why);
-            }
-        }
-        Turn::Go
+        self.offers.clear();
+        self.pcs.clear();
+        // A restarted server gives the same ids to others.
+        self.command_all(|| Command::Stop(now));
+        self.participants.clear();
+        self.first_file = self.first_file.max(after(now.saturating_duration_since(self.zero.at)));
+        self.enter(welcome.peers, now);
     }
 
     /// Writes down what happened in the room.

@@ -7,6 +7,7 @@
 
 mod deliver;
 mod live;
+mod participants;
 mod segments;
 #[cfg(test)]
 pub(crate) mod tests;

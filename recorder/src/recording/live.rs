@@ -1,19 +1,20 @@
 //! The live part of a recording: in the room, a task for each participant, until somebody or something ends it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use session::Zero;
 use session::journal::Fact;
 use signalling::code::Code;
-use signalling::id::{ParticipantId, PcId, RoomName, TrackId};
+use signalling::id::{ParticipantId, PcId, RoomName};
 use signalling::message::client::{Media, Offer, Sub};
 use signalling::message::server::{Failure, LeaveAction, Success, Welcome};
 use signalling::message::{Event, Peer, RecordingState, Request, Track, Wish};
 use signalling::recording::{Happening, Moment};
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
+use super::participants::{Broken, Participants};
 use super::timeline::Timeline;
 use super::{Order, Proof, Recording};
 use crate::dial::Target;
@@ -31,14 +32,10 @@ const RETRY: Duration = Duration::from_millis(500);
 const REPORT: Duration = Duration::from_secs(1);
 /// Every so many of these reports say everything that is known.
 const WHOLE_REPORT: u64 = 5;
+/// So often a participant's task is begun again; what breaks it every time is not to cost the others.
+const BREAKS: u32 = 5;
 /// Bytes of a megabyte, as disks and storage count.
 const MEGABYTE: u64 = 1_000_000;
-
-/// A participant that is recorded.
-struct Live {
-    commands: mpsc::UnboundedSender<Command>,
-    tracks: BTreeSet<TrackId>,
-}
 
 /// The connection to the room.
 enum Link {
@@ -54,9 +51,10 @@ struct Stage<'a> {
     token: String,
     link: Link,
     zero: Zero,
-    participants: BTreeMap<ParticipantId, Live>,
+    participants: Participants,
     names: BTreeMap<ParticipantId, String>,
-    tasks: JoinSet<()>,
+    /// How often each participant's task broke down.
+    breaks: BTreeMap<ParticipantId, u32>,
     told: mpsc::UnboundedSender<Told>,
     offers: HashMap<u64, (ParticipantId, PcId)>,
     pcs: HashMap<PcId, ParticipantId>,
@@ -103,9 +101,9 @@ pub(super) async fn run(
         token,
         link: Link::Up(Box::new(room)),
         zero,
-        participants: BTreeMap::new(),
+        participants: Participants::default(),
         names: BTreeMap::new(),
-        tasks: JoinSet::new(),
+        breaks: BTreeMap::new(),
         told,
         offers: HashMap::new(),
         pcs: HashMap::new(),
@@ -137,6 +135,7 @@ pub(super) async fn run(
             order = orders.recv() => stage.handle_order(order),
             heard = hear(&mut stage.link) => stage.handle_heard(heard),
             told = hears.recv() => stage.handle_told(told).await,
+            broken = stage.participants.broken() => stage.handle_broken(broken),
             fact = stage.recording.heard.recv() => {
                 if let Some(fact) = fact {
                     stage.recording.facts.apply(fact);
@@ -231,13 +230,13 @@ impl Stage<'_> {
             Some(Order::Pause) if !self.paused => {
                 self.paused = true;
                 self.note(now, [Happening::Pause]);
-                self.command_all(|| Command::Pause(now));
+                self.participants.command_all(|| Command::Pause(now));
                 self.recording.set_state(RecordingState::Paused);
             }
             Some(Order::Resume) if self.paused => {
                 self.paused = false;
                 self.note(now, [Happening::Resume]);
-                self.command_all(|| Command::Resume);
+                self.participants.command_all(|| Command::Resume);
                 self.recording.set_state(RecordingState::Recording);
             }
             Some(Order::Pause | Order::Resume) => {}
@@ -273,10 +272,29 @@ impl Stage<'_> {
         self.offers.clear();
         self.pcs.clear();
         // A restarted server gives the same ids to others.
-        self.command_all(|| Command::Stop(now));
-        self.participants.clear();
-        self.first_file = self.first_file.max(after(now.saturating_duration_since(self.zero.at)));
+        self.participants.stop_all(now);
+        self.first_file = self.number(now);
         self.enter(welcome.peers, now);
+    }
+
+    /// A participant's task broke down: another one goes on, with files of its own.
+    fn handle_broken(&mut self, Broken { participant, tracks, error }: Broken) -> Turn {
+        tracing::error!(recording = %self.recording.id(), %participant, %error, "a participant's task broke down");
+        self.recording.context.metrics.broke_down();
+        let now = Instant::now();
+        self.pcs.retain(|_, of| *of != participant);
+        let breaks = self.breaks.entry(participant).or_default();
+        *breaks += 1;
+        if *breaks <= BREAKS {
+            self.first_file = self.number(now);
+            tracks.into_iter().for_each(|track| self.handle_track(track, now));
+        }
+        Turn::Go
+    }
+
+    /// A number that is above those of all files so far, however many there were.
+    fn number(&self, now: Instant) -> u32 {
+        self.first_file.max(after(now.saturating_duration_since(self.zero.at)))
     }
 
     /// Writes down what happened in the room.
@@ -312,13 +330,10 @@ impl Stage<'_> {
         Turn::Go
     }
 
-    /// Everybody who is there; whoever is recorded and not there has left meanwhile.
+    /// Everybody who is there.
     fn enter(&mut self, peers: Vec<Peer>, since: Instant) {
         let happened = self.timeline.handle_snapshot(&peers);
         self.note(since, happened);
-        let here: BTreeSet<_> = peers.iter().map(|peer| peer.id.clone()).collect();
-        let gone: Vec<_> = self.participants.keys().filter(|id| !here.contains(id)).cloned().collect();
-        gone.iter().for_each(|id| self.leave(id));
         peers.into_iter().for_each(|peer| self.handle_peer(peer, since));
     }
 
@@ -338,22 +353,19 @@ impl Stage<'_> {
             Event::Peer { peer, gone: true } => self.leave(&peer.id),
             Event::Peer { peer, gone: false } => self.handle_peer(peer, now),
             Event::Track { track, gone: true } => {
-                if let Some(live) = self.participants.get_mut(&track.peer) {
-                    live.tracks.remove(&track.id);
-                }
-                self.command(&track.peer, Command::TrackGone(track.id, now));
+                self.participants.handle_track_gone(&track.peer, track.id, now);
             }
             Event::Track { track, gone: false } => self.handle_track(track, now),
-            Event::Mute { track, peer, muted, .. } => self.command(&peer, Command::Mute(track, muted, now)),
+            Event::Mute { track, peer, muted, .. } => self.participants.handle_mute(&peer, track, muted, now),
             Event::Slots { pc, slots } => {
                 if let Some(participant) = self.pcs.get(&pc).cloned() {
-                    self.command(&participant, Command::Slots(pc, slots));
+                    self.participants.command(&participant, Command::Slots(pc, slots));
                 }
             }
             Event::Need { pc, audio, video } => {
                 if let Some(participant) = self.pcs.get(&pc).cloned() {
                     let (audio, video) = (audio as usize, video as usize);
-                    self.command(&participant, Command::Need { pc, audio, video });
+                    self.participants.command(&participant, Command::Need { pc, audio, video });
                 }
             }
             Event::Leave { action: LeaveAction::Stop, reason, .. } => {
@@ -367,32 +379,20 @@ impl Stage<'_> {
 
     fn handle_peer(&mut self, peer: Peer, since: Instant) {
         self.names.insert(peer.id.clone(), peer.name);
-        let here: BTreeSet<_> = peer.tracks.iter().map(|track| track.id.clone()).collect();
-        if let Some(live) = self.participants.get_mut(&peer.id) {
-            let gone: Vec<_> = live.tracks.difference(&here).cloned().collect();
-            live.tracks = here;
-            for id in gone {
-                self.command(&peer.id, Command::TrackGone(id, since));
-            }
-        }
+        self.participants.handle_tracks(&peer.id, &peer.tracks, since);
         peer.tracks.into_iter().for_each(|track| self.handle_track(track, since));
     }
 
     fn handle_track(&mut self, track: Track, since: Instant) {
-        let id = track.peer.clone();
-        if !self.participants.contains_key(&id) {
-            self.start(&id);
+        if !self.participants.contains(&track.peer) {
+            self.start(&track.peer);
         }
-        if let Some(live) = self.participants.get_mut(&id) {
-            live.tracks.insert(track.id.clone());
-        }
-        self.command(&id, Command::Track(track, since));
+        self.participants.handle_track(track, since);
     }
 
     /// A participant that publishes gets a task.
     fn start(&mut self, id: &ParticipantId) {
         let Link::Up(room) = &self.link else { return };
-        let (commands, receiver) = mpsc::unbounded_channel();
         let seed = Seed {
             participant: id.clone(),
             name: self.names.get(id).cloned().unwrap_or_default(),
@@ -407,13 +407,13 @@ impl Stage<'_> {
             tally: self.recording.tally.clone(),
             pulse: self.recording.context.pulse.clone(),
         };
-        self.tasks.spawn(participant::run(seed, receiver));
-        self.participants.insert(id.clone(), Live { commands, tracks: BTreeSet::new() });
+        self.participants.start(id, |commands| participant::run(seed, commands));
     }
 
     fn leave(&mut self, id: &ParticipantId) {
-        self.command(id, Command::Stop(Instant::now()));
-        self.participants.remove(id);
+        self.participants.stop(id, Instant::now());
+        self.names.remove(id);
+        self.breaks.remove(id);
         self.pcs.retain(|_, of| of != id);
     }
 
@@ -427,7 +427,7 @@ impl Stage<'_> {
                     Some(id) => {
                         self.offers.insert(id, (participant, pc));
                     }
-                    None => self.command(&participant, Command::Refused(pc)),
+                    None => self.participants.command(&participant, Command::Refused(pc)),
                 }
             }
             Some(Told::Unsubscribe(track)) => {
@@ -462,25 +462,12 @@ impl Stage<'_> {
         match reply {
             Ok(success) => {
                 let Some(answer) = success.answer else { return };
-                self.command(&participant, Command::Answer { pc, sdp: answer.sdp, slots: answer.slots });
+                self.participants.command(&participant, Command::Answer { pc, sdp: answer.sdp, slots: answer.slots });
             }
             Err(failure) => {
                 tracing::warn!(%participant, code = %failure.code, msg = failure.msg, "the offer was refused");
-                self.command(&participant, Command::Refused(pc));
+                self.participants.command(&participant, Command::Refused(pc));
             }
-        }
-    }
-
-    fn command(&self, id: &ParticipantId, command: Command) {
-        if let Some(live) = self.participants.get(id) {
-            // A task ends only after a stop, or with its recording.
-            let _ = live.commands.send(command);
-        }
-    }
-
-    fn command_all(&self, command: impl Fn() -> Command) {
-        for live in self.participants.values() {
-            let _ = live.commands.send(command());
         }
     }
 
@@ -489,10 +476,10 @@ impl Stage<'_> {
         let now = self.stood_still.unwrap_or_else(Instant::now);
         tracing::info!(recording = %self.recording.id(), why, "recording ends");
         let at_ms = now.saturating_duration_since(self.zero.at).as_millis() as u64;
-        self.command_all(|| Command::Stop(now));
+        self.participants.stop_all(now);
         self.recording.append(Fact::Stopped { at_ms }).await;
         self.recording.set_state(RecordingState::Finalising);
-        while self.tasks.join_next().await.is_some() {}
+        self.participants.finish().await;
         // Files that were begun in the last moment.
         while let Ok(told) = hears.try_recv() {
             if let Told::File(file, progress) = told {

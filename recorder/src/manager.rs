@@ -1,7 +1,7 @@
 //! All recordings of this recorder and the link that orders them. One task owns the list.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use service::storage::is_key;
 use session::journal::{self, Job};
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::RecorderConfig;
 use crate::link::Linked;
 use crate::load::{self, Load};
-use crate::recording::{Assignment, Context, Order, Recording, Status, Statuses};
+use crate::recording::{Assignment, Context, Order, Recording, Start, Status, Statuses};
 use crate::spool;
 
 /// How often the disk and the load are looked at.
@@ -177,11 +177,12 @@ impl Manager {
     fn handle_said(&mut self, said: ToRecorder) {
         match said {
             ToRecorder::Welcome { v } => tracing::info!(v, "linked to the server"),
-            ToRecorder::Job { recording, room, room_id, folder, token, started_ms, again, paused, options } => {
+            ToRecorder::Job { recording, room, room_id, folder, token, started_ms, age_ms, again, paused, options } => {
                 let recorder = self.context.recorder.clone();
                 let job =
                     Job { v: journal::VERSION, recorder, recording, room, room_id, folder, started_ms, again, options };
-                self.handle_job(Assignment { job, token, paused });
+                let start = Start { token, zero: zero(started_ms, age_ms), paused };
+                self.handle_job(Assignment { job, start });
             }
             ToRecorder::Stop { recording } | ToRecorder::Unknown { recording } => self.order(&recording, Order::Stop),
             ToRecorder::Pause { recording } => self.order(&recording, Order::Pause),
@@ -190,7 +191,7 @@ impl Manager {
         }
     }
 
-    fn handle_job(&mut self, Assignment { job, token, paused }: Assignment) {
+    fn handle_job(&mut self, Assignment { job, start }: Assignment) {
         let id = job.recording.clone();
         let live = self.running.values().find(|running| running.recording == id && running.is_live());
         if let Some(live) = live {
@@ -224,7 +225,7 @@ impl Manager {
             Ok(recording) => {
                 let (orders, receiver) = mpsc::unbounded_channel();
                 self.insert(&folder, id, Some(orders));
-                let task = self.tasks.spawn(recording.record(token, paused, receiver));
+                let task = self.tasks.spawn(recording.record(start, receiver));
                 self.folders.insert(task.id(), folder);
             }
             Err((code, why)) => {
@@ -379,6 +380,14 @@ impl Manager {
     }
 }
 
+/// When a recording began that is so old now. A server that does not say so leaves only the wall clocks to compare.
+fn zero(started_ms: u64, age_ms: Option<u64>) -> Instant {
+    let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let age = age_ms.map_or_else(|| wall().saturating_sub(Duration::from_millis(started_ms)), Duration::from_millis);
+    let now = Instant::now();
+    now.checked_sub(age).unwrap_or(now)
+}
+
 /// Whether a recording may lie there: names of storage, its own id last, so that no two ever share a folder.
 fn is_folder(folder: &str, recording: &RecordingId) -> bool {
     is_key(folder) && folder.rsplit('/').next() == Some(recording.as_str())
@@ -433,6 +442,19 @@ mod tests {
         assert_eq!(look(2, 1_900), (3, 3), "less than half of two cores");
         assert_eq!(look(4, 4_400), (0, 3), "more than that");
         assert_eq!(look(14, 4_500), (3, 3), "and idle again");
+    }
+
+    #[test]
+    fn a_recording_is_as_old_as_the_server_says_whatever_the_wall_clock_does() {
+        let minute = Duration::from_secs(60);
+        // In 1970, and long after today.
+        for started_ms in [5, u64::MAX] {
+            let age = zero(started_ms, Some(60_000)).elapsed();
+            assert!(age >= minute && age < 2 * minute, "{age:?}");
+        }
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+        let age = zero(now_ms - 60_000, None).elapsed();
+        assert!(age >= minute && age < 2 * minute, "{age:?}");
     }
 
     #[test]

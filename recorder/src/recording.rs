@@ -16,7 +16,7 @@ mod timeline;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use service::storage::{About, ContentType, Error, Store};
 use session::journal::{Fact, Facts, Job};
@@ -117,8 +117,17 @@ pub(crate) struct Recording {
 pub(crate) struct Assignment {
     /// What is asked for.
     pub(crate) job: Job,
+    /// How it begins.
+    pub(crate) start: Start,
+}
+
+/// How a recording begins here.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
     /// For the room.
     pub(crate) token: String,
+    /// Zero of its clock.
+    pub(crate) zero: Instant,
     /// Whether it begins paused.
     pub(crate) paused: bool,
 }
@@ -176,7 +185,7 @@ impl Recording {
     }
 
     /// Records until it is stopped, then delivers.
-    pub(crate) async fn record(mut self, token: String, paused: bool, orders: mpsc::UnboundedReceiver<Order>) {
+    pub(crate) async fn record(mut self, start: Start, orders: mpsc::UnboundedReceiver<Order>) {
         self.set_state(RecordingState::Starting);
         let store = self.context.store.clone();
         // Storage that is away is waited for; storage that would keep everything in the clear is not.
@@ -192,7 +201,7 @@ impl Recording {
             }
             Err(_) => Some(proof),
         };
-        match live::run(&mut self, token, paused, orders, proof).await {
+        match live::run(&mut self, start, orders, proof).await {
             Ok(()) => self.deliver().await,
             Err((code, why)) => self.refuse(code, why),
         }

@@ -1,7 +1,7 @@
 //! The live part of a recording: in the room, a task for each participant, until somebody or something ends it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use session::Zero;
 use session::journal::Fact;
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::participants::{Broken, Participants};
 use super::timeline::Timeline;
-use super::{Order, Proof, Recording};
+use super::{Order, Proof, Recording, Start};
 use crate::dial::Target;
 use crate::participant::{self, Command, Seed, Told};
 use crate::room::{Heard, Room, RoomError};
@@ -78,19 +78,17 @@ enum Turn {
 /// If the room could never be joined, or storage refuses what `proof` asks of it.
 pub(super) async fn run(
     recording: &mut Recording,
-    token: String,
-    paused: bool,
+    Start { token, zero, paused }: Start,
     mut orders: mpsc::UnboundedReceiver<Order>,
     mut proof: Option<Proof>,
 ) -> Result<(), (Code, String)> {
     let job = recording.facts.job.clone();
     let target = recording.context.target.clone();
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let started = Duration::from_millis(job.started_ms);
-    let (age, now) = (wall.saturating_sub(started), Instant::now());
+    let now = Instant::now();
+    let age = now.saturating_duration_since(zero);
     // Nothing is written yet: files begin where the recording does.
     let fresh = !job.again;
-    let zero = Zero { at: now.checked_sub(age).unwrap_or(now), wall: started };
+    let zero = Zero { at: zero, wall: Duration::from_millis(job.started_ms) };
     let (room, welcome) = tokio::select! {
         joined = first_join(&target, &job.room, &token) => joined?,
         order = stop(&mut orders) => return order,
@@ -107,7 +105,6 @@ pub(super) async fn run(
         told,
         offers: HashMap::new(),
         pcs: HashMap::new(),
-        // Files of another run have small numbers, however many it made in that time.
         first_file: if fresh { 0 } else { after(age) },
         paused,
         timeline: Timeline::default(),
@@ -166,9 +163,11 @@ fn is_too_large(bytes: u64, max_size_mb: u64) -> bool {
     max_size_mb > 0 && bytes >= max_size_mb.saturating_mul(MEGABYTE)
 }
 
-/// How many files of a kind another run may have made of one participant in that time.
+/// More files of a kind than anybody has made of one participant by that age of the recording: nobody makes one in a
+/// millisecond. All recorders know the age from the same clock, so no two runs give a file the same name.
 fn after(age: Duration) -> u32 {
-    u32::try_from(age.as_millis()).unwrap_or(u32::MAX / 2).max(1)
+    // Begins anew after 46 days.
+    u32::try_from(age.as_millis() % 4_000_000_000).unwrap_or(0).max(1)
 }
 
 /// Joins, patiently: a room that was just made, or a server that is busy, deserves a second try.

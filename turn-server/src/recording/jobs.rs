@@ -119,6 +119,7 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
         folder: manifest.folder.clone(),
         token,
         started_ms: manifest.started_ms,
+        age_ms: u64::try_from(active.since.elapsed().as_millis()).ok(),
         again: !(active.unfinished.is_empty() && active.failed.is_empty() && manifest.segments.is_empty()),
         paused: active.paused,
         options: active.options.clone(),

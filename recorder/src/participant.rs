@@ -313,7 +313,10 @@ impl Task {
                         // A full socket or an unreachable candidate is a lost datagram.
                         let _ = leg.socket.try_send_to(&bytes, to);
                     }
-                    RtcOutput::Packet(packet) => self.XX,
+                    RtcOutput::Packet(packet) => {
+                        self.last_packet = Some(packet.arrived);
+                        self.session.handle_packet(packet, now);
+                    }
                     RtcOutput::Connected => leg.give_up = None,
                     RtcOutput::Reachable(reachable) => {
                         leg.give_up = (!reachable).then(|| now + CONNECT_TIMEOUT);

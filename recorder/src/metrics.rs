@@ -17,6 +17,7 @@ pub struct Metrics {
     uploaded: Counter,
     upload_failures: Counter,
     delivered: Counter,
+    broke_down: Counter,
     recordings: Gauge<i64, AtomicI64>,
     linked: Gauge<i64, AtomicI64>,
     load: Gauge<f64, AtomicU64>,
@@ -33,6 +34,7 @@ impl Metrics {
         r.register("recorder_uploaded_bytes", "Bytes sent to storage", self.uploaded.clone());
         r.register("recorder_upload_failures", "Requests to storage that failed", self.upload_failures.clone());
         r.register("recorder_delivered", "Recordings that storage has", self.delivered.clone());
+        r.register("recorder_breakdowns", "Tasks that broke down and were begun again", self.broke_down.clone());
         r.register("recorder_recordings", "Recordings that are not in storage yet", self.recordings.clone());
         r.register("recorder_load", "CPU time used, of all that this process may use", self.load.clone());
         r.register("recorder_linked", "1 while a server gives us work", self.linked.clone());
@@ -55,6 +57,10 @@ impl Metrics {
 
     pub(crate) fn delivered(&self) {
         self.delivered.inc();
+    }
+
+    pub(crate) fn broke_down(&self) {
+        self.broke_down.inc();
     }
 
     pub(crate) fn set_recordings(&self, count: usize) {

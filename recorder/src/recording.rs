@@ -7,6 +7,7 @@
 
 mod deliver;
 mod live;
+mod participants;
 mod segments;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -15,7 +16,7 @@ mod timeline;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use service::storage::{About, ContentType, Error, Store};
 use session::journal::{Fact, Facts, Job};
@@ -87,6 +88,14 @@ pub(crate) struct Status {
     pub(crate) failure: Option<(Code, String)>,
 }
 
+impl Status {
+    /// Nothing comes of it here.
+    pub(crate) fn failed(recording: RecordingId, code: Code, why: String) -> Self {
+        let state = RecordingState::Failed;
+        Self { recording, state, segment: None, progress: None, failure: Some((code, why)) }
+    }
+}
+
 /// Where a recording tells how it stands: its folder in the spool, and the status.
 pub(crate) type Statuses = mpsc::UnboundedSender<(String, Status)>;
 
@@ -116,8 +125,17 @@ pub(crate) struct Recording {
 pub(crate) struct Assignment {
     /// What is asked for.
     pub(crate) job: Job,
+    /// How it begins.
+    pub(crate) start: Start,
+}
+
+/// How a recording begins here.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
     /// For the room.
     pub(crate) token: String,
+    /// Zero of its clock.
+    pub(crate) zero: Instant,
     /// Whether it begins paused.
     pub(crate) paused: bool,
     /// When it is over by itself, by the server's clock.
@@ -177,7 +195,7 @@ impl Recording {
     }
 
     /// Records until it is stopped, then delivers.
-    pub(crate) async fn record(mut self, assignment: Assignment, orders: mpsc::UnboundedReceiver<Order>) {
+    pub(crate) async fn record(mut self, start: Start, orders: mpsc::UnboundedReceiver<Order>) {
         self.set_state(RecordingState::Starting);
         let store = self.context.store.clone();
         // Storage that is away is waited for; storage that would keep everything in the clear is not.
@@ -187,23 +205,30 @@ impl Recording {
         });
         let proof = match tokio::time::timeout(PROOF, &mut proof).await {
             // It will refuse the next time, too: the light must not stay on for that.
-            Ok(Ok(Some(why))) => return self.refuse(Code::RecordingFailed, why),
+            Ok(Ok(Some(why))) => return self.refuse(Code::RecordingFailed, why).await,
             Ok(_) => {
                 self.proven = true;
                 None
             }
             Err(_) => Some(proof),
         };
-        match live::run(&mut self, assignment, orders, proof).await {
+        match live::run(&mut self, start, orders, proof).await {
+            Err((code, why)) if self.facts.files.is_empty() => self.refuse(code, why).await,
+            Err((code, why)) => {
+                // Its uploads are refused, too, and tried again: it stays in the spool until storage does what it must.
+                tracing::error!(recording = %self.id(), %code, why, "what was recorded cannot be stored yet");
+                self.deliver().await;
+            }
             Ok(()) => self.deliver().await,
-            Err((code, why)) => self.refuse(code, why),
         }
     }
 
     /// Nothing was recorded: there is nothing to keep either.
-    fn refuse(&self, code: Code, why: String) {
+    async fn refuse(&self, code: Code, why: String) {
         tracing::warn!(recording = %self.id(), %code, why, "cannot record");
-        if let Err(error) = self.context.spool.remove(&self.folder) {
+        let (spool, folder) = (self.context.spool.clone(), self.folder.clone());
+        let removed = tokio::task::spawn_blocking(move || spool.remove(&folder)).await;
+        if let Err(error) = removed.map_err(std::io::Error::other).flatten() {
             tracing::warn!(recording = %self.id(), %error, "spool");
         }
         self.send(RecordingState::Failed, None, Some((code, why)));

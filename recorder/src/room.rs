@@ -1,4 +1,4 @@
-//! A rooms/1 connection: requests out, replies and events in. Keeps its session over lost sockets.
+//! A rooms/1 connection: requests out, replies and events in. A recorder's session ends with its socket.
 //!
 //! What the events mean for a recording is not decided here.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use signalling::code::Code;
 use signalling::id::RoomName;
-use signalling::message::client::{Join, Media, Resume};
+use signalling::message::client::{Join, Media};
 use signalling::message::server::{Failure, Success, Welcome};
 use signalling::message::{ClientFrame, Event, EventFrame, Reply, ReplyFrame, Request, VERSION};
 use std::net::IpAddr;
@@ -18,10 +18,11 @@ use crate::dial::{DialError, Socket, Target};
 
 /// A request that has no reply by then never gets one.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
-/// A socket that is silent this long is dead. Both sides ping.
-const SILENCE: Duration = Duration::from_secs(15);
+/// A socket that is silent this long is dead: before the server has given the room to somebody else, which takes it four
+/// seconds, and before a session takes the silence for the participants' (2.5 s).
+const SILENCE: Duration = Duration::from_millis(2400);
 /// Our pings.
-const PING: Duration = Duration::from_secs(5);
+const PING: Duration = Duration::from_millis(800);
 
 /// Why there is no connection to a room.
 #[derive(Debug, thiserror::Error)]
@@ -63,13 +64,7 @@ pub(crate) enum Heard {
 
 /// A joined room.
 pub(crate) struct Room {
-    target: Target,
-    path: String,
     socket: Socket,
-    session: String,
-    secret: String,
-    grace: Duration,
-    last_seq: u64,
     next_id: u64,
     heard: Instant,
     next_ping: Instant,
@@ -87,13 +82,7 @@ impl Room {
         let connection = target.connect(&path, false).await?;
         let now = Instant::now();
         let mut room = Self {
-            target: target.clone(),
-            path,
             socket: connection.socket,
-            session: String::new(),
-            secret: String::new(),
-            grace: Duration::ZERO,
-            last_seq: 0,
             next_id: 1,
             heard: now,
             next_ping: now + PING,
@@ -109,47 +98,9 @@ impl Room {
             media: Media::default(),
         };
         let id = room.request(Request::Join(join)).await?;
-        let (success, early) = room.reply_to(id).await?;
-        // The snapshot in the reply is newer than whatever event came before it.
-        drop(early);
+        let success = room.reply_to(id).await?;
         let welcome = success.welcome.ok_or_else(|| RoomError::lost("the reply to join has no welcome"))?;
-        room.note(&welcome);
         Ok((room, welcome))
-    }
-
-    fn note(&mut self, welcome: &Welcome) {
-        self.session = welcome.session.clone();
-        self.secret = welcome.resume.clone();
-        self.grace = Duration::from_millis(welcome.grace_ms);
-    }
-
-    /// How long the session outlives its socket.
-    pub(crate) fn grace(&self) -> Duration {
-        self.grace
-    }
-
-    /// Takes the session over on a new socket. Some events may come again; they carry whole values.
-    ///
-    /// # Errors
-    /// [`RoomError`]; [`Code::SessionGone`] means that only a new join helps.
-    pub(crate) async fn resume(&mut self) -> Result<(Option<Welcome>, Vec<Event>), RoomError> {
-        let connection = self.target.connect(&self.path, false).await?;
-        self.socket = connection.socket;
-        self.local = connection.local.ip();
-        self.heard = Instant::now();
-        let resume = Resume {
-            session: self.session.clone(),
-            resume: self.secret.clone(),
-            last: self.last_seq,
-            proof: None,
-            sdp: None,
-        };
-        let id = self.request(Request::Resume(resume)).await?;
-        let (success, early) = self.reply_to(id).await?;
-        if let Some(welcome) = &success.welcome {
-            self.note(welcome);
-        }
-        Ok((success.welcome, early))
     }
 
     /// Sends a request and returns its id.
@@ -167,17 +118,20 @@ impl Room {
         Ok(id)
     }
 
-    /// Waits for one reply; returns the events that came before it, too.
-    async fn reply_to(&mut self, id: u64) -> Result<(Box<Success>, Vec<Event>), RoomError> {
+    /// Waits for the reply to a request. An event before it is dropped: the snapshot in the reply is newer.
+    async fn reply_to(&mut self, id: u64) -> Result<Box<Success>, RoomError> {
         let deadline = Instant::now() + REPLY_TIMEOUT;
-        let mut early = Vec::new();
         loop {
             match timeout_at(deadline, self.next()).await.map_err(RoomError::lost)?? {
-                Heard::Reply(of, reply) if of == id => return Ok((reply.map_err(RoomError::refused)?, early)),
-                Heard::Reply(..) => {}
-                Heard::Event(event) => early.push(event),
+                Heard::Reply(of, reply) if of == id => return reply.map_err(RoomError::refused),
+                Heard::Reply(..) | Heard::Event(_) => {}
             }
         }
+    }
+
+    /// When the room last said anything.
+    pub(crate) fn heard(&self) -> std::time::Instant {
+        self.heard.into_std()
     }
 
     /// The next thing from the room. Cancel-safe.
@@ -222,7 +176,6 @@ impl Room {
         }
         // An event that this version does not know is none of our business.
         let frame = serde_json::from_str::<EventFrame>(text).ok()?;
-        self.last_seq = self.last_seq.max(frame.seq);
         Some(Heard::Event(frame.event))
     }
 

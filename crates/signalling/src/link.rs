@@ -78,6 +78,9 @@ pub enum ToRecorder {
         token: String,
         /// When it was switched on, in milliseconds since 1970: zero of the recording's clock.
         started_ms: u64,
+        /// How long ago that was when the job was sent, in milliseconds: the recorder's own clock may be wrong.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        age_ms: Option<u64>,
         /// Whether a recorder had this job before: what is written now goes on where that one ended.
         #[serde(default)]
         again: bool,

@@ -1,21 +1,22 @@
 //! The live part of a recording: in the room, a task for each participant, until somebody or something ends it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 
 use session::Zero;
 use session::journal::Fact;
 use signalling::code::Code;
-use signalling::id::{ParticipantId, PcId, RoomName, TrackId};
+use signalling::id::{ParticipantId, PcId, RoomName};
 use signalling::message::client::{Media, Offer, Sub};
 use signalling::message::server::{Failure, LeaveAction, Success, Welcome};
 use signalling::message::{Event, Peer, RecordingState, Request, RoomRecording, Track, Wish};
 use signalling::recording::{Happening, Moment};
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
+use super::participants::{Broken, Participants};
 use super::timeline::Timeline;
-use super::{Assignment, Order, Proof, Recording};
+use super::{Order, Proof, Recording, Start};
 use crate::dial::Target;
 use crate::participant::{self, Command, Seed, Told};
 use crate::room::{Heard, Room, RoomError};
@@ -23,8 +24,8 @@ use crate::upload::plan as upload;
 
 /// The first join is tried for so long; the red light is on and somebody waits.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// A room that is lost is looked for this long after its session is over.
-const SEARCH: Duration = Duration::from_secs(60);
+/// A room that is lost is looked for this long: then the server has given it to somebody else.
+const SEARCH: Duration = Duration::from_secs(3);
 /// Between two tries.
 const RETRY: Duration = Duration::from_millis(500);
 /// How often a running recording says how it stands.
@@ -33,38 +34,29 @@ const REPORT: Duration = Duration::from_secs(1);
 const WHOLE_REPORT: u64 = 5;
 /// Why a recording ends of which the room does not know.
 const UNLIT: &str = "the room shows no light for it";
+/// So often a participant's task is begun again; what breaks it every time is not to cost the others.
+const BREAKS: u32 = 5;
 /// Bytes of a megabyte, as disks and storage count.
 const MEGABYTE: u64 = 1_000_000;
-
-/// A participant that is recorded.
-struct Live {
-    commands: mpsc::UnboundedSender<Command>,
-    tracks: BTreeSet<TrackId>,
-}
 
 /// The connection to the room.
 enum Link {
     Up(Box<Room>),
-    Down(JoinHandle<Result<Box<Back>, RoomError>>),
+    Down(JoinHandle<Result<Back, RoomError>>),
 }
 
-/// The room again.
-struct Back {
-    room: Room,
-    welcome: Option<Welcome>,
-    events: Vec<Event>,
-    /// A new session: nothing that we had there exists any more.
-    fresh: bool,
-}
+/// The room again, as it is now: nothing that we had there exists any more.
+type Back = Box<(Room, Welcome)>;
 
 struct Stage<'a> {
     recording: &'a mut Recording,
     token: String,
     link: Link,
     zero: Zero,
-    participants: BTreeMap<ParticipantId, Live>,
+    participants: Participants,
     names: BTreeMap<ParticipantId, String>,
-    tasks: JoinSet<()>,
+    /// How often each participant's task broke down.
+    breaks: BTreeMap<ParticipantId, u32>,
     told: mpsc::UnboundedSender<Told>,
     offers: HashMap<u64, (ParticipantId, PcId)>,
     pcs: HashMap<PcId, ParticipantId>,
@@ -74,6 +66,8 @@ struct Stage<'a> {
     reports: u64,
     /// When the process was last known to run, if it stood still.
     stood_still: Option<Instant>,
+    /// The last sign of the room, while it is lost.
+    lost: Option<Instant>,
 }
 
 /// What one turn of the loop led to.
@@ -88,17 +82,17 @@ enum Turn {
 /// If the room could never be joined, or storage refuses what `proof` asks of it.
 pub(super) async fn run(
     recording: &mut Recording,
-    Assignment { job, token, paused, ends_in }: Assignment,
+    Start { token, zero, paused, ends_in }: Start,
     mut orders: mpsc::UnboundedReceiver<Order>,
     mut proof: Option<Proof>,
 ) -> Result<(), (Code, String)> {
+    let job = recording.facts.job.clone();
     let target = recording.context.target.clone();
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let started = Duration::from_millis(job.started_ms);
-    let (age, now) = (wall.saturating_sub(started), Instant::now());
+    let now = Instant::now();
+    let age = now.saturating_duration_since(zero);
     // Nothing is written yet: files begin where the recording does.
     let fresh = !job.again;
-    let zero = Zero { at: now.checked_sub(age).unwrap_or(now), wall: started };
+    let zero = Zero { at: zero, wall: Duration::from_millis(job.started_ms) };
     let (room, welcome) = tokio::select! {
         joined = first_join(&target, &job.room, &token) => joined?,
         order = stop(&mut orders) => return order,
@@ -109,18 +103,18 @@ pub(super) async fn run(
         token,
         link: Link::Up(Box::new(room)),
         zero,
-        participants: BTreeMap::new(),
+        participants: Participants::default(),
         names: BTreeMap::new(),
-        tasks: JoinSet::new(),
+        breaks: BTreeMap::new(),
         told,
         offers: HashMap::new(),
         pcs: HashMap::new(),
-        // Files of another run have small numbers, however many it made in that time.
         first_file: if fresh { 0 } else { after(age) },
         paused,
         timeline: Timeline::default(),
         reports: 0,
         stood_still: None,
+        lost: None,
     };
     if !stage.is_lit(welcome.room.recording.as_ref()) {
         // It was switched off meanwhile: nobody has to be recorded, and nobody is.
@@ -144,6 +138,7 @@ pub(super) async fn run(
             order = orders.recv() => stage.handle_order(order),
             heard = hear(&mut stage.link) => stage.handle_heard(heard),
             told = hears.recv() => stage.handle_told(told).await,
+            broken = stage.participants.broken() => stage.handle_broken(broken),
             fact = stage.recording.heard.recv() => {
                 if let Some(fact) = fact {
                     stage.recording.facts.apply(fact);
@@ -174,9 +169,11 @@ fn is_too_large(bytes: u64, max_size_mb: u64) -> bool {
     max_size_mb > 0 && bytes >= max_size_mb.saturating_mul(MEGABYTE)
 }
 
-/// How many files of a kind another run may have made of one participant in that time.
+/// More files of a kind than anybody has made of one participant by that age of the recording: nobody makes one in a
+/// millisecond. All recorders know the age from the same clock, so no two runs give a file the same name.
 fn after(age: Duration) -> u32 {
-    u32::try_from(age.as_millis()).unwrap_or(u32::MAX / 2).max(1)
+    // Begins anew after 46 days.
+    u32::try_from(age.as_millis() % 4_000_000_000).unwrap_or(0).max(1)
 }
 
 /// Joins, patiently: a room that was just made, or a server that is busy, deserves a second try.
@@ -209,7 +206,7 @@ async fn stop(orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), (Code, 
 /// The next thing from the room, or the room itself.
 enum FromLink {
     Heard(Result<Heard, RoomError>),
-    Back(Result<Box<Back>, RoomError>),
+    Back(Result<Back, RoomError>),
 }
 
 async fn hear(link: &mut Link) -> FromLink {
@@ -219,23 +216,14 @@ async fn hear(link: &mut Link) -> FromLink {
     }
 }
 
-/// Looks for the room: first with the session, then with the token.
-async fn reconnect(target: Target, mut room: Box<Room>, name: RoomName, token: String) -> Result<Box<Back>, RoomError> {
-    let grace = Instant::now() + room.grace();
-    while Instant::now() < grace {
-        match room.resume().await {
-            Ok((welcome, events)) => return Ok(Box::new(Back { room: *room, welcome, events, fresh: false })),
-            Err(RoomError::Refused { .. }) => break,
-            Err(_) => tokio::time::sleep(RETRY).await,
-        }
-    }
+/// Looks for the room, until it comes back or says no: then somebody else has it, or nobody.
+async fn reconnect(target: Target, name: RoomName, token: String) -> Result<Back, RoomError> {
     let deadline = Instant::now() + SEARCH;
     loop {
         match Room::join(&target, &name, &token).await {
-            Ok((room, welcome)) => {
-                return Ok(Box::new(Back { room, welcome: Some(welcome), events: Vec::new(), fresh: true }));
-            }
-            Err(error) if Instant::now() > deadline => return Err(error),
+            Ok(joined) => return Ok(Box::new(joined)),
+            Err(error @ RoomError::Refused { .. }) => return Err(error),
+            Err(error) if Instant::now() + RETRY > deadline => return Err(error),
             Err(_) => tokio::time::sleep(RETRY).await,
         }
     }
@@ -248,13 +236,13 @@ impl Stage<'_> {
             Some(Order::Pause) if !self.paused => {
                 self.paused = true;
                 self.note(now, [Happening::Pause]);
-                self.command_all(|| Command::Pause(now));
+                self.participants.command_all(|| Command::Pause(now));
                 self.recording.set_state(RecordingState::Paused);
             }
             Some(Order::Resume) if self.paused => {
                 self.paused = false;
                 self.note(now, [Happening::Resume]);
-                self.command_all(|| Command::Resume);
+                self.participants.command_all(|| Command::Resume);
                 self.recording.set_state(RecordingState::Recording);
             }
             Some(Order::Pause | Order::Resume) => {}
@@ -277,41 +265,48 @@ impl Stage<'_> {
         Turn::Go
     }
 
+    /// Without its session nothing comes any more, and soon somebody else records the time from here on.
     fn lose_room(&mut self, error: &RoomError) {
-        tracing::info!(recording = %self.recording.id(), %error, "media goes on");
+        tracing::info!(recording = %self.recording.id(), %error, "joining again");
+        let Link::Up(room) = &self.link else { return };
+        let packet = self.recording.tally.last_packet(self.zero.at);
+        let lost = room.heard().max(packet);
+        self.lost = Some(lost);
+        self.participants.stop_all(lost);
+        self.offers.clear();
+        self.pcs.clear();
         let name = self.recording.facts.job.room.clone();
         let (target, token) = (self.recording.context.target.clone(), self.token.clone());
-        // A finished task stands in for the moment in which the room is moved.
-        let nothing = Link::Down(tokio::spawn(async { Err(RoomError::Lost(String::new())) }));
-        if let Link::Up(room) = std::mem::replace(&mut self.link, nothing) {
-            self.link = Link::Down(tokio::spawn(reconnect(target, room, name, token)));
-        }
+        self.link = Link::Down(tokio::spawn(reconnect(target, name, token)));
     }
 
-    fn find_room(&mut self, back: Back) -> Turn {
-        self.link = Link::Up(Box::new(back.room));
+    fn find_room(&mut self, (room, welcome): (Room, Welcome)) -> Turn {
+        self.link = Link::Up(Box::new(room));
+        self.lost = None;
         let now = Instant::now();
-        // Whoever waits for an answer asks again.
-        for (participant, pc) in self.offers.drain().map(|(_, offer)| offer).collect::<Vec<_>>() {
-            self.command(&participant, Command::Refused(pc));
+        // A server that was restarted lets us in and tells nobody that they are recorded.
+        if !self.is_lit(welcome.room.recording.as_ref()) {
+            return Turn::End(UNLIT);
         }
-        if back.fresh {
-            // A restarted server gives the same ids to others.
-            self.command_all(|| Command::Stop(now));
-            self.participants.clear();
-            self.first_file = self.first_file.max(after(now.saturating_duration_since(self.zero.at)));
+        // It also gives the same ids to others.
+        (self.names, self.breaks) = Default::default();
+        self.first_file = self.number(now);
+        self.enter(welcome.peers, now);
+        Turn::Go
+    }
+
+    /// A participant's task broke down: another one goes on, with files of its own.
+    fn handle_broken(&mut self, Broken { participant, tracks, error }: Broken) -> Turn {
+        tracing::error!(recording = %self.recording.id(), %participant, %error, "a participant's task broke down");
+        self.recording.context.metrics.broke_down();
+        let now = Instant::now();
+        self.pcs.retain(|_, of| *of != participant);
+        let breaks = self.breaks.entry(participant).or_default();
+        *breaks += 1;
+        if *breaks <= BREAKS {
+            self.first_file = self.number(now);
+            tracks.into_iter().for_each(|track| self.handle_track(track, now));
         }
-        if let Some(welcome) = back.welcome {
-            // A server that was restarted lets us in and tells nobody that they are recorded.
-            if !self.is_lit(welcome.room.recording.as_ref()) {
-                return Turn::End(UNLIT);
-            }
-            self.enter(welcome.peers, now);
-        }
-        for event in back.events {
-            if let Turn::End(why) = self.handle_event(event) {
-                return Turn::End(why);
-            }
         }
         Turn::Go
     }
@@ -319,6 +314,11 @@ impl Stage<'_> {
     /// Whether everybody in the room is shown that this recording is on.
     fn is_lit(&self, light: Option<&RoomRecording>) -> bool {
         light.is_some_and(|light| light.id == *self.recording.id())
+    }
+
+    /// A number that is above those of all files so far, however many there were.
+    fn number(&self, now: Instant) -> u32 {
+        self.first_file.max(after(now.saturating_duration_since(self.zero.at)))
     }
 
     /// Writes down what happened in the room.
@@ -354,13 +354,10 @@ impl Stage<'_> {
         Turn::Go
     }
 
-    /// Everybody who is there; whoever is recorded and not there has left meanwhile.
+    /// Everybody who is there.
     fn enter(&mut self, peers: Vec<Peer>, since: Instant) {
         let happened = self.timeline.handle_snapshot(&peers);
         self.note(since, happened);
-        let here: BTreeSet<_> = peers.iter().map(|peer| peer.id.clone()).collect();
-        let gone: Vec<_> = self.participants.keys().filter(|id| !here.contains(id)).cloned().collect();
-        gone.iter().for_each(|id| self.leave(id));
         peers.into_iter().for_each(|peer| self.handle_peer(peer, since));
     }
 
@@ -380,22 +377,19 @@ impl Stage<'_> {
             Event::Peer { peer, gone: true } => self.leave(&peer.id),
             Event::Peer { peer, gone: false } => self.handle_peer(peer, now),
             Event::Track { track, gone: true } => {
-                if let Some(live) = self.participants.get_mut(&track.peer) {
-                    live.tracks.remove(&track.id);
-                }
-                self.command(&track.peer, Command::TrackGone(track.id, now));
+                self.participants.handle_track_gone(&track.peer, track.id, now);
             }
             Event::Track { track, gone: false } => self.handle_track(track, now),
-            Event::Mute { track, peer, muted, .. } => self.command(&peer, Command::Mute(track, muted, now)),
+            Event::Mute { track, peer, muted, .. } => self.participants.handle_mute(&peer, track, muted, now),
             Event::Slots { pc, slots } => {
                 if let Some(participant) = self.pcs.get(&pc).cloned() {
-                    self.command(&participant, Command::Slots(pc, slots));
+                    self.participants.command(&participant, Command::Slots(pc, slots));
                 }
             }
             Event::Need { pc, audio, video } => {
                 if let Some(participant) = self.pcs.get(&pc).cloned() {
                     let (audio, video) = (audio as usize, video as usize);
-                    self.command(&participant, Command::Need { pc, audio, video });
+                    self.participants.command(&participant, Command::Need { pc, audio, video });
                 }
             }
             Event::Room { room } if !self.is_lit(room.recording.as_ref()) => return Turn::End(UNLIT),
@@ -410,32 +404,20 @@ impl Stage<'_> {
 
     fn handle_peer(&mut self, peer: Peer, since: Instant) {
         self.names.insert(peer.id.clone(), peer.name);
-        let here: BTreeSet<_> = peer.tracks.iter().map(|track| track.id.clone()).collect();
-        if let Some(live) = self.participants.get_mut(&peer.id) {
-            let gone: Vec<_> = live.tracks.difference(&here).cloned().collect();
-            live.tracks = here;
-            for id in gone {
-                self.command(&peer.id, Command::TrackGone(id, since));
-            }
-        }
+        self.participants.handle_tracks(&peer.id, &peer.tracks, since);
         peer.tracks.into_iter().for_each(|track| self.handle_track(track, since));
     }
 
     fn handle_track(&mut self, track: Track, since: Instant) {
-        let id = track.peer.clone();
-        if !self.participants.contains_key(&id) {
-            self.start(&id);
+        if !self.participants.contains(&track.peer) {
+            self.start(&track.peer);
         }
-        if let Some(live) = self.participants.get_mut(&id) {
-            live.tracks.insert(track.id.clone());
-        }
-        self.command(&id, Command::Track(track, since));
+        self.participants.handle_track(track, since);
     }
 
     /// A participant that publishes gets a task.
     fn start(&mut self, id: &ParticipantId) {
         let Link::Up(room) = &self.link else { return };
-        let (commands, receiver) = mpsc::unbounded_channel();
         let seed = Seed {
             participant: id.clone(),
             name: self.names.get(id).cloned().unwrap_or_default(),
@@ -450,13 +432,13 @@ impl Stage<'_> {
             tally: self.recording.tally.clone(),
             pulse: self.recording.context.pulse.clone(),
         };
-        self.tasks.spawn(participant::run(seed, receiver));
-        self.participants.insert(id.clone(), Live { commands, tracks: BTreeSet::new() });
+        self.participants.start(id, |commands| participant::run(seed, commands));
     }
 
     fn leave(&mut self, id: &ParticipantId) {
-        self.command(id, Command::Stop(Instant::now()));
-        self.participants.remove(id);
+        self.participants.stop(id, Instant::now());
+        self.names.remove(id);
+        self.breaks.remove(id);
         self.pcs.retain(|_, of| of != id);
     }
 
@@ -470,7 +452,7 @@ impl Stage<'_> {
                     Some(id) => {
                         self.offers.insert(id, (participant, pc));
                     }
-                    None => self.command(&participant, Command::Refused(pc)),
+                    None => self.participants.command(&participant, Command::Refused(pc)),
                 }
             }
             Some(Told::Unsubscribe(track)) => {
@@ -505,37 +487,24 @@ impl Stage<'_> {
         match reply {
             Ok(success) => {
                 let Some(answer) = success.answer else { return };
-                self.command(&participant, Command::Answer { pc, sdp: answer.sdp, slots: answer.slots });
+                self.participants.command(&participant, Command::Answer { pc, sdp: answer.sdp, slots: answer.slots });
             }
             Err(failure) => {
                 tracing::warn!(%participant, code = %failure.code, msg = failure.msg, "the offer was refused");
-                self.command(&participant, Command::Refused(pc));
+                self.participants.command(&participant, Command::Refused(pc));
             }
-        }
-    }
-
-    fn command(&self, id: &ParticipantId, command: Command) {
-        if let Some(live) = self.participants.get(id) {
-            // A task ends only after a stop, or with its recording.
-            let _ = live.commands.send(command);
-        }
-    }
-
-    fn command_all(&self, command: impl Fn() -> Command) {
-        for live in self.participants.values() {
-            let _ = live.commands.send(command());
         }
     }
 
     /// Ends every file, leaves the room.
     async fn end(mut self, why: &str, hears: &mut mpsc::UnboundedReceiver<Told>) {
-        let now = self.stood_still.unwrap_or_else(Instant::now);
+        let now = self.stood_still.into_iter().chain(self.lost).min().unwrap_or_else(Instant::now);
         tracing::info!(recording = %self.recording.id(), why, "recording ends");
         let at_ms = now.saturating_duration_since(self.zero.at).as_millis() as u64;
-        self.command_all(|| Command::Stop(now));
+        self.participants.stop_all(now);
         self.recording.append(Fact::Stopped { at_ms }).await;
         self.recording.set_state(RecordingState::Finalising);
-        while self.tasks.join_next().await.is_some() {}
+        self.participants.finish().await;
         // Files that were begun in the last moment.
         while let Ok(told) = hears.try_recv() {
             if let Told::File(file, progress) = told {
@@ -543,8 +512,10 @@ impl Stage<'_> {
             }
         }
         self.recording.hear();
-        if let Link::Up(room) = self.link {
-            tokio::spawn(room.leave());
+        match self.link {
+            Link::Up(room) => drop(tokio::spawn(room.leave())),
+            // It may be on its way in.
+            Link::Down(task) => task.abort(),
         }
     }
 }

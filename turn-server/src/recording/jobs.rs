@@ -123,6 +123,7 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
         folder: manifest.folder.clone(),
         token,
         started_ms: manifest.started_ms,
+        age_ms: u64::try_from(active.since.elapsed().as_millis()).ok(),
         again: !(active.unfinished.is_empty() && active.failed.is_empty() && manifest.segments.is_empty()),
         paused: active.paused,
         ends_in_ms: active.left(now).map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),

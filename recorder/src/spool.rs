@@ -17,6 +17,7 @@ pub mod journal;
 pub mod ledger;
 pub mod media;
 mod reserve;
+mod syncer;
 
 use std::fs;
 use std::io;
@@ -29,6 +30,7 @@ use signalling::id::{RecorderId, RecordingId};
 pub use journal::Journal;
 pub use ledger::Ledger;
 pub use media::MediaFile;
+pub use syncer::Syncer;
 
 const RESERVE: &str = "reserve";
 
@@ -41,6 +43,7 @@ pub struct Spool {
     path: PathBuf,
     /// Held open for its lock: two recorders on one spool would repair each other's live files.
     _lock: Arc<fs::File>,
+    syncer: Syncer,
 }
 
 impl Spool {
@@ -55,7 +58,12 @@ impl Spool {
             let why = format!("{} belongs to a running recorder ({error})", path.display());
             io::Error::new(io::ErrorKind::WouldBlock, why)
         })?;
-        Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) })
+        Ok(Self { path: path.to_owned(), _lock: Arc::new(lock), syncer: Syncer::start(path)? })
+    }
+
+    /// Who brings what is written here to the disk.
+    pub fn syncer(&self) -> &Syncer {
+        &self.syncer
     }
 
     /// The id of this recorder: made once, `random` being its source, then kept.

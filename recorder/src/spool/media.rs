@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use signalling::recording::RecordedFile;
@@ -13,9 +12,8 @@ use webm::{HEAD_LEN, Output, Recovered, Recovery, RecoveryError, Size, Track, Tr
 /// A file that is being written.
 #[derive(Debug)]
 pub struct MediaFile {
-    file: Arc<File>,
+    file: File,
     len: u64,
-    dirty: bool,
 }
 
 impl MediaFile {
@@ -26,7 +24,7 @@ impl MediaFile {
     pub fn create(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         file.set_len(HEAD_LEN as u64)?;
-        Ok(Self { file: Arc::new(file), len: HEAD_LEN as u64, dirty: true })
+        Ok(Self { file, len: HEAD_LEN as u64 })
     }
 
     /// Does what the muxer says. Returns the length of what will not change any more, but for the head.
@@ -41,24 +39,30 @@ impl MediaFile {
             }
             Output::PatchHead(head) => self.file.write_all_at(head, 0)?,
         }
-        self.dirty = true;
         Ok(self.len)
-    }
-
-    /// What is to be synced, if anything was written since the last time; it is for the caller to do where it may block.
-    pub fn to_sync(&mut self) -> Option<Arc<File>> {
-        std::mem::take(&mut self.dirty).then(|| self.file.clone())
     }
 
     /// Syncs everything.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says, also of bytes that it had to write earlier: nobody else may sync this file, for whoever does so
+    /// first hears of them.
     pub fn close(self) -> io::Result<u64> {
         self.file.sync_all()?;
         Ok(self.len)
     }
 }
+
+#[cfg(test)]
+impl MediaFile {
+    /// A file that stands in for another one.
+    pub(crate) fn of(file: File) -> Self {
+        Self { file, len: 0 }
+    }
+}
+
+/// A file that holds no whole cluster is called damaged, not empty, if more than one of them would fit: two of the longest.
+const LARGEST_TAIL: u64 = 2 * (5 << 20);
 
 /// What a file holds after it was repaired.
 #[derive(Debug, Clone, PartialEq, Eq)]

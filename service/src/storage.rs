@@ -70,6 +70,10 @@ pub struct StorageConfig {
     pub access_key_file: Option<PathBuf>,
     /// A file with the secret.
     pub secret_key_file: Option<PathBuf>,
+    /// S3: the token that belongs to temporary keys; empty: they are none.
+    pub session_token: String,
+    /// A file with the token.
+    pub session_token_file: Option<PathBuf>,
     /// S3: encryption to ask for. A storage that does not confirm it gets nothing.
     pub sse: Sse,
     /// S3: the key of `aws:kms`; empty: the bucket's.
@@ -96,6 +100,8 @@ impl Default for StorageConfig {
             secret_key: String::new(),
             access_key_file: None,
             secret_key_file: None,
+            session_token: String::new(),
+            session_token_file: None,
             sse: Sse::Off,
             sse_kms_key: String::new(),
             tagging: false,

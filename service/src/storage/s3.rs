@@ -265,7 +265,7 @@ impl S3 {
             Some(patience) => part.config_override(with_timeout(patience)),
             None => part,
         };
-        let done = part.send().await.map_err(|error| failure("upload", key, &error))?;
+        let done = part.send().await.map_err(|error| upload_failure("upload", key, &error))?;
         if matches!(
             done.server_side_encryption(),
             Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse)
@@ -290,7 +290,7 @@ impl S3 {
         let list = self.client.list_parts().bucket(&self.bucket).key(self.key(key)).upload_id(upload);
         let mut pages = list.into_paginator().send();
         while let Some(page) = pages.next().await {
-            for part in page.map_err(|error| failure("list the parts of", key, &error))?.parts() {
+            for part in page.map_err(|error| upload_failure("list the parts of", key, &error))?.parts() {
                 let (Some(number), Some(size)) = (part.part_number(), part.size()) else { continue };
                 if let (Ok(number), Ok(size)) = (u32::try_from(number), u64::try_from(size)) {
                     parts.push(Part { number, size, etag: part.e_tag().map(unquoted) });
@@ -309,13 +309,13 @@ impl S3 {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
         let complete =
             self.client.complete_multipart_upload().bucket(&self.bucket).key(self.key(key)).upload_id(upload);
-        complete.multipart_upload(parts).send().await.map_err(|error| failure("complete", key, &error))?;
+        complete.multipart_upload(parts).send().await.map_err(|error| upload_failure("complete", key, &error))?;
         Ok(())
     }
 
     pub(super) async fn abort_upload(&self, key: &str, upload: &str) -> Result<(), Error> {
         let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(self.key(key)).upload_id(upload);
-        match abort.send().await.map_err(|error| failure("give up", key, &error)) {
+        match abort.send().await.map_err(|error| upload_failure("give up", key, &error)) {
             Ok(_) | Err(Error::NotFound(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -434,6 +434,22 @@ where
         Error::Denied { what, why }
     } else {
         Error::Refused { what, why }
+    }
+}
+
+/// The same of an upload that was begun. Only this one code says that it is gone: any other 404 is that of a proxy or of a
+/// server in trouble, and what was sent is not given up for it.
+fn upload_failure<E>(what: &str, key: &str, error: &SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    match failure(what, key, error) {
+        Error::NotFound(_) if code != Some("NoSuchUpload") => {
+            let why = format!("404 {}", code.unwrap_or_default());
+            Error::Unavailable { what: format!("{what} {key}"), why }
+        }
+        failure => failure,
     }
 }
 

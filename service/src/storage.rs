@@ -357,12 +357,13 @@ impl Store {
         on!(self, storage => storage.head(key).await)
     }
 
-    /// Like [`Store::head`], but always with the digest, even if the object must be read for it. `multipart` says how it
-    /// was written, because the digest depends on it.
+    /// Like [`Store::head`], but with the digest, even if the object must be read for it. `multipart` says how it was written:
+    /// what local disk put together of parts it compared with their digests then, and it is not read again.
     pub async fn digest(&self, key: &str, multipart: bool) -> Result<Option<Object>, Error> {
         check(key)?;
         match self {
-            Self::Disk(disk) => disk.digest(key, multipart).await,
+            Self::Disk(disk) if multipart => disk.head(key).await,
+            Self::Disk(disk) => disk.digest(key).await,
             Self::S3(s3) => s3.digest(key).await,
         }
     }

@@ -98,7 +98,9 @@ async fn uploads(store: &Store) {
     let etags = [one, two];
     store.complete_upload(key, &upload, &etags).await.expect("completes");
     let object = store.digest(key, true).await.expect("answers").expect("is there");
-    assert_eq!((object.size, object.etag), (PART_SIZE as u64 + 1000, multipart_etag(&etags)));
+    // Local disk compared the parts when it put them together.
+    let etag = multipart_etag(&etags).filter(|_| matches!(store, Store::S3(_)));
+    assert_eq!((object.size, object.etag), (PART_SIZE as u64 + 1000, etag));
     let mut download = store.read(key, Some(PART_SIZE as u64 - 1..PART_SIZE as u64 + 1)).await.expect("reads");
     let mut seam = Vec::new();
     download.body.read_to_end(&mut seam).await.expect("reads");

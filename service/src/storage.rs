@@ -1,6 +1,7 @@
 //! Object storage: S3 and a local folder behind one set of verbs.
 //!
-//! Keys are relative to the configured prefix and are ours (`[a-z0-9./-]`), never text that a user chose. Nothing here
+//! Keys are relative to the configured prefix and are names of letters, digits, `.`, `-` and `_` with slashes between them, none
+//! beginning with a dot; what users call their rooms is made one of those by whoever makes the key. Nothing here
 //! tries again: who may wait for how long is known only to the caller. Every write is whole or absent: an object appears
 //! with its last byte, and every write of bytes is checked against the MD5 that the storage answers with.
 
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
@@ -193,6 +194,8 @@ pub struct Upload {
     pub key: String,
     /// Its id.
     pub id: String,
+    /// When it was begun, if the server tells.
+    pub begun: Option<SystemTime>,
 }
 
 /// What an object is served as.
@@ -436,6 +439,14 @@ impl Store {
     pub async fn abort_upload(&self, key: &str, upload: &str) -> Result<(), Error> {
         check(key)?;
         on!(self, storage => storage.abort_upload(key, upload).await)
+    }
+
+    /// Removes what writes left that were cut off so long ago; only local disk has such things.
+    pub async fn sweep(&self, age: Duration) -> Result<(), Error> {
+        match self {
+            Self::Disk(disk) => disk.sweep(age).await,
+            Self::S3(_) => Ok(()),
+        }
     }
 
     /// Unfinished uploads below `prefix`. Not every S3 server can tell; such a one refuses.

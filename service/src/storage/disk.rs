@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
@@ -243,12 +243,34 @@ impl Disk {
             let mut uploads = Vec::new();
             for entry in entries {
                 let entry = entry?;
-                let Ok(key) = fs::read_to_string(entry.path().join("key")) else { continue };
+                let path = entry.path().join("key");
+                let Ok(key) = fs::read_to_string(&path) else { continue };
                 if let (true, Ok(id)) = (key.starts_with(&prefix_owned), entry.file_name().into_string()) {
-                    uploads.push(Upload { key, id });
+                    let begun = fs::metadata(path).and_then(|meta| meta.modified()).ok();
+                    uploads.push(Upload { key, id, begun });
                 }
             }
             Ok(uploads)
+        })
+        .await
+    }
+
+    /// Removes objects that a killed process had not given their names yet.
+    pub(super) async fn sweep(&self, age: Duration) -> Result<(), Error> {
+        let folder = self.root.join(UPLOADS);
+        blocking("sweep", UPLOADS, move || {
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                other => other?,
+            };
+            for entry in entries {
+                let entry = entry?;
+                let meta = entry.metadata()?;
+                if meta.is_file() && meta.modified()?.elapsed().is_ok_and(|old| old >= age) {
+                    absent_is_fine(fs::remove_file(entry.path()))?;
+                }
+            }
+            Ok(())
         })
         .await
     }

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -331,7 +331,9 @@ impl S3 {
             for upload in page.uploads() {
                 let key = upload.key().and_then(|key| key.strip_prefix(self.prefix.as_str()));
                 if let (Some(key), Some(id)) = (key, upload.upload_id()) {
-                    uploads.push(Upload { key: key.into(), id: id.into() });
+                    let since = upload.initiated().and_then(|at| u64::try_from(at.secs()).ok());
+                    let begun = since.map(|since| UNIX_EPOCH + Duration::from_secs(since));
+                    uploads.push(Upload { key: key.into(), id: id.into(), begun });
                 }
             }
             // A page that is cut but names no next one would be asked for without end.

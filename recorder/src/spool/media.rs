@@ -69,6 +69,8 @@ const LARGEST_TAIL: u64 = 2 * (5 << 20);
 pub struct Repaired {
     /// Its size.
     pub size: u64,
+    /// Bytes from its start that are as they were written, but for the head.
+    pub kept: u64,
     /// Its duration.
     pub end: Duration,
     /// Codecs by RTP name.
@@ -86,7 +88,8 @@ pub enum Repair {
     Unreadable(String),
 }
 
-/// Finishes a file that its writer did not: cuts what is torn, appends the cues, writes the head. May be done again.
+/// Finishes a file that its writer did not: voids what is damaged, cuts what is torn, appends the cues, writes the head. May be
+/// done again.
 /// `facts`: what is known of it, for the case that its head is damaged.
 ///
 /// # Errors
@@ -104,11 +107,17 @@ pub fn repair(path: &Path, facts: Option<&RecordedFile>) -> io::Result<Repair> {
     }
     let recovered = match recovered {
         Ok(recovered) => recovered,
-        Err(RecoveryError::Empty) => return Ok(Repair::Empty),
+        Err(RecoveryError::Empty) if file.metadata()?.len() <= HEAD_LEN as u64 + LARGEST_TAIL => {
+            return Ok(Repair::Empty);
+        }
         Err(error) => return Ok(Repair::Unreadable(error.to_string())),
     };
     if recovered.unknown_blocks > 0 {
         tracing::warn!(file = %path.display(), blocks = recovered.unknown_blocks, "of a track that nothing describes");
+    }
+    for (at, void) in &recovered.voids {
+        tracing::warn!(file = %path.display(), at, "damaged: what is behind it is kept");
+        file.write_all_at(void, *at)?;
     }
     // The order makes a second crash harmless: until the head says so, the cues are only another torn tail.
     file.set_len(recovered.valid_len)?;
@@ -130,7 +139,8 @@ pub fn repair(path: &Path, facts: Option<&RecordedFile>) -> io::Result<Repair> {
         }
     }
     let size = recovered.valid_len + recovered.cues.len() as u64;
-    Ok(Repair::Done(Repaired { size, end: recovered.end, codecs }))
+    let kept = recovered.voids.first().map_or(recovered.valid_len, |(at, _)| *at);
+    Ok(Repair::Done(Repaired { size, kept, end: recovered.end, codecs }))
 }
 
 /// Reads a file from its start.
@@ -233,6 +243,41 @@ mod tests {
         let mut recovery = Recovery::new(Vec::new());
         recovery.handle_bytes(&good);
         assert_eq!(again.tracks, recovery.finish().expect("a good file").tracks);
+    }
+
+    #[test]
+    fn a_lost_page_costs_its_cluster_and_nothing_behind_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("p1-av-1.webm");
+        let good = file();
+        let clusters: Vec<usize> =
+            good.windows(4).enumerate().filter(|(_, id)| *id == [0x1F, 0x43, 0xB6, 0x75]).map(|(at, _)| at).collect();
+        let (first, second) = (clusters[0], clusters[1]);
+        // The first cluster of the file, and one in its middle.
+        for (lost, kept) in [(first, first), (second + 100, second)] {
+            let mut bytes = good.clone();
+            bytes[lost..lost + 200].fill(0);
+            std::fs::write(&path, &bytes).expect("written");
+            let Ok(Repair::Done(repaired)) = repair(&path, None) else { panic!("not repaired") };
+            assert_eq!((repaired.kept, repaired.end), (kept as u64, Duration::from_secs(2)));
+            let after = std::fs::read(&path).expect("reads");
+            let behind = clusters.iter().copied().find(|at| *at > kept).expect("another one");
+            let end = clusters[clusters.len() - 1];
+            assert!(after[behind..end] == good[behind..end]);
+            // Whoever repairs it again finds the same.
+            assert_eq!(repair(&path, None).expect("reads"), Repair::Done(repaired));
+            assert!(std::fs::read(&path).expect("reads") == after);
+        }
+    }
+
+    #[test]
+    fn a_large_file_without_a_whole_cluster_is_not_empty() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("p1-av-1.webm");
+        std::fs::write(&path, &file()[..HEAD_LEN]).expect("written");
+        std::fs::File::options().write(true).open(&path).and_then(|file| file.set_len(16 << 20)).expect("grows");
+        assert!(matches!(repair(&path, None), Ok(Repair::Unreadable(_))));
+        assert_eq!(std::fs::metadata(&path).expect("stays").len(), 16 << 20);
     }
 
     #[test]

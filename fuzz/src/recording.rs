@@ -7,7 +7,8 @@ use webm::{Frame, HEAD_LEN, Muxer, Options, Output, Recovery, Size};
 
 use crate::input::Input;
 
-/// A file in chunks of any size: what is kept lies in it, and mending what was mended changes nothing.
+/// A file in chunks of any size: what is kept lies in it, and mending what was mended changes nothing, unless damage was passed
+/// over, which may hide or show what looks like a cluster.
 pub fn webm_recovery(bytes: &[u8]) {
     let mut input = Input(bytes);
     let (Some(step), Some(kind)) = (input.byte(), input.byte()) else { return };
@@ -23,20 +24,26 @@ pub fn webm_recovery(bytes: &[u8]) {
             [&file, clusters].concat()
         }
     };
-    let Some(mended) = mend(&file, usize::from(step) + 1) else { return };
-    assert_eq!(mend(&mended, 1 << 16), Some(mended), "twice is once");
+    let Some((mended, damaged)) = recover(&file, usize::from(step) + 1) else { return };
+    assert!(damaged || mend(&mended, 1 << 16) == Some(mended), "twice is once");
 }
 
 /// The file as recovery would finish it, if it finds anything.
 pub(crate) fn mend(file: &[u8], step: usize) -> Option<Vec<u8>> {
+    recover(file, step).map(|(mended, _)| mended)
+}
+
+/// The same, and whether damage was passed over.
+fn recover(file: &[u8], step: usize) -> Option<(Vec<u8>, bool)> {
     let mut recovery = Recovery::new(Vec::new());
     file.chunks(step).for_each(|chunk| recovery.handle_bytes(chunk));
     let recovered = recovery.finish().ok()?;
     assert!(recovered.valid_len <= file.len() as u64, "nothing is kept that was not there");
     let mut mended = file[..recovered.valid_len as usize].to_vec();
+    recovered.voids.iter().for_each(|(at, void)| mended[*at as usize..][..void.len()].copy_from_slice(void));
     mended.extend_from_slice(&recovered.cues);
     mended[..HEAD_LEN].copy_from_slice(&recovered.head);
-    Some(mended)
+    Some((mended, !recovered.voids.is_empty()))
 }
 
 /// The head region and the clusters of a short file.

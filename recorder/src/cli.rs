@@ -93,13 +93,24 @@ async fn recover(config: Config) -> Result<(), crate::Error> {
     if segments.is_empty() {
         println!("the spool is empty");
     }
-    for segment in segments {
-        println!("{} {}: stored", segment.recording, segment.room);
+    for segment in &segments {
+        println!(
+            "{} {}: stored{}",
+            segment.recording,
+            segment.room,
+            match &segment.error {
+                Some(error) => format!(", but for {error}"),
+                None => String::new(),
+            }
+        );
         for file in &segment.files {
             println!("  {}  {} bytes  {} ms", file.name, file.size, file.end_ms - file.start_ms.min(file.end_ms));
         }
     }
-    Ok(())
+    match segments.iter().filter(|segment| segment.error.is_some()).count() {
+        0 => Ok(()),
+        incomplete => Err(crate::Error::Incomplete(incomplete)),
+    }
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {

@@ -120,7 +120,7 @@ mod tests {
                 assert!(sample.contains(&format!("\n{name} = ")), "{name} is missing");
             }
         }
-        for name in ["key_file", "ca_file", "access_key_file", "secret_key_file"] {
+        for name in ["key_file", "ca_file", "access_key_file", "secret_key_file", "session_token_file"] {
             assert!(sample.contains(&format!("\n# {name} = ")), "{name} is missing");
         }
     }

@@ -70,6 +70,12 @@ pub enum Error {
     /// Recordings whose journal cannot be read; they stay in the spool.
     #[error("{0} recordings in the spool cannot be read; they stay there")]
     Unreadable(usize),
+    /// Recordings that could not be stored; they stay in the spool.
+    #[error("{0} recordings could not be stored; they stay in the spool")]
+    Unstored(usize),
+    /// Recordings of which files are missing in storage.
+    #[error("of {0} recordings not every file could be stored")]
+    Incomplete(usize),
 }
 
 /// A running recorder.
@@ -175,11 +181,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
 /// Stores everything that lies in the spool; returns the recordings.
 ///
 /// # Errors
-/// [`Error`]; [`Error::Unreadable`] after everything else was stored.
+/// [`Error`]; [`Error::Unreadable`] and [`Error::Unstored`] after everything else was stored.
 pub async fn recover(config: Config) -> Result<Vec<signalling::recording::RecorderSegment>, Error> {
     let (say, _nobody) = mpsc::channel(1);
     let mut manager = Manager::new(context(&config)?, config.recorder, say);
     let (_, unreadable) = manager.recover().map_err(io_error("spool"))?;
-    let segments = manager.finish().await.into_iter().filter_map(|status| status.segment).collect();
-    if unreadable > 0 { Err(Error::Unreadable(unreadable)) } else { Ok(segments) }
+    let (stored, failed): (Vec<_>, Vec<_>) =
+        manager.finish().await.into_iter().partition(|status| status.failure.is_none());
+    match (unreadable, failed.len()) {
+        (0, 0) => Ok(stored.into_iter().filter_map(|status| status.segment).collect()),
+        (0, unstored) => Err(Error::Unstored(unstored)),
+        (unreadable, _) => Err(Error::Unreadable(unreadable)),
+    }
 }

@@ -75,6 +75,11 @@ impl Metrics {
         self.linked.set(i64::from(linked));
     }
 
+    #[cfg(test)]
+    pub(crate) fn upload_failures(&self) -> u64 {
+        self.upload_failures.get()
+    }
+
     /// Whether a server gives us work.
     pub fn is_linked(&self) -> bool {
         self.linked.get() == 1

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::metrics::Metrics;
 use crate::pulse::Pulse;
-use crate::spool::Ledger;
+use crate::spool::{Ledger, Syncer};
 use crate::upload::Progress;
 use writer::Writer;
 
@@ -120,6 +120,8 @@ pub(crate) struct Seed {
     pub(crate) local: IpAddr,
     /// The journal.
     pub(crate) ledger: Ledger,
+    /// Who brings what is written to the disk.
+    pub(crate) syncer: Syncer,
     /// Where to tell.
     pub(crate) told: mpsc::UnboundedSender<Told>,
     /// Counters.
@@ -195,7 +197,7 @@ pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Comman
     if seed.paused {
         session.handle_pause(Instant::now());
     }
-    let writer = Writer::new(seed.ledger.clone(), seed.told.clone());
+    let writer = Writer::new(seed.ledger.clone(), seed.syncer.clone(), seed.told.clone());
     let now = Instant::now();
     // Without an m-line for it, no picture is sent here.
     let slots = (1, usize::from(session.records(Source::Camera) || session.records(Source::Screen)));
@@ -263,7 +265,7 @@ impl Task {
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.session.handle_timeout(now);
-            self.writer.sync(now);
+            self.writer.look_at_disk();
             self.count();
         }
         if self.leg.as_ref().is_some_and(|leg| leg.give_up.is_some_and(|at| now >= at)) {

@@ -32,7 +32,7 @@ use crate::metrics::Metrics;
 use crate::participant::Tally;
 use crate::pulse::Pulse;
 use crate::spool::{Ledger, Spool};
-use crate::upload::{Backoff, Lanes, Progress, Upload};
+use crate::upload::{Backoff, Ended, Lanes, Progress, Upload};
 use segments::Segments;
 
 /// Why storage must not be written to, once that is known; `None`: it may.
@@ -106,7 +106,7 @@ pub(crate) struct Recording {
     facts: Facts,
     ledger: Ledger,
     heard: mpsc::UnboundedReceiver<Fact>,
-    uploads: JoinSet<Option<RecordedFile>>,
+    uploads: JoinSet<Result<RecordedFile, Ended>>,
     /// The upload of each file, while and after it runs.
     uploading: BTreeMap<String, AbortHandle>,
     /// How far each file is.

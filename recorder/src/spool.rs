@@ -7,16 +7,18 @@
 //! {spool}/UNREADABLE/                          files that could not be finished
 //! {spool}/{recording}/journal.jsonl            facts, one a line, appended
 //! {spool}/{recording}/{participant}-av-1.webm  whole clusters, appended; the head is rewritten in place
+//! {spool}/{recording}.done/                    what storage has, being removed
 //! ```
 //! Bytes go to the system with the cluster that they belong to, so a killed process loses what its memory held (at most
-//! two seconds); they are synced every second, so a power cut costs one more. Folders are synced when a file is begun or
-//! a recording is removed, files when they are whole and after each step of a repair. The journal is synced with every
-//! fact that cannot be found again by reading the file; what else it notes goes to the disk with the next of those.
+//! two seconds); the whole spool is synced every second, so a power cut costs one more. Folders are synced when a file is
+//! begun or a recording is removed, files when they are whole and after each step of a repair. The journal is synced with
+//! every fact that cannot be found again by reading the file; what else it notes waits for one of those, or for the second.
 
 pub mod journal;
 pub mod ledger;
 pub mod media;
 mod reserve;
+mod syncer;
 
 use std::fs;
 use std::io;
@@ -29,11 +31,15 @@ use signalling::id::{RecorderId, RecordingId};
 pub use journal::Journal;
 pub use ledger::Ledger;
 pub use media::MediaFile;
+pub use syncer::Syncer;
 
 const RESERVE: &str = "reserve";
 
 /// Files that could not be finished. No recording has this name: ids have no capitals.
 const ASIDE: &str = "UNREADABLE";
+
+/// Behind the name of a folder that is being removed.
+const DONE: &str = ".done";
 
 /// The spool folder.
 #[derive(Debug, Clone)]
@@ -41,6 +47,7 @@ pub struct Spool {
     path: PathBuf,
     /// Held open for its lock: two recorders on one spool would repair each other's live files.
     _lock: Arc<fs::File>,
+    syncer: Syncer,
 }
 
 impl Spool {
@@ -55,7 +62,12 @@ impl Spool {
             let why = format!("{} belongs to a running recorder ({error})", path.display());
             io::Error::new(io::ErrorKind::WouldBlock, why)
         })?;
-        Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) })
+        Ok(Self { path: path.to_owned(), _lock: Arc::new(lock), syncer: Syncer::start(path)? })
+    }
+
+    /// Who brings what is written here to the disk.
+    pub fn syncer(&self) -> &Syncer {
+        &self.syncer
     }
 
     /// The id of this recorder: made once, `random` being its source, then kept.
@@ -89,7 +101,7 @@ impl Spool {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             let name = entry.file_name().into_string().ok();
-            found.extend(name.filter(|_| Journal::path(&entry.path()).exists()));
+            found.extend(name.filter(|name| !name.ends_with(DONE) && Journal::path(&entry.path()).exists()));
         }
         found.sort();
         Ok(found)
@@ -127,26 +139,34 @@ impl Spool {
         Ok((facts, Journal::open(&folder)?))
     }
 
-    /// Forgets a recording: its media first, so that whoever is killed meanwhile still knows what is left.
+    /// The names of what lies in a recording's folder beside its journal.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn media(&self, folder: &str) -> io::Result<Vec<String>> {
+        let folder = self.path.join(folder);
+        let journal = Journal::path(&folder);
+        let entries =
+            fs::read_dir(&folder)?.filter(|entry| entry.as_ref().map_or(true, |entry| entry.path() != journal));
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
+        names.filter_map(Result::transpose).collect()
+    }
+
+    /// Forgets a recording, at once: whoever is killed meanwhile finds a folder that only has to be removed.
     ///
     /// # Errors
     /// What the system says.
     pub fn remove(&self, folder: &str) -> io::Result<()> {
-        let folder = self.path.join(folder);
-        let journal = Journal::path(&folder);
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path != journal {
-                fs::remove_file(path)?;
-            }
-        }
-        sync_dir(&folder)?;
-        fs::remove_dir_all(&folder)?;
-        sync_dir(&self.path)
+        let done = self.path.join(format!("{folder}{DONE}"));
+        // Another run had the same name.
+        absent_is_fine(fs::remove_dir_all(&done))?;
+        fs::rename(self.path.join(folder), &done)?;
+        sync_dir(&self.path)?;
+        fs::remove_dir_all(&done)
     }
 
-    /// Removes folders of recordings that hold neither a job nor media: of a process that was killed when it made or
-    /// removed them.
+    /// Removes folders of recordings that hold neither a job nor media, and those that are done with: of a process that was
+    /// killed when it made or removed them.
     ///
     /// # Errors
     /// What the system says about the spool itself.
@@ -156,8 +176,8 @@ impl Spool {
             let name = entry.file_name().into_string().unwrap_or_default();
             let id = name.split('.').next().unwrap_or_default();
             let path = entry.path();
-            if RecordingId::parse(id).is_ok() && path.is_dir() && is_void(&path) {
-                tracing::info!(folder = name, "nothing was recorded");
+            if RecordingId::parse(id).is_ok() && path.is_dir() && (name.ends_with(DONE) || is_void(&path)) {
+                tracing::info!(folder = name, "nothing of it is needed");
                 if let Err(error) = fs::remove_dir_all(&path) {
                     tracing::warn!(folder = name, %error, "spool");
                 }
@@ -214,6 +234,10 @@ impl Spool {
     }
 }
 
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
 /// Whether a folder holds nothing but a journal without a single whole line.
 fn is_void(folder: &Path) -> bool {
     let journal = Journal::path(folder);
@@ -251,10 +275,13 @@ mod tests {
         make("media", &[("p1-av-1.webm", "x")]);
         make("foreign", &[("journal.jsonl", "of another version\n")]);
         make("lost+found", &[]);
+        make("killed.2.done", &[("journal.jsonl", "of another version\n"), ("p1-av-1.webm", "x")]);
+        assert_eq!(spool.folders().expect("lists"), ["foreign", "torn.2"]);
         spool.sweep().expect("sweeps");
         let is_there = |name: &str| folder.path().join(name).exists();
-        let names = ["empty", "torn.2", "media", "foreign", "lost+found"];
-        assert_eq!(names.map(is_there), [false, false, true, true, true]);
+        let names = ["empty", "torn.2", "media", "foreign", "lost+found", "killed.2.done"];
+        assert_eq!(names.map(is_there), [false, false, true, true, true, false]);
+        assert_eq!(spool.media("media").expect("lists"), ["p1-av-1.webm"]);
         // What cannot be finished is kept, the rest goes.
         let kept = spool.set_aside("media", "p1-av-1.webm").expect("kept");
         spool.remove("media").expect("goes");

@@ -74,12 +74,27 @@ enum StepError {
     Spool(#[from] io::Error),
     #[error("storage holds {got:?} where {sent:?} was sent")]
     Differs { got: Option<(u64, Option<String>)>, sent: (u64, Option<String>) },
+    #[error("storage lost parts that it had: {0:?}")]
+    Lost(Vec<u32>),
+}
+
+/// Why an upload ended before storage has the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The writer went away without finishing the file.
+    #[error("nobody finishes it")]
+    Unfinished,
+    /// It is not in the spool, and not in storage either.
+    #[error("it is gone from the recorder's spool")]
+    Gone,
 }
 
 impl Upload {
-    /// Uploads until storage holds the whole file. `before` is what the journal says of an earlier try. `None`: the writer
-    /// went away without finishing the file.
-    pub async fn run(self, before: Option<FileFacts>) -> Option<RecordedFile> {
+    /// Uploads until storage holds the whole file. `before` is what the journal says of an earlier try.
+    ///
+    /// # Errors
+    /// [`Ended`]; storage is no reason to end.
+    pub async fn run(self, before: Option<FileFacts>) -> Result<RecordedFile, Ended> {
         let mut running = Running::new(self);
         let mut failures = 0;
         let mut resumed = before.is_none();
@@ -88,12 +103,12 @@ impl Upload {
             running.plan.len = progress.len;
             running.plan.whole = progress.whole.is_some();
             let done = match &before {
-                Some(before) if !resumed => running.resume(before, failures).await.inspect(|_| resumed = true),
+                Some(before) if !resumed => running.resume(before).await.inspect(|_| resumed = true),
                 _ => running.step().await,
             };
             let done = match (done, progress.whole) {
                 (Ok(true), Some(file)) => match running.stored(*file).await {
-                    Ok(file) => return Some(file),
+                    Ok(file) => return Ok(file),
                     Err(error) => Err(error.into()),
                 },
                 (done, _) => done.map(drop),
@@ -102,9 +117,10 @@ impl Upload {
                 Ok(()) => {
                     failures = 0;
                     if resumed && running.plan.next() == Step::Wait {
-                        running.upload.progress.changed().await.ok()?;
+                        running.upload.progress.changed().await.map_err(|_| Ended::Unfinished)?;
                     }
                 }
+                Err(StepError::Spool(error)) if error.kind() == io::ErrorKind::NotFound => return Err(Ended::Gone),
                 Err(error) => {
                     running.pause(&error, failures).await;
                     failures += 1;

@@ -1,6 +1,7 @@
 //! Object storage: S3 and a local folder behind one set of verbs.
 //!
-//! Keys are relative to the configured prefix and are ours (`[a-z0-9./-]`), never text that a user chose. Nothing here
+//! Keys are relative to the configured prefix and are names of letters, digits, `.`, `-` and `_` with slashes between them, none
+//! beginning with a dot; what users call their rooms is made one of those by whoever makes the key. Nothing here
 //! tries again: who may wait for how long is known only to the caller. Every write is whole or absent: an object appears
 //! with its last byte, and every write of bytes is checked against the MD5 that the storage answers with.
 
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
@@ -70,6 +71,10 @@ pub struct StorageConfig {
     pub access_key_file: Option<PathBuf>,
     /// A file with the secret.
     pub secret_key_file: Option<PathBuf>,
+    /// S3: the token that belongs to temporary keys; empty: they are none.
+    pub session_token: String,
+    /// A file with the token.
+    pub session_token_file: Option<PathBuf>,
     /// S3: encryption to ask for. A storage that does not confirm it gets nothing.
     pub sse: Sse,
     /// S3: the key of `aws:kms`; empty: the bucket's.
@@ -96,6 +101,8 @@ impl Default for StorageConfig {
             secret_key: String::new(),
             access_key_file: None,
             secret_key_file: None,
+            session_token: String::new(),
+            session_token_file: None,
             sse: Sse::Off,
             sse_kms_key: String::new(),
             tagging: false,
@@ -187,6 +194,8 @@ pub struct Upload {
     pub key: String,
     /// Its id.
     pub id: String,
+    /// When it was begun, if the server tells.
+    pub begun: Option<SystemTime>,
 }
 
 /// What an object is served as.
@@ -351,12 +360,13 @@ impl Store {
         on!(self, storage => storage.head(key).await)
     }
 
-    /// Like [`Store::head`], but always with the digest, even if the object must be read for it. `multipart` says how it
-    /// was written, because the digest depends on it.
+    /// Like [`Store::head`], but with the digest, even if the object must be read for it. `multipart` says how it was written:
+    /// what local disk put together of parts it compared with their digests then, and it is not read again.
     pub async fn digest(&self, key: &str, multipart: bool) -> Result<Option<Object>, Error> {
         check(key)?;
         match self {
-            Self::Disk(disk) => disk.digest(key, multipart).await,
+            Self::Disk(disk) if multipart => disk.head(key).await,
+            Self::Disk(disk) => disk.digest(key).await,
             Self::S3(s3) => s3.digest(key).await,
         }
     }
@@ -429,6 +439,14 @@ impl Store {
     pub async fn abort_upload(&self, key: &str, upload: &str) -> Result<(), Error> {
         check(key)?;
         on!(self, storage => storage.abort_upload(key, upload).await)
+    }
+
+    /// Removes what writes left that were cut off so long ago; only local disk has such things.
+    pub async fn sweep(&self, age: Duration) -> Result<(), Error> {
+        match self {
+            Self::Disk(disk) => disk.sweep(age).await,
+            Self::S3(_) => Ok(()),
+        }
     }
 
     /// Unfinished uploads below `prefix`. Not every S3 server can tell; such a one refuses.

@@ -88,17 +88,16 @@ async fn uploads(store: &Store) {
     let parts = store.list_parts(key, &upload).await.expect("lists");
     let sizes: Vec<_> = parts.iter().map(|part| (part.number, part.size)).collect();
     assert_eq!(sizes, [(1, PART_SIZE as u64), (2, 1000)]);
-    assert!(
-        parts
-            .iter()
-            .all(|part| part.etag.is_none() || part.etag == Some(one.clone()) || part.etag == Some(two.clone()))
-    );
+    let same = |(part, sent): (&service::storage::Part, &String)| part.etag.as_ref().is_none_or(|etag| etag == sent);
+    assert!(parts.iter().zip([&one, &two]).all(same), "{parts:?}");
     assert_eq!(store.list_uploads("r1/").await.expect("lists")[0].id, upload);
     assert_eq!(store.list_uploads("r2/").await.expect("lists"), []);
     let etags = [one, two];
     store.complete_upload(key, &upload, &etags).await.expect("completes");
     let object = store.digest(key, true).await.expect("answers").expect("is there");
-    assert_eq!((object.size, object.etag), (PART_SIZE as u64 + 1000, multipart_etag(&etags)));
+    // Local disk compared the parts when it put them together.
+    let etag = multipart_etag(&etags).filter(|_| matches!(store, Store::S3(_)));
+    assert_eq!((object.size, object.etag), (PART_SIZE as u64 + 1000, etag));
     let mut download = store.read(key, Some(PART_SIZE as u64 - 1..PART_SIZE as u64 + 1)).await.expect("reads");
     let mut seam = Vec::new();
     download.body.read_to_end(&mut seam).await.expect("reads");
@@ -128,12 +127,49 @@ async fn links_work_without_keys_and_only_as_signed() {
     assert!(head.starts_with("HTTP/1.1 403"), "{head}");
 }
 
+#[tokio::test]
+async fn links_lead_where_users_reach_the_storage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = s3::S3Server::start(folder.path()).await.expect("serves");
+    let mut config = server.config("p");
+    let host = format!("localhost:{}", server.address().port());
+    config.public_endpoint = format!("http://{host}");
+    let store = Store::open(&config).expect("opens");
+    store.put("r/a.webm", bytes("hello"), ContentType::WEBM).await.expect("writes");
+    let link = store.presign_get("r/a.webm", Duration::from_secs(60), "a.webm").await.expect("signs").expect("a link");
+    let path = link.strip_prefix(&config.public_endpoint).unwrap_or_else(|| panic!("{link}"));
+    let (head, body) = get_as(&server, &host, path).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(body, "hello");
+    let (head, _) = get_as(&server, &server.address().to_string(), path).await;
+    assert!(head.starts_with("HTTP/1.1 403"), "the host is signed: {head}");
+}
+
+#[tokio::test]
+async fn what_a_killed_writer_left_in_a_folder_goes_in_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = disk(folder.path(), "");
+    let (day, upload) = (Duration::from_secs(24 * 3600), store.create_upload("r1/a.webm", ContentType::WEBM).await);
+    let left = |name: &str| folder.path().join(".uploads").join(name);
+    for (name, age) in [("old", 2 * day), ("new", day / 2)] {
+        let file = std::fs::File::create(left(name)).expect("written");
+        file.set_modified(std::time::SystemTime::now() - age).expect("an earlier time");
+    }
+    store.sweep(day).await.expect("sweeps");
+    assert!(!left("old").exists() && left("new").exists() && left(&upload.expect("begins")).exists());
+}
+
 /// The least HTTP client: the link must work for anybody.
 async fn get(server: &s3::S3Server, link: &str) -> (String, String) {
+    let host = server.address().to_string();
+    get_as(server, &host, link.strip_prefix(&format!("http://{host}")).expect("our server")).await
+}
+
+/// The same of a server that has this name.
+async fn get_as(server: &s3::S3Server, host: &str, path: &str) -> (String, String) {
     use tokio::io::AsyncWriteExt;
-    let path = link.strip_prefix(&format!("http://{}", server.address())).expect("our server");
     let mut socket = tokio::net::TcpStream::connect(server.address()).await.expect("connects");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address());
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.expect("writes");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.expect("reads");

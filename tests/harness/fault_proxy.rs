@@ -37,9 +37,9 @@ pub enum Fault {
     HangAfter,
     /// Half of it is forwarded, then both connections end.
     Cut,
-    /// A byte of its body is changed.
+    /// A byte of its body is changed. Without one, nothing happens.
     Corrupt,
-    /// A byte of the answer's body is changed.
+    /// A byte of the answer's body is changed, or a digit of its ETag. Without either, nothing happens.
     CorruptAnswer,
     /// Answered with 200 and an error in the body, never forwarded: AWS does so when completing takes long.
     ErrorIn200,
@@ -265,15 +265,18 @@ async fn relay(
                 return reset(client);
             }
             Fault::Corrupt => {
-                request.damage();
+                let damaged = request.damage();
                 let answer = forward(target, &request).await?;
-                count();
+                if damaged {
+                    count();
+                }
                 client.write_all(&answer.bytes()).await?;
             }
             Fault::CorruptAnswer => {
                 let mut answer = forward(target, &request).await?;
-                answer.damage();
-                count();
+                if answer.damage() {
+                    count();
+                }
                 client.write_all(&answer.bytes()).await?;
             }
         }

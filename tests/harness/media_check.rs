@@ -162,6 +162,28 @@ fn lines(bytes: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(bytes).lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
 }
 
+/// A player finds the picture at this time without reading what is before it.
+///
+/// # Errors
+/// What ffmpeg says, or that there is no picture.
+pub fn check_seek(file: &Path, seconds: f64) -> Result<(), String> {
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-ss", &seconds.to_string(), "-i"])
+        .arg(file)
+        .args(["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| error.to_string())?;
+    let mut wrong = lines(&output.stderr);
+    if !output.status.success() {
+        wrong.push(format!("ffmpeg ended with {}", output.status));
+    }
+    if output.stdout.is_empty() {
+        wrong.push(format!("no picture at {seconds} s"));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
 /// Everything that every recording must pass, in one call: decoders and tools have no complaint, and the cues are right.
 ///
 /// # Errors

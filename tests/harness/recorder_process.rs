@@ -48,6 +48,26 @@ impl RecorderProcess {
         Self::start(command)
     }
 
+    /// Starts it with a spool on the file system in this file, to do what `command` says. Needs root.
+    ///
+    /// # Errors
+    /// As above, or without root.
+    pub fn spawn_on_image(config: &Path, spool: &Path, image: &Path, command: &[&str]) -> io::Result<Self> {
+        let script = "mkdir -p \"$1\" && mount -o loop \"$2\" \"$1\" && shift 2 && exec \"$@\"";
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "sh", "-c", script, "sh"]).args([spool, image]);
+        unshare.arg(binary()?).arg("--config").arg(config).args(command);
+        Self::start(unshare)
+    }
+
+    /// Runs `recorder recover` to its end.
+    ///
+    /// # Errors
+    /// If it is not built.
+    pub fn recover(config: &Path) -> io::Result<std::process::Output> {
+        std::process::Command::new(binary()?).arg("--config").arg(config).arg("recover").stdin(Stdio::null()).output()
+    }
+
     fn start(mut command: Command) -> io::Result<Self> {
         let child = command.stdin(Stdio::null()).kill_on_drop(true).spawn()?;
         Ok(Self { child })

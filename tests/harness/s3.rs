@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use s3s::auth::SimpleAuth;
+use s3s::dto::{Timestamp, TimestampFormat};
 use s3s::service::S3ServiceBuilder;
 use service::storage::{StorageConfig, StorageKind};
 use tokio::net::TcpListener;
@@ -124,8 +125,15 @@ fn uploads(folder: &Path, prefix: &str) -> String {
         };
         let id = id.trim_end_matches(".metadata.json");
         let key = URL_SAFE_NO_PAD.decode(key).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-        if key.starts_with(prefix) && folder.join(format!(".upload-{id}.json")).exists() {
-            found.push_str(&format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>"));
+        let begun = std::fs::metadata(folder.join(format!(".upload-{id}.json"))).and_then(|meta| meta.modified());
+        if let (true, Ok(begun)) = (key.starts_with(prefix), begun) {
+            let mut text = Vec::new();
+            // Writing to a vector cannot fail.
+            let _ = Timestamp::from(begun).format(TimestampFormat::DateTime, &mut text);
+            let begun = String::from_utf8_lossy(&text);
+            found.push_str(&format!(
+                "<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{begun}</Initiated></Upload>"
+            ));
         }
     }
     format!("<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{found}</ListMultipartUploadsResult>")

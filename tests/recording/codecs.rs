@@ -39,18 +39,6 @@ fn seconds_on(recording: &Value) -> f64 {
     (millis(&recording["ended_ms"]) - millis(&recording["started_ms"])) / 1000.0
 }
 
-/// A player finds the picture in the middle without reading what is before it.
-fn check_seek(path: &Path, seconds: f64) {
-    let output = std::process::Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-ss", &seconds.to_string(), "-i"])
-        .arg(path)
-        .args(["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"])
-        .output()
-        .expect("ffmpeg runs");
-    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(!output.stdout.is_empty(), "no picture at {seconds} s");
-}
-
 /// Browsers play and seek what is WebM; nobody expects them to play Matroska.
 async fn check_players(path: &Path, seconds: f64) {
     if path.extension().is_some_and(|extension| extension == "mkv") {
@@ -101,7 +89,7 @@ async fn vp9_av1_and_h264_are_recorded() {
         let probe = media_check::probe(&path).expect("ffprobe reads");
         let pictures = probe.stream("video").map_or(0, |video| video.packets);
         assert!(pictures as f64 > (on - 1.5) * 30.0, "{pictures} pictures of {codec} in {on} s");
-        check_seek(&path, on / 2.0);
+        assert_eq!(media_check::check_seek(&path, on / 2.0), Ok(()));
         check_players(&path, on).await;
     }
     for bot in bots {
@@ -190,7 +178,7 @@ async fn what_chromium_publishes_is_recorded() {
         let (found, width, _) = picture(&path);
         assert_eq!(found, if can { probed } else { "vp8" }, "{file}");
         assert!(width.is_some_and(|width| width >= 160), "{file}");
-        check_seek(&path, on / 2.0);
+        assert_eq!(media_check::check_seek(&path, on / 2.0), Ok(()));
         check_players(&path, on).await;
     }
     drop(browser);

@@ -466,7 +466,8 @@ mod tests {
         (all.relay.tls_cert, all.relay.tls_key) = (file.clone(), file.clone());
         (all.relay.secrets_file, all.rooms.token_keys_file) = (file.clone(), file.clone());
         (all.recording.keys_file, all.storage.access_key_file) = (file.clone(), file.clone());
-        (all.storage.secret_key_file, all.webhooks.secret_file) = (file.clone(), file);
+        (all.storage.secret_key_file, all.storage.session_token_file) = (file.clone(), file.clone());
+        all.webhooks.secret_file = file;
         all
     }
 

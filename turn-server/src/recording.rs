@@ -17,6 +17,7 @@ mod pause;
 mod reports;
 mod retention;
 mod state;
+mod strays;
 mod view;
 mod writes;
 
@@ -120,7 +121,7 @@ impl Recordings {
 pub(crate) async fn run(app: Arc<App>) {
     let keeper = async {
         let left = keeper::load(&app).await;
-        tokio::join!(keeper::load_rest(&app, left), keeper::run(&app), retention::run(&app));
+        tokio::join!(keeper::load_rest(&app, left), keeper::run(&app), retention::run(&app), strays::run(&app));
     };
     let watcher = async {
         let mut tick = tokio::time::interval(TICK);
@@ -205,6 +206,16 @@ async fn delete_objects(store: &Store, manifest: &Manifest) -> Result<(), servic
         let rest = key.strip_prefix(&folder).unwrap_or("/");
         !rest.strip_prefix("segments/").unwrap_or(rest).contains('/')
     };
+    match store.list_uploads(&folder).await {
+        Ok(uploads) => {
+            for upload in uploads.iter().filter(|upload| own(&upload.key)) {
+                store.abort_upload(&upload.key, &upload.id).await?;
+            }
+        }
+        Err(error @ service::storage::Error::Unavailable { .. }) => return Err(error),
+        // Not every server can list them, nor may every key.
+        Err(error) => tracing::debug!(folder, %error, "unfinished uploads"),
+    }
     let objects = store.list(&folder).await?;
     let own = objects.iter().filter(|object| own(&object.key));
     let mut own: Vec<_> = own.map(|object| &object.key).collect();

@@ -3,7 +3,7 @@
 //! [`Facts::parse`] is pure and takes whatever a crash left: a torn last line is no fact, and neither is a line that is
 //! not ours. What the journal says about a file is a hint; the file is the truth.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use signalling::id::{RecorderId, RecordingId, RoomName};
@@ -104,6 +104,20 @@ pub enum Fact {
         /// Which.
         file: String,
     },
+    /// A file was finished after a crash: of what storage has of it, only this is still what it holds.
+    Repaired {
+        /// Which.
+        file: String,
+        /// The numbers of these parts.
+        parts: BTreeSet<u32>,
+    },
+    /// A file cannot be brought to storage.
+    Lost {
+        /// Which.
+        file: String,
+        /// Why, for users.
+        why: String,
+    },
     /// A multipart upload was begun; an earlier one of the same file is void.
     Upload {
         /// Which file.
@@ -151,8 +165,14 @@ pub struct FileFacts {
 pub struct Facts {
     /// What was asked for.
     pub job: Job,
-    /// The files, by name, without empty ones.
+    /// The files, by name, without empty and lost ones.
     pub files: BTreeMap<String, FileFacts>,
+    /// The names of those.
+    pub dropped: BTreeSet<String>,
+    /// File and id of each upload that was begun and is of no use any more.
+    pub void: Vec<(String, String)>,
+    /// What is lost, and why.
+    pub errors: Vec<String>,
     /// When it was switched off.
     pub stopped_ms: Option<u64>,
     /// Whether a crash interrupted it before.
@@ -169,7 +189,16 @@ pub struct NoJob;
 impl Facts {
     /// What is known when a recording begins.
     pub fn of(job: Job) -> Self {
-        Self { job, files: BTreeMap::new(), stopped_ms: None, recovered: false, timeline: Vec::new() }
+        Self {
+            job,
+            files: BTreeMap::new(),
+            dropped: BTreeSet::new(),
+            void: Vec::new(),
+            errors: Vec::new(),
+            stopped_ms: None,
+            recovered: false,
+            timeline: Vec::new(),
+        }
     }
 
     /// Reads a journal, however it ends.
@@ -195,8 +224,13 @@ impl Facts {
                 let facts = FileFacts { file, whole: false, stored: false, upload: None, parts: BTreeMap::new() };
                 self.files.entry(facts.file.name.clone()).or_insert(facts);
             }
-            Fact::Empty { file } => {
-                self.files.remove(&file);
+            Fact::Empty { file } => self.drop_file(file),
+            Fact::Lost { file, why } => {
+                self.errors.push(format!("{file}: {why}"));
+                self.drop_file(file);
+            }
+            Fact::Repaired { file, parts } => {
+                self.edit(&file, |facts| facts.parts.retain(|number, _| parts.contains(number)));
             }
             Fact::Stopped { at_ms } => self.stopped_ms = Some(at_ms),
             Fact::Recovered => self.recovered = true,
@@ -223,10 +257,14 @@ impl Facts {
                 facts.file = file;
                 facts.whole = true;
             }),
-            Fact::Upload { file, id } => self.edit(&file, |facts| {
-                facts.upload = Some(id);
-                facts.parts.clear();
-            }),
+            Fact::Upload { file, id } => {
+                let mut before = None;
+                self.edit(&file, |facts| {
+                    before = facts.upload.replace(id);
+                    facts.parts.clear();
+                });
+                self.void.extend(before.map(|id| (file, id)));
+            }
             Fact::Part { file, number, digest } => self.edit(&file, |facts| {
                 facts.parts.insert(number, digest);
             }),
@@ -236,6 +274,12 @@ impl Facts {
                 facts.stored = true;
             }),
         }
+    }
+
+    fn drop_file(&mut self, file: String) {
+        let upload = self.files.remove(&file).and_then(|facts| facts.upload);
+        self.void.extend(upload.map(|id| (file.clone(), id)));
+        self.dropped.insert(file);
     }
 
     fn edit(&mut self, file: &str, change: impl FnOnce(&mut FileFacts)) {
@@ -258,8 +302,21 @@ impl Facts {
             files: self.files.values().map(|facts| facts.file.clone()).collect(),
             timeline: self.timeline.clone(),
             recovered: self.recovered,
+            error: (!self.errors.is_empty()).then(|| self.errors.join("; ")),
         }
     }
+}
+
+/// Makes the tracks of a file that a crash ended those that it holds: which begin before its end, which is `end_ms` by now, and
+/// whose codec is among `codecs`.
+pub fn keep_tracks(file: &mut RecordedFile, codecs: Vec<String>) {
+    let end = file.end_ms;
+    let holds = |track: &RecordedTrack| {
+        track.start_ms < end && codecs.iter().any(|codec| codec.eq_ignore_ascii_case(&track.codec))
+    };
+    file.tracks.retain(holds);
+    file.sources = file.tracks.iter().map(|track| track.source).collect();
+    file.codecs = codecs;
 }
 
 /// Makes the gaps of a file that a crash ended fit its end, which is `end_ms` by now: one that had only begun lasts until
@@ -355,6 +412,35 @@ mod tests {
         assert_eq!((&file.file.sources[..], file.file.resolutions.len()), (&[Source::Mic][..], 1));
         assert_eq!((&file.file.tracks[..], file.file.figures.packets), (&[track()][..], 7));
         assert!(!file.whole && !file.stored);
+    }
+
+    #[test]
+    fn uploads_of_no_use_are_remembered_and_so_is_what_is_lost() {
+        let upload = |file: &str, id: &str| Fact::Upload { file: file.into(), id: id.into() };
+        let name = || "p1-av-1.webm".to_owned();
+        let mut facts = Facts::of(job());
+        let digest = PartDigest { size: 9, md5: "m".into(), sha256: "s".into() };
+        let part = |number| Fact::Part { file: name(), number, digest: digest.clone() };
+        [Fact::Open { file: file(0) }, upload(&name(), "u1"), part(2), part(3)]
+            .into_iter()
+            .for_each(|fact| facts.apply(fact));
+        facts.apply(Fact::Repaired { file: name(), parts: [2].into() });
+        assert_eq!(facts.files[&name()].parts.keys().copied().collect::<Vec<_>>(), [2]);
+        facts.apply(upload(&name(), "u2"));
+        assert!(facts.files[&name()].parts.is_empty());
+        facts.apply(Fact::Lost { file: name(), why: "gone".into() });
+        let void = ["u1", "u2"].map(|id| (name(), id.to_owned()));
+        assert_eq!((&facts.void[..], facts.files.len(), facts.dropped.contains(&name())), (&void[..], 0, true));
+        assert_eq!(facts.segment().error.as_deref(), Some("p1-av-1.webm: gone"));
+    }
+
+    #[test]
+    fn a_repaired_file_has_the_tracks_that_it_holds() {
+        let of = |source, codec: &str, start_ms| RecordedTrack { source, codec: codec.into(), start_ms, ..track() };
+        let mut file = RecordedFile { end_ms: 100, sources: vec![Source::Mic, Source::Camera], ..file(1) };
+        file.tracks = vec![of(Source::Mic, "opus", 12), of(Source::Camera, "VP8", 100), of(Source::Screen, "VP9", 20)];
+        keep_tracks(&mut file, vec!["opus".into(), "VP8".into()]);
+        assert_eq!((&file.tracks[..], &file.sources[..]), (&[track()][..], &[Source::Mic][..]));
     }
 
     #[test]

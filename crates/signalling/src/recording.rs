@@ -81,6 +81,9 @@ pub struct RecorderSegment {
     /// Whether a crash ended it and what the spool held was recovered.
     #[serde(default)]
     pub recovered: bool,
+    /// Which files could not be stored, and why; absent: all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// One media file of a recording. Times are milliseconds on the recording's clock.

@@ -111,6 +111,7 @@ mod tests {
             files: Vec::new(),
             timeline: timeline.into_iter().map(|(t, what)| Moment { t, what }).collect(),
             recovered: false,
+            error: None,
         }
     }
 

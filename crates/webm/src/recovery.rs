@@ -1,8 +1,8 @@
 //! Recovery: reads a file that its writer never finished and says how to finish it, without decoding anything.
 //!
 //! The file is fed from its start in chunks of any size. Kept in memory: the head region, one element header, facts per
-//! track and the cues, which are far smaller than the clusters they come from. Nothing is believed that does not add up: the
-//! first element that is no whole cluster of whole blocks ends the file.
+//! track and the cues, which are far smaller than the clusters they come from. Nothing is believed that does not add up: what
+//! is no whole cluster of whole blocks is passed over up to the next one, or ends the file if none follows.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,6 +22,9 @@ const MAX_FRAME_MS: u64 = 200;
 /// How long the only frame of a track is taken to last: what Opus packets usually hold.
 const ONLY_FRAME_MS: u64 = 20;
 
+/// How a cluster begins.
+const CLUSTER: [u8; 4] = id::CLUSTER.to_be_bytes();
+
 /// What a track holds, as far as block headers tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackFacts {
@@ -39,11 +42,14 @@ pub struct TrackFacts {
     pub last: Duration,
 }
 
-/// How to finish a file: cut it at `valid_len`, append `cues`, write `head` at its start.
+/// How to finish a file: write each of `voids` at its offset, cut the file at `valid_len`, append `cues`, write `head` at its
+/// start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
-    /// Length of the head region and all whole clusters.
+    /// Length of everything up to the end of the last whole cluster.
     pub valid_len: u64,
+    /// What makes damaged stretches between whole clusters something that readers pass over: offset and bytes.
+    pub voids: Vec<(u64, Vec<u8>)>,
     /// The cues to append.
     pub cues: Vec<u8>,
     /// The head region.
@@ -118,6 +124,8 @@ enum State {
     Head,
     BetweenClusters,
     InCluster(OpenCluster),
+    /// Behind something that is no whole cluster: looks for where the next one may begin.
+    Lost,
     Stopped,
 }
 
@@ -133,6 +141,7 @@ pub struct Recovery {
     /// Offset of the next byte.
     at: u64,
     valid_len: u64,
+    voids: Vec<(u64, Vec<u8>)>,
     clusters: u64,
     counts: BTreeMap<u8, Counts>,
     index: Index,
@@ -152,6 +161,7 @@ impl Recovery {
             skip: 0,
             at: 0,
             valid_len: HEAD_LEN as u64,
+            voids: Vec::new(),
             clusters: 0,
             counts: BTreeMap::new(),
             index: Index::default(),
@@ -166,6 +176,10 @@ impl Recovery {
             let taken = match self.state {
                 State::Head => (HEAD_LEN - self.buffer.len()).min(bytes.len()),
                 _ if self.skip > 0 => bytes.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX)),
+                State::Lost if self.buffer.is_empty() => {
+                    self.skip = bytes.iter().position(|byte| *byte == CLUSTER[0]).unwrap_or(bytes.len()) as u64;
+                    usize::try_from(self.skip).unwrap_or(usize::MAX).max(1)
+                }
                 // Headers are short and end where their own bytes say, so they are collected one by one.
                 _ => 1,
             };
@@ -223,6 +237,7 @@ impl Recovery {
         let head = Head { app, started: self.parsed.started, tracks, end: Some(end_of_file) }.encode()?;
         Ok(Recovered {
             valid_len: self.valid_len,
+            voids: self.voids,
             cues,
             head,
             end,
@@ -242,26 +257,48 @@ impl Recovery {
             }
             State::BetweenClusters => self.read_cluster_header(),
             State::InCluster(_) => self.read_child(),
+            State::Lost if CLUSTER.starts_with(&self.buffer) => {
+                if self.buffer.len() == CLUSTER.len() {
+                    self.state = State::BetweenClusters;
+                }
+                return;
+            }
+            State::Lost => Err(ReadError::Invalid),
             State::Stopped => Ok(()),
         };
         match read {
             Ok(()) => self.buffer.clear(),
             Err(ReadError::Short) => {}
-            Err(ReadError::Invalid) => self.state = State::Stopped,
+            Err(ReadError::Invalid) => self.lose(),
         }
+    }
+
+    /// What was read is no part of a cluster; the next one may begin within it.
+    fn lose(&mut self) {
+        let read = std::mem::take(&mut self.buffer);
+        // A cluster that claims to be longer than it is ends with the beginning of the next one; elsewhere, the first byte is
+        // where this was looked for.
+        let passed = usize::from(!matches!(self.state, State::InCluster(_)));
+        self.state = State::Lost;
+        self.at -= (read.len() - passed) as u64;
+        self.handle_bytes(&read[passed..]);
     }
 
     fn read_cluster_header(&mut self) -> Result<(), ReadError> {
         let (id, id_len) = ebml::read_id(&self.buffer)?;
+        if id == id::CUES {
+            // Of a file that was finished or about to be.
+            self.reached_cues = true;
+            self.state = State::Stopped;
+            return Ok(());
+        }
         if id != id::CLUSTER {
-            // The cues of a file that was finished or about to be, or the rubble of a torn write.
-            self.reached_cues = id == id::CUES;
             return Err(ReadError::Invalid);
         }
         let (size, _) = ebml::read_size(&self.buffer[id_len..])?;
         let DataSize::Known(size) = size else { return Err(ReadError::Invalid) };
         self.state = State::InCluster(OpenCluster {
-            at: self.valid_len,
+            at: self.at - self.buffer.len() as u64,
             data_at: self.at,
             end: self.at.checked_add(size).ok_or(ReadError::Invalid)?,
             timestamp: None,
@@ -324,6 +361,15 @@ impl Recovery {
         if self.at < cluster.end || self.skip > 0 || !self.buffer.is_empty() {
             return;
         }
+        match cluster.at - self.valid_len {
+            // One without a block says nothing, and nothing can stand for a single byte, which no damage leaves.
+            passed if passed == 1 || cluster.counts.is_empty() => {
+                self.state = State::Lost;
+                return;
+            }
+            0 => {}
+            damaged => self.voids.push((self.valid_len, void(damaged))),
+        }
         for (number, counts) in std::mem::take(&mut cluster.counts) {
             let total = self.counts.entry(number).or_default();
             if total.blocks == 0 {
@@ -347,6 +393,17 @@ impl Recovery {
         self.valid_len = cluster.end;
         self.state = State::BetweenClusters;
     }
+}
+
+/// The header of an element without meaning that takes so many bytes, two at least (RFC 8794 section 11.3.2).
+fn void(len: u64) -> Vec<u8> {
+    let mut header = Vec::new();
+    ebml::put_id(&mut header, id::VOID);
+    match len - 2 {
+        size @ 0..127 => ebml::put_size(&mut header, size),
+        more => header.extend_from_slice(&ebml::size8(more - 7)),
+    }
+    header
 }
 
 fn facts(track: &Track, counts: &Counts) -> TrackFacts {

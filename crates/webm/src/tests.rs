@@ -58,6 +58,8 @@ struct Contents {
     clusters: Vec<(u64, usize)>,
     seeks: Vec<(u64, u64)>,
     positions: Vec<(u64, u64)>,
+    /// Where damage was passed over.
+    voids: Vec<u64>,
 }
 
 fn uint(elements: &[u8], wanted: u32) -> u64 {
@@ -114,7 +116,10 @@ fn contents(file: &[u8]) -> Contents {
                     found.cues.push([uint(positions, id::CUE_TRACK), uint(point, id::CUE_TIME), cluster, block]);
                 }
             }
-            id::VOID => assert_eq!(offset_in(file, data) as usize + data.len(), HEAD_LEN),
+            id::VOID if found.clusters.is_empty() && base + position < HEAD_LEN as u64 => {
+                assert_eq!(offset_in(file, data) as usize + data.len(), HEAD_LEN);
+            }
+            id::VOID => found.voids.push(base + position),
             other => panic!("element {other:x}"),
         }
     }
@@ -141,6 +146,7 @@ fn read_cluster(file: &[u8], at: u64, data: &[u8], found: &mut Contents) {
 /// What must hold of every finished file, live or recovered.
 fn check(file: &[u8]) -> Contents {
     let found = contents(file);
+    assert!(found.voids.is_empty(), "nothing is damaged");
     for (id, position) in &found.seeks {
         assert!(found.positions.contains(&(*id, *position)), "{id:x} stands where the seek head says");
     }
@@ -178,6 +184,9 @@ fn recover(bytes: &[u8], chunk: usize) -> Result<Recovered, RecoveryError> {
 
 fn apply(bytes: &[u8], recovered: &Recovered) -> Vec<u8> {
     let mut file = bytes[..recovered.valid_len as usize].to_vec();
+    for (at, void) in &recovered.voids {
+        file[*at as usize..][..void.len()].copy_from_slice(void);
+    }
     file.extend_from_slice(&recovered.cues);
     file[..HEAD_LEN].copy_from_slice(&recovered.head);
     file
@@ -269,6 +278,32 @@ proptest! {
         prop_assume!(frames > 0);
         let recovered = recover(&file.bytes, 4096).unwrap();
         prop_assert!(apply(&file.bytes, &recovered) == file.bytes);
+    }
+
+    #[test]
+    fn a_lost_page_costs_the_clusters_that_it_touches(steps in steps(), page in 0.0..1.0, fill: u8, chunk in 1..10_000usize) {
+        let (file, frames) = write(steps);
+        prop_assume!(frames > 0);
+        let end = file.cluster_ends[file.cluster_ends.len() - 1];
+        let lost = HEAD_LEN + ((end - HEAD_LEN) as f64 * page) as usize;
+        let lost = lost..(lost + 4096).min(end);
+        let mut bytes = file.bytes.clone();
+        bytes[lost.clone()].fill(fill);
+        let starts = [HEAD_LEN].into_iter().chain(file.cluster_ends.iter().copied());
+        let clusters = starts.zip(file.cluster_ends.iter().copied());
+        let good = clusters.filter(|(start, end)| *end <= lost.start || *start >= lost.end).map(|(start, _)| start as u64);
+        let good: Vec<u64> = good.collect();
+        match recover(&bytes, chunk) {
+            Err(_) => prop_assert!(good.is_empty()),
+            Ok(recovered) => {
+                // A cluster of which only sound or pictures were lost is whole to whoever does not decode.
+                let found = contents(&apply(&bytes, &recovered));
+                let is_good = |block: &&Block| good.contains(&block.cluster);
+                let before = contents(&file.bytes);
+                prop_assert!(found.blocks.iter().filter(is_good).eq(before.blocks.iter().filter(is_good)));
+                prop_assert_eq!(recovered.end.as_millis() as f64, found.duration_ms);
+            }
+        }
     }
 
     #[test]

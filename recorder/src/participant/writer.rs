@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use session::Output;
 use session::file::Note;
@@ -12,11 +11,8 @@ use signalling::recording::RecordedFile;
 use tokio::sync::{mpsc, watch};
 
 use super::Told;
-use crate::spool::{Ledger, MediaFile, sync_dir};
+use crate::spool::{Ledger, MediaFile, Syncer, sync_dir};
 use crate::upload::Progress;
-
-/// How often written bytes are synced.
-const SYNC: Duration = Duration::from_secs(1);
 
 struct Open {
     file: MediaFile,
@@ -28,25 +24,18 @@ pub(super) struct Writer {
     ledger: Ledger,
     told: mpsc::UnboundedSender<Told>,
     files: BTreeMap<Arc<str>, Open>,
-    last_sync: Option<Instant>,
-    /// A sync that runs; the next one waits for it.
-    syncing: Option<tokio::task::JoinHandle<()>>,
+    syncer: Syncer,
+    /// How often the disk had failed when this was last looked at.
+    failures: u64,
     /// What waits for the disk.
     works: tokio::task::JoinSet<()>,
     failed: bool,
 }
 
 impl Writer {
-    pub(super) fn new(ledger: Ledger, told: mpsc::UnboundedSender<Told>) -> Self {
-        Self {
-            ledger,
-            told,
-            files: BTreeMap::new(),
-            last_sync: None,
-            syncing: None,
-            works: Default::default(),
-            failed: false,
-        }
+    pub(super) fn new(ledger: Ledger, syncer: Syncer, told: mpsc::UnboundedSender<Told>) -> Self {
+        let failures = syncer.failures();
+        Self { ledger, told, files: BTreeMap::new(), syncer, failures, works: Default::default(), failed: false }
     }
 
     /// Does what the session says. After the disk failed nothing more is written: what is there is whole up to then, and
@@ -68,6 +57,7 @@ impl Writer {
             Output::Write(name, output) => {
                 let Some(open) = self.files.get_mut(&name) else { return Ok(()) };
                 let len = open.file.write(&output)?;
+                self.syncer.handle_write();
                 open.progress.send_if_modified(|progress| std::mem::replace(&mut progress.len, len) != len);
                 Ok(())
             }
@@ -128,30 +118,79 @@ impl Writer {
         });
     }
 
-    /// Syncs once a second, beside the media.
-    pub(super) fn sync(&mut self, now: Instant) {
-        let soon = self.last_sync.is_some_and(|last| now < last + SYNC);
-        if soon || self.syncing.as_ref().is_some_and(|task| !task.is_finished()) {
-            return;
+    /// Whether what was written came to the disk, too. If not, everything ends: the files that are concerned cannot be closed
+    /// then, and are left to recovery.
+    pub(super) fn look_at_disk(&mut self) {
+        let failures = self.syncer.failures();
+        if std::mem::replace(&mut self.failures, failures) != failures && !self.files.is_empty() {
+            let _ = self.told.send(Told::DiskFailed("what was written did not come to the disk".into()));
         }
-        self.last_sync = Some(now);
-        let dirty: Vec<_> = self.files.values_mut().filter_map(|open| open.file.to_sync()).collect();
-        self.syncing = (!dirty.is_empty()).then(|| {
-            tokio::task::spawn_blocking(move || {
-                for file in dirty {
-                    if let Err(error) = file.sync_data() {
-                        tracing::error!(%error, "the spool's disk does not sync");
-                    }
-                }
-            })
-        });
     }
 
     /// Waits for the disk.
     pub(super) async fn close(mut self) {
-        if let Some(task) = self.syncing {
-            let _ = task.await;
-        }
         while self.works.join_next().await.is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use session::journal::Facts;
+    use signalling::recording::FileFigures;
+
+    use super::*;
+    use crate::recording::tests::Stand;
+    use crate::spool::Journal;
+
+    fn file(name: &str) -> Box<RecordedFile> {
+        Box::new(RecordedFile {
+            name: name.into(),
+            size: 0,
+            sha256_parts: String::new(),
+            container: "webm".into(),
+            codecs: Vec::new(),
+            participant: signalling::ParticipantId::parse("p1").expect("an id"),
+            participant_name: String::new(),
+            sources: Vec::new(),
+            tracks: Vec::new(),
+            start_ms: 0,
+            end_ms: 0,
+            resolutions: Vec::new(),
+            rotations: Vec::new(),
+            gaps: Vec::new(),
+            figures: FileFigures::default(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_lost_something_is_told_and_what_cannot_be_closed_is_not_whole() {
+        let stand = Stand::new();
+        let journal = stand.context.spool.create("abc", &stand.job("abc")).expect("creates");
+        let path = Journal::path(journal.folder());
+        let (told, mut hears) = mpsc::unbounded_channel();
+        let syncer = stand.context.spool.syncer().clone();
+        let mut writer = Writer::new(Ledger::new(journal, mpsc::unbounded_channel().0), syncer.clone(), told);
+        for name in ["p1-av-1.webm", "p2-av-1.webm"] {
+            writer.handle(Output::Open(file(name)));
+            assert!(matches!(hears.recv().await, Some(Told::File(..))));
+        }
+        writer.look_at_disk();
+        assert!(hears.try_recv().is_err(), "all is well");
+        syncer.fail();
+        writer.look_at_disk();
+        assert!(matches!(hears.try_recv(), Ok(Told::DiskFailed(_))));
+        writer.look_at_disk();
+        assert!(hears.try_recv().is_err(), "it is told once");
+        // Its disk has all of one file, and lost something of the other: a device that cannot sync stands for that.
+        let broken = writer.files.get_mut("p2-av-1.webm").expect("is open");
+        broken.file = MediaFile::of(std::fs::File::create("/dev/null").expect("opens"));
+        for name in ["p1-av-1.webm", "p2-av-1.webm"] {
+            writer.handle(Output::Finish(name.into(), Some(file(name))));
+        }
+        writer.close().await;
+        assert!(matches!(hears.try_recv(), Ok(Told::DiskFailed(_))));
+        let facts = Facts::parse(&std::fs::read(path).expect("reads")).expect("a journal");
+        let whole: Vec<_> = facts.files.values().map(|facts| facts.whole).collect();
+        assert_eq!(whole, [true, false], "{facts:?}");
     }
 }

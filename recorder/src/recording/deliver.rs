@@ -5,20 +5,24 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use service::storage::{ContentType, Error};
+use service::storage::{ContentType, Error, PART_SIZE};
 use session::journal::Fact;
+use signalling::code::Code;
 use signalling::message::RecordingState;
-use signalling::recording::{Happening, Moment, RecorderSegment};
+use signalling::recording::{Happening, Moment, RecordedFile, RecorderSegment};
 use tokio::sync::watch;
+use tokio::task::{Id, JoinError};
 
 use super::Recording;
 use crate::spool::media::{self, Repair, Repaired};
-use crate::upload::{Backoff, DENIALS, Progress};
+use crate::upload::{Backoff, DENIALS, Ended, Progress};
 
 /// How often a recording that is being stored says how far it is.
 const REPORT: Duration = Duration::from_secs(1);
 /// So often storage may say that it does not let us list uploads, before that is taken for its last word: keys expire.
 const LISTINGS: u32 = 3;
+/// So often uploads may break down, which none should ever, before the recording is left to the next start.
+const BREAKDOWNS: u32 = 10;
 
 impl Recording {
     /// Takes up what a crash left, to its end.
@@ -41,29 +45,13 @@ impl Recording {
             self.append(Fact::Stopped { at_ms: end }).await;
         }
         self.set_state(RecordingState::Uploading);
-        self.upload_rest();
-        let mut report = tokio::time::interval(REPORT);
-        loop {
-            tokio::select! {
-                done = self.uploads.join_next() => if done.is_none() { break },
-                _ = report.tick() => self.tell_progress(),
-            }
-            self.hear();
+        if !self.upload_all().await {
+            tracing::error!(recording = %self.id(), "uploads break down again and again: the next start goes on");
+            let why = "the recorder cannot store it, and keeps it in its spool".to_owned();
+            return self.send(RecordingState::Failed, None, Some((Code::Internal, why)));
         }
-        self.hear();
-        let unstored: Vec<_> = self.facts.files.values().filter(|facts| !facts.stored).collect();
-        if let Some(facts) = unstored.first() {
-            // An upload only ends early when its writer went away without a word, after the repair above: cannot be.
-            tracing::error!(recording = %self.id(), file = facts.file.name, "left in the spool");
-            return;
-        }
-        self.end_stray_uploads().await;
         let segment = self.write_segment().await;
-        let (spool, folder) = (self.context.spool.clone(), self.folder.clone());
-        let removed = tokio::task::spawn_blocking(move || spool.remove(&folder)).await;
-        if let Err(error) = removed.map_err(std::io::Error::other).flatten() {
-            tracing::error!(recording = %self.id(), %error, "the spool's folder stays");
-        }
+        self.end_stray_uploads().await;
         tracing::info!(recording = %self.id(), files = segment.files.len(), "ready");
         self.context.metrics.delivered();
         let status = super::Status {
@@ -75,12 +63,25 @@ impl Recording {
             failure: None,
         };
         let _ = self.statuses.send((self.folder.clone(), status));
+        let (spool, folder) = (self.context.spool.clone(), self.folder.clone());
+        let removed = tokio::task::spawn_blocking(move || spool.remove(&folder)).await;
+        if let Err(error) = removed.map_err(std::io::Error::other).flatten() {
+            tracing::error!(recording = %self.id(), %error, "the spool's folder stays");
+        }
     }
 
-    /// Finishes files that nobody writes any more.
+    /// Finishes files that nobody writes any more, and looks at those that the journal does not know: a power cut may keep a
+    /// file's name and lose the line about it.
     async fn repair(&mut self) {
-        let torn: Vec<String> =
-            self.facts.files.values().filter(|facts| !facts.whole).map(|facts| facts.file.name.clone()).collect();
+        let torn = self.facts.files.values().filter(|facts| !facts.whole).map(|facts| facts.file.name.clone());
+        let mut torn: Vec<String> = torn.collect();
+        match self.context.spool.media(&self.folder) {
+            Ok(found) => {
+                let known = |name: &String| self.facts.files.contains_key(name) || self.facts.dropped.contains(name);
+                torn.extend(found.into_iter().filter(|name| !known(name)));
+            }
+            Err(error) => tracing::error!(recording = %self.id(), %error, "the spool's folder cannot be read"),
+        }
         for name in torn {
             // Its upload waits for a writer that is gone, or is busy with parts that may change now.
             if let Some(upload) = self.uploading.remove(&name) {
@@ -88,19 +89,11 @@ impl Recording {
             }
             let path = self.ledger.journal().folder().join(&name);
             match self.repair_one(&path, &name).await {
-                Some(Repair::Done(repaired)) => self.note_repaired(&name, repaired).await,
-                Some(Repair::Unreadable(why)) => {
-                    match self.context.spool.set_aside(&self.folder, &name) {
-                        Ok(kept) => tracing::error!(
-                            recording = %self.id(), file = %kept.display(), why, "cannot be finished, and is kept there"
-                        ),
-                        Err(error) => {
-                            tracing::error!(recording = %self.id(), name, why, %error, "cannot be finished, and stays");
-                            continue;
-                        }
-                    }
-                    self.append(Fact::Empty { file: name }).await;
+                Some(Repair::Done(repaired)) if self.facts.files.contains_key(&name) => {
+                    self.note_repaired(&name, repaired).await;
                 }
+                Some(Repair::Done(_)) => self.set_aside(&name, "nothing is known of it").await,
+                Some(Repair::Unreadable(why)) => self.set_aside(&name, &why).await,
                 Some(Repair::Empty) | None => {
                     // Not even one cluster: at most the first seconds of a file.
                     let _ = std::fs::remove_file(&path);
@@ -110,11 +103,34 @@ impl Recording {
         }
     }
 
+    /// Keeps a file that is of no use to the recording, however long the disk takes, and says so.
+    async fn set_aside(&mut self, name: &str, why: &str) {
+        let mut failures = 0;
+        loop {
+            match self.context.spool.set_aside(&self.folder, name) {
+                Ok(kept) => {
+                    tracing::error!(recording = %self.id(), file = %kept.display(), why, "kept there");
+                    break;
+                }
+                // It was, before a crash.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
+                Err(error) => {
+                    tracing::error!(recording = %self.id(), name, why, %error, "cannot be set aside yet");
+                    tokio::time::sleep(Backoff::default().after(failures)).await;
+                    failures += 1;
+                }
+            }
+        }
+        let why = format!("{why}; it is kept in the recorder's spool");
+        self.append(Fact::Lost { file: name.to_owned(), why }).await;
+    }
+
     /// Finishes a file, however long the disk takes to have room for its cues; `None`: it is not there.
     async fn repair_one(&self, path: &Path, name: &str) -> Option<Repair> {
         let mut failures = 0;
         loop {
             let file = path.to_owned();
+            let _reader = self.context.lanes.reader().await;
             let facts = self.facts.files.get(name).map(|facts| facts.file.clone());
             let repaired = tokio::task::spawn_blocking(move || media::repair(&file, facts.as_ref())).await;
             let error = match repaired.map_err(std::io::Error::other).flatten() {
@@ -138,12 +154,56 @@ impl Recording {
         file.end_ms = file.start_ms + u64::try_from(repaired.end.as_millis()).unwrap_or(0);
         // What was missing at the crash was so to the end.
         session::journal::close_gaps(&mut file);
-        if file.codecs.is_empty() {
-            file.codecs = repaired.codecs;
-        }
+        session::journal::keep_tracks(&mut file, repaired.codecs);
         file.resolutions.retain(|resolution| resolution.t <= file.end_ms);
         tracing::info!(recording = %self.id(), file = name, size = file.size, "repaired");
+        let unchanged = facts.parts.iter().filter(|(number, part)| is_unchanged(**number, part.size, repaired.kept));
+        let parts = unchanged.map(|(number, _)| *number).collect();
+        self.append(Fact::Repaired { file: name.to_owned(), parts }).await;
         self.append(Fact::Whole { file }).await;
+    }
+
+    /// Uploads until storage has every file; one whose task broke down is begun again. `false`: that is of no use.
+    async fn upload_all(&mut self) -> bool {
+        let mut report = tokio::time::interval(REPORT);
+        for breakdowns in 0..BREAKDOWNS {
+            self.upload_rest();
+            loop {
+                tokio::select! {
+                    done = self.uploads.join_next_with_id() => match done {
+                        Some(done) => self.handle_uploaded(done).await,
+                        None => break,
+                    },
+                    _ = report.tick() => self.tell_progress(),
+                }
+                self.hear();
+            }
+            self.hear();
+            if self.facts.files.values().all(|facts| facts.stored) {
+                return true;
+            }
+            tokio::time::sleep(Backoff::default().after(breakdowns)).await;
+        }
+        false
+    }
+
+    async fn handle_uploaded(&mut self, done: Result<(Id, Result<RecordedFile, Ended>), JoinError>) {
+        let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let name = self.uploading.iter().find(|(_, task)| task.id() == id).map(|(name, _)| name.clone());
+        // Of a file that was repaired since, or never had any media.
+        let Some(name) = name else { return };
+        match done {
+            Ok((_, Ok(_))) => return,
+            Ok((_, Err(ended @ Ended::Gone))) => {
+                tracing::error!(recording = %self.id(), name, why = %ended, "cannot be stored");
+                self.append(Fact::Lost { file: name.clone(), why: ended.to_string() }).await;
+            }
+            Ok((_, Err(Ended::Unfinished))) => {}
+            Err(error) => {
+                tracing::error!(recording = %self.id(), name, %error, "an upload broke down: beginning again")
+            }
+        }
+        self.uploading.remove(&name);
     }
 
     /// Starts the uploads that are not running: all of them after a crash.
@@ -165,31 +225,54 @@ impl Recording {
 
     /// Gives up unfinished uploads of our files: their beginning was answered, but the answer or the note of it was lost.
     async fn end_stray_uploads(&self) {
-        let keys: BTreeSet<String> = self.facts.files.keys().map(|name| self.key(name)).collect();
+        let names = self.facts.files.keys().chain(&self.facts.dropped);
+        let keys: BTreeSet<String> = names.map(|name| self.key(name)).collect();
         let folder = format!("{}/", self.facts.job.folder);
-        let mut failures = 0;
-        while let Err(error) = self.try_end_stray_uploads(&folder, &keys).await {
-            let final_word = match &error {
-                Error::Unavailable { .. } => false,
-                Error::Denied { .. } => failures + 1 >= LISTINGS,
-                _ => true,
+        let (mut failures, mut listings) = (0, 0);
+        loop {
+            let error = match self.try_end_stray_uploads(&folder, &keys).await {
+                Ok(0) => return,
+                // Whoever says yes may not have done it.
+                Ok(_) if listings < LISTINGS => {
+                    listings += 1;
+                    continue;
+                }
+                Ok(strays) => {
+                    return tracing::warn!(folder, strays, "unfinished uploads stay although they were given up");
+                }
+                Err(error) => error,
             };
-            if final_word {
-                tracing::info!(folder, %error, "unfinished uploads, if any, are left to the bucket's own rules");
-                return;
+            listings += u32::from(matches!(error, Error::Denied { .. }));
+            let passing = matches!(error, Error::Unavailable { .. })
+                || matches!(error, Error::Denied { .. }) && listings < LISTINGS;
+            if !passing {
+                tracing::info!(folder, %error, "unfinished uploads that nobody noted are left to the bucket's own rules");
+                return self.end_void_uploads().await;
             }
             self.pause(&folder, &error, failures).await;
             failures += 1;
         }
     }
 
-    async fn try_end_stray_uploads(&self, folder: &str, keys: &BTreeSet<String>) -> Result<(), Error> {
+    /// Gives up those that storage lists; how many.
+    async fn try_end_stray_uploads(&self, folder: &str, keys: &BTreeSet<String>) -> Result<usize, Error> {
         let store = &self.context.store;
-        for stray in store.list_uploads(folder).await?.into_iter().filter(|upload| keys.contains(&upload.key)) {
+        let mut strays = store.list_uploads(folder).await?;
+        strays.retain(|upload| keys.contains(&upload.key));
+        for stray in &strays {
             tracing::info!(key = stray.key, "an unfinished upload is given up");
             store.abort_upload(&stray.key, &stray.id).await?;
         }
-        Ok(())
+        Ok(strays.len())
+    }
+
+    /// Gives up those that the journal knows, where storage lists none.
+    async fn end_void_uploads(&self) {
+        for (name, id) in &self.facts.void {
+            if let Err(error) = self.context.store.abort_upload(&self.key(name), id).await {
+                tracing::warn!(name, %error, "an unfinished upload stays");
+            }
+        }
     }
 
     async fn pause(&self, what: &str, error: &Error, failures: u32) {
@@ -239,6 +322,11 @@ impl Recording {
     }
 }
 
+/// Whether a part still is what was sent, in a file whose repair left so many bytes as they were. The first one holds the head.
+fn is_unchanged(number: u32, size: u64, kept: u64) -> bool {
+    number > 1 && u64::from(number - 1) * PART_SIZE as u64 + size <= kept
+}
+
 /// Two runs of one recorder in one recording.
 pub(super) fn merge(before: RecorderSegment, now: RecorderSegment) -> RecorderSegment {
     let mut files: Vec<_> =
@@ -253,5 +341,8 @@ pub(super) fn merge(before: RecorderSegment, now: RecorderSegment) -> RecorderSe
     timeline.extend(now.timeline.into_iter().filter(is_new));
     timeline.sort_by_key(|moment| moment.t);
     let (ended_ms, recovered) = (before.ended_ms.max(now.ended_ms), before.recovered || now.recovered);
-    RecorderSegment { files, timeline, ended_ms, recovered, ..now }
+    let new = now.error.as_ref().filter(|new| before.error.as_ref().is_none_or(|old| !old.contains(*new)));
+    let errors: Vec<_> = before.error.iter().chain(new).cloned().collect();
+    let error = (!errors.is_empty()).then(|| errors.join("; "));
+    RecorderSegment { files, timeline, ended_ms, recovered, error, ..now }
 }

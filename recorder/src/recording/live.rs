@@ -427,6 +427,7 @@ impl Stage<'_> {
             paused: self.paused,
             local: room.local,
             ledger: self.recording.ledger.clone(),
+            syncer: self.recording.context.spool.syncer().clone(),
             told: self.told.clone(),
             metrics: self.recording.context.metrics.clone(),
             tally: self.recording.tally.clone(),

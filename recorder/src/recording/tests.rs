@@ -84,3 +84,60 @@ async fn a_run_that_is_merged_again_adds_nothing() {
     assert_eq!(once.timeline[3..], [moment(5, Happening::Pause)]);
     assert_eq!(deliver::merge(once.clone(), now), once);
 }
+
+fn file(name: &str, size: u64) -> RecordedFile {
+    serde_json::from_value(serde_json::json!({
+        "name": name, "size": size, "container": "webm", "codecs": [], "participant": "p1", "sources": [],
+        "start_ms": 0, "end_ms": 0, "resolutions": [],
+    }))
+    .expect("a file")
+}
+
+/// A recording of whole files, with these bytes in the spool, if any, and where it tells of itself.
+fn spooled(stand: &Stand, files: &[(&str, Option<&[u8]>)]) -> (Recording, mpsc::UnboundedReceiver<(String, Status)>) {
+    let (statuses, told) = mpsc::unbounded_channel();
+    let job = stand.job("abc");
+    let recording = Recording::create(stand.context.clone(), "abc".into(), &job, statuses).expect("creates");
+    for (name, bytes) in files {
+        if let Some(bytes) = bytes {
+            std::fs::write(recording.ledger.journal().folder().join(name), bytes).expect("written");
+        }
+        let file = file(name, bytes.map_or(7, |bytes| bytes.len() as u64));
+        for fact in [Fact::Open { file: file.clone() }, Fact::Whole { file }] {
+            recording.ledger.append(fact).expect("appends");
+        }
+    }
+    (recording, told)
+}
+
+async fn last(mut told: mpsc::UnboundedReceiver<(String, Status)>) -> Status {
+    let mut last = None;
+    while let Some((_, status)) = told.recv().await {
+        last = Some(status);
+    }
+    last.expect("a status")
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_down_is_begun_again() {
+    let stand = Stand::new();
+    let (mut recording, told) = spooled(&stand, &[("p1-av-1.webm", Some(b"media"))]);
+    let broken = recording.uploads.spawn(async { panic!("as a bug would") });
+    recording.uploading.insert("p1-av-1.webm".into(), broken);
+    recording.deliver().await;
+    let status = last(told).await;
+    assert_eq!((status.state, status.segment.and_then(|segment| segment.error)), (RecordingState::Ready, None));
+    assert_eq!(stand.context.store.get("r1/abc/p1-av-1.webm").await.expect("is stored"), "media");
+    assert!(!stand.folder.path().join("spool/abc").exists());
+}
+
+#[tokio::test]
+async fn a_file_that_is_nowhere_is_told_and_the_rest_is_stored() {
+    let stand = Stand::new();
+    let (recording, told) = spooled(&stand, &[("p1-av-1.webm", Some(b"media")), ("p2-av-1.webm", None)]);
+    recording.deliver().await;
+    let segment = last(told).await.segment.expect("a segment");
+    let names: Vec<_> = segment.files.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["p1-av-1.webm"]);
+    assert!(segment.error.is_some_and(|error| error.starts_with("p2-av-1.webm: ")));
+}

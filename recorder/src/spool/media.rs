@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use signalling::recording::RecordedFile;
@@ -13,9 +12,8 @@ use webm::{HEAD_LEN, Output, Recovered, Recovery, RecoveryError, Size, Track, Tr
 /// A file that is being written.
 #[derive(Debug)]
 pub struct MediaFile {
-    file: Arc<File>,
+    file: File,
     len: u64,
-    dirty: bool,
 }
 
 impl MediaFile {
@@ -26,7 +24,7 @@ impl MediaFile {
     pub fn create(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         file.set_len(HEAD_LEN as u64)?;
-        Ok(Self { file: Arc::new(file), len: HEAD_LEN as u64, dirty: true })
+        Ok(Self { file, len: HEAD_LEN as u64 })
     }
 
     /// Does what the muxer says. Returns the length of what will not change any more, but for the head.
@@ -41,30 +39,38 @@ impl MediaFile {
             }
             Output::PatchHead(head) => self.file.write_all_at(head, 0)?,
         }
-        self.dirty = true;
         Ok(self.len)
-    }
-
-    /// What is to be synced, if anything was written since the last time; it is for the caller to do where it may block.
-    pub fn to_sync(&mut self) -> Option<Arc<File>> {
-        std::mem::take(&mut self.dirty).then(|| self.file.clone())
     }
 
     /// Syncs everything.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says, also of bytes that it had to write earlier: nobody else may sync this file, for whoever does so
+    /// first hears of them.
     pub fn close(self) -> io::Result<u64> {
         self.file.sync_all()?;
         Ok(self.len)
     }
 }
 
+#[cfg(test)]
+impl MediaFile {
+    /// A file that stands in for another one.
+    pub(crate) fn of(file: File) -> Self {
+        Self { file, len: 0 }
+    }
+}
+
+/// A file that holds no whole cluster is called damaged, not empty, if more than one of them would fit: two of the longest.
+const LARGEST_TAIL: u64 = 2 * (5 << 20);
+
 /// What a file holds after it was repaired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repaired {
     /// Its size.
     pub size: u64,
+    /// Bytes from its start that are as they were written, but for the head.
+    pub kept: u64,
     /// Its duration.
     pub end: Duration,
     /// Codecs by RTP name.
@@ -82,7 +88,8 @@ pub enum Repair {
     Unreadable(String),
 }
 
-/// Finishes a file that its writer did not: cuts what is torn, appends the cues, writes the head. May be done again.
+/// Finishes a file that its writer did not: voids what is damaged, cuts what is torn, appends the cues, writes the head. May be
+/// done again.
 /// `facts`: what is known of it, for the case that its head is damaged.
 ///
 /// # Errors
@@ -100,11 +107,17 @@ pub fn repair(path: &Path, facts: Option<&RecordedFile>) -> io::Result<Repair> {
     }
     let recovered = match recovered {
         Ok(recovered) => recovered,
-        Err(RecoveryError::Empty) => return Ok(Repair::Empty),
+        Err(RecoveryError::Empty) if file.metadata()?.len() <= HEAD_LEN as u64 + LARGEST_TAIL => {
+            return Ok(Repair::Empty);
+        }
         Err(error) => return Ok(Repair::Unreadable(error.to_string())),
     };
     if recovered.unknown_blocks > 0 {
         tracing::warn!(file = %path.display(), blocks = recovered.unknown_blocks, "of a track that nothing describes");
+    }
+    for (at, void) in &recovered.voids {
+        tracing::warn!(file = %path.display(), at, "damaged: what is behind it is kept");
+        file.write_all_at(void, *at)?;
     }
     // The order makes a second crash harmless: until the head says so, the cues are only another torn tail.
     file.set_len(recovered.valid_len)?;
@@ -126,7 +139,8 @@ pub fn repair(path: &Path, facts: Option<&RecordedFile>) -> io::Result<Repair> {
         }
     }
     let size = recovered.valid_len + recovered.cues.len() as u64;
-    Ok(Repair::Done(Repaired { size, end: recovered.end, codecs }))
+    let kept = recovered.voids.first().map_or(recovered.valid_len, |(at, _)| *at);
+    Ok(Repair::Done(Repaired { size, kept, end: recovered.end, codecs }))
 }
 
 /// Reads a file from its start.
@@ -229,6 +243,41 @@ mod tests {
         let mut recovery = Recovery::new(Vec::new());
         recovery.handle_bytes(&good);
         assert_eq!(again.tracks, recovery.finish().expect("a good file").tracks);
+    }
+
+    #[test]
+    fn a_lost_page_costs_its_cluster_and_nothing_behind_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("p1-av-1.webm");
+        let good = file();
+        let clusters: Vec<usize> =
+            good.windows(4).enumerate().filter(|(_, id)| *id == [0x1F, 0x43, 0xB6, 0x75]).map(|(at, _)| at).collect();
+        let (first, second) = (clusters[0], clusters[1]);
+        // The first cluster of the file, and one in its middle.
+        for (lost, kept) in [(first, first), (second + 100, second)] {
+            let mut bytes = good.clone();
+            bytes[lost..lost + 200].fill(0);
+            std::fs::write(&path, &bytes).expect("written");
+            let Ok(Repair::Done(repaired)) = repair(&path, None) else { panic!("not repaired") };
+            assert_eq!((repaired.kept, repaired.end), (kept as u64, Duration::from_secs(2)));
+            let after = std::fs::read(&path).expect("reads");
+            let behind = clusters.iter().copied().find(|at| *at > kept).expect("another one");
+            let end = clusters[clusters.len() - 1];
+            assert!(after[behind..end] == good[behind..end]);
+            // Whoever repairs it again finds the same.
+            assert_eq!(repair(&path, None).expect("reads"), Repair::Done(repaired));
+            assert!(std::fs::read(&path).expect("reads") == after);
+        }
+    }
+
+    #[test]
+    fn a_large_file_without_a_whole_cluster_is_not_empty() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("p1-av-1.webm");
+        std::fs::write(&path, &file()[..HEAD_LEN]).expect("written");
+        std::fs::File::options().write(true).open(&path).and_then(|file| file.set_len(16 << 20)).expect("grows");
+        assert!(matches!(repair(&path, None), Ok(Repair::Unreadable(_))));
+        assert_eq!(std::fs::metadata(&path).expect("stays").len(), 16 << 20);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use service::storage::{Body, Error, Part, multipart_etag};
+use bytes::{Bytes, BytesMut};
+use service::storage::{Body, Error, Object, Part, multipart_etag};
 use session::journal::{Fact, FileFacts, PartDigest};
 use signalling::recording::RecordedFile;
 
@@ -20,6 +20,9 @@ const PART_SIZE: u64 = service::storage::PART_SIZE as u64;
 /// So often storage may refuse to complete what it lists as whole, before all of it is sent anew.
 const REFUSALS: u32 = 3;
 
+/// How long storage that is there may take to say something small.
+const ANSWER: Duration = Duration::from_secs(5);
+
 pub(super) struct Running {
     pub(super) upload: Upload,
     pub(super) plan: Plan,
@@ -27,11 +30,23 @@ pub(super) struct Running {
     /// What storage calls the parts, as it listed them.
     etags: BTreeMap<u32, String>,
     refusals: u32,
+    /// How often in a row storage denied a look at the object.
+    denials: u32,
+    /// Digests of what was read to find out what storage has: a whole file does not change.
+    digests: BTreeMap<u32, PartDigest>,
 }
 
 impl Running {
     pub(super) fn new(upload: Upload) -> Self {
-        Self { upload, plan: Plan::default(), id: None, etags: BTreeMap::new(), refusals: 0 }
+        Self {
+            upload,
+            plan: Plan::default(),
+            id: None,
+            etags: BTreeMap::new(),
+            refusals: 0,
+            denials: 0,
+            digests: BTreeMap::new(),
+        }
     }
 
     /// Does the next step; `true`: storage holds the file.
@@ -82,7 +97,7 @@ impl Running {
         put?;
         self.upload.metrics.uploaded(digest.size);
         self.plan.sent = [(1, digest)].into();
-        self.verify(false).await
+        self.verify().await
     }
 
     /// Sends a range of the file when it is its turn, with as much time as the line needs; what came of it.
@@ -91,49 +106,72 @@ impl Running {
         range: Range<u64>,
         send: impl AsyncFnOnce(Body) -> Result<T, Error>,
     ) -> Result<(Result<T, Error>, PartDigest), StepError> {
-        let lane = self.upload.lanes.lane().await;
+        let lanes = &self.upload.lanes;
+        let lane = lanes.lane().await;
         let (bytes, digest) = self.read(range).await?;
         let usual = self.upload.store.request_timeout();
         let patience = usual.map(|usual| lane.patience(usual));
         let began = Instant::now();
-        let sent = send(Body { bytes, md5: digest.md5.clone(), patience }).await;
-        if let Some(usual) = usual {
-            lane.handle_try(usual, began.elapsed(), sent.is_ok());
+        let sent = tokio::select! {
+            sent = send(Body { bytes: bytes.clone(), md5: digest.md5.clone(), patience }) => sent,
+            sent = self.hangs(usual.filter(|usual| Some(*usual) < patience)) => Err(sent),
+        };
+        lanes.reuse(bytes);
+        if let Some((usual, patience)) = usual.zip(patience) {
+            if sent.is_ok() {
+                lane.handle_sent(usual, began.elapsed());
+            } else if began.elapsed() >= patience && self.answers().await {
+                lane.handle_slow();
+            }
         }
         Ok((sent, digest))
+    }
+
+    /// Whether storage says anything at all: a try that took too long may be the fault of either, the line or storage.
+    async fn answers(&self) -> bool {
+        let answer = tokio::time::timeout(ANSWER, self.upload.store.head(&self.upload.key)).await;
+        answer.is_ok_and(|answer| !matches!(answer, Err(Error::Unavailable { .. })))
+    }
+
+    /// Ends when storage has gone away while it is given more than the usual time.
+    async fn hangs(&self, usual: Option<Duration>) -> Error {
+        let Some(usual) = usual else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(usual).await;
+            if !self.answers().await {
+                let what = format!("upload {}", self.upload.key);
+                return Error::Unavailable { what, why: "it does not answer meanwhile".into() };
+            }
+        }
     }
 
     /// Asks storage which parts it has; what it lost is sent again. `true`: the object is there already.
     async fn check(&mut self) -> Result<bool, StepError> {
         let Some(id) = self.id.clone() else { return Ok(false) };
         let listed = match self.upload.store.list_parts(&self.upload.key, &id).await {
-            Err(Error::NotFound(_)) => {
-                // Either it was completed and the answer was lost, or it is gone.
-                if self.verify(true).await.is_ok() {
-                    return Ok(true);
-                }
-                self.begin_anew().await;
-                return Ok(false);
-            }
+            // Either it was completed and the answer was lost, or it is gone. Some servers list nothing then.
+            Err(Error::NotFound(_)) => Vec::new(),
             listed => listed?,
         };
         let opaque = self.upload.store.has_opaque_etags();
-        let all = self.plan.sent.len();
-        let known = |number: &u32, digest: &mut PartDigest| has(&listed, opaque, *number, digest);
         let mut sent = self.plan.sent.clone();
-        sent.retain(known);
-        // Some servers list nothing of an upload that is over where others say that it is not there.
-        if sent.len() < all && self.verify(true).await.is_ok() {
+        let lost: Vec<u32> =
+            sent.extract_if(.., |number, digest| !has(&listed, opaque, *number, digest)).map(|(n, _)| n).collect();
+        if lost.is_empty() {
+            self.etags = listed.into_iter().filter_map(|part| Some((part.number, part.etag?))).collect();
+            self.plan.checked = true;
+            return Ok(false);
+        }
+        // What storage does not say is not taken for a no.
+        let object = self.look().await?;
+        if self.compare(object).is_ok() {
             return Ok(true);
         }
         if sent.is_empty() {
             self.begin_anew().await;
-            return Ok(false);
         }
         self.plan.sent = sent;
-        self.etags = listed.into_iter().filter_map(|part| Some((part.number, part.etag?))).collect();
-        self.plan.checked = true;
-        Ok(false)
+        Err(StepError::Lost(lost))
     }
 
     async fn complete(&mut self) -> Result<(), StepError> {
@@ -144,7 +182,7 @@ impl Running {
         let etags: Vec<String> = self.plan.sent.iter().map(etag).collect();
         let completed = self.upload.store.complete_upload(&self.upload.key, &id, &etags).await;
         // An answer that was lost does not undo what was done, and an answer is no proof that anything was.
-        let Err(absent) = self.verify(true).await else {
+        let Err(absent) = self.verify().await else {
             self.id = None;
             return Ok(());
         };
@@ -155,7 +193,7 @@ impl Running {
             || match &absent {
                 StepError::Store(error) => passing(error),
                 StepError::Spool(_) => true,
-                StepError::Differs { .. } => false,
+                StepError::Differs { .. } | StepError::Lost(_) => false,
             };
         self.refusals += u32::from(!trouble);
         if self.refusals >= REFUSALS {
@@ -178,9 +216,9 @@ impl Running {
         self.refusals = 0;
     }
 
-    /// Finds out how far a crashed process came: `true`: all the way.
-    /// `failures`: how often in a row that failed by now.
-    pub(super) async fn resume(&mut self, before: &FileFacts, failures: u32) -> Result<bool, StepError> {
+    /// Finds out how far a crashed process came: `true`: all the way. Storage is asked before anything is read.
+    pub(super) async fn resume(&mut self, before: &FileFacts) -> Result<bool, StepError> {
+        let object = self.look().await?;
         let listed = match &before.upload {
             None => Vec::new(),
             Some(id) => match self.upload.store.list_parts(&self.upload.key, id).await {
@@ -189,48 +227,69 @@ impl Running {
                 Err(error) => return Err(error.into()),
             },
         };
-        // A repaired file may differ from what was sent: the file is the truth.
-        let parts = u32::try_from(self.plan.len.div_ceil(PART_SIZE)).unwrap_or(u32::MAX);
-        let mut now = BTreeMap::new();
-        for number in 1..=parts {
-            let start = u64::from(number - 1) * PART_SIZE;
-            let _place = self.upload.lanes.place().await;
-            let (_, digest) = self.read(start..self.plan.len.min(start + PART_SIZE)).await?;
-            now.insert(number, digest);
-        }
+        // What the journal calls a part is one still: a repair strikes out what it changed.
+        let known = before.parts.iter().filter(|(number, digest)| digest.size == self.size_of(**number));
+        let known: BTreeMap<u32, PartDigest> = known.map(|(number, digest)| (*number, digest.clone())).collect();
         let opaque = self.upload.store.has_opaque_etags();
-        let sent = |number: &u32, digest: &PartDigest| {
-            before.parts.get(number) == Some(digest) && has(&listed, opaque, *number, digest)
-        };
-        self.plan.sent = now.iter().filter(|(n, digest)| sent(n, digest)).map(|(n, d)| (*n, d.clone())).collect();
+        let sent = |number: &u32, digest: &PartDigest| has(&listed, opaque, *number, digest);
+        self.plan.sent = known.iter().filter(|(n, digest)| sent(n, digest)).map(|(n, d)| (*n, d.clone())).collect();
         self.plan.checked = false;
         self.id.clone_from(&before.upload);
         self.plan.begun = self.id.is_some();
+        // The crash may have come between the end of the upload and the note of it.
+        if let Some(object) = object.filter(|object| object.size == self.plan.len) {
+            let sent = self.plan.sent.clone();
+            match self.read_all(known).await {
+                Ok(all) => self.plan.sent = all,
+                // Nothing is left to compare it with; so it went when all was stored.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+                Err(error) => return Err(error.into()),
+            }
+            if self.compare(Some(object)).is_ok() {
+                return Ok(true);
+            }
+            self.plan.sent = sent;
+        }
         if self.plan.sent.is_empty() {
             self.begin_anew().await;
         }
-        // The crash may have come between the end of the upload and the note of it.
-        let sent = std::mem::replace(&mut self.plan.sent, now);
-        match self.verify(self.plan.len > PART_SIZE).await {
-            Ok(()) => Ok(true),
-            Err(StepError::Differs { .. }) => {
-                self.plan.sent = sent;
-                Ok(false)
-            }
-            Err(StepError::Store(Error::Denied { .. })) if failures >= DENIALS => {
-                self.plan.sent = sent;
-                Ok(false)
-            }
-            Err(error) => Err(error),
+        Ok(false)
+    }
+
+    /// The object; `None` if it is not there, or if storage denies a look again and again.
+    async fn look(&mut self) -> Result<Option<Object>, Error> {
+        let object = self.upload.store.digest(&self.upload.key, self.plan.len > PART_SIZE).await;
+        self.denials = if matches!(object, Err(Error::Denied { .. })) { self.denials + 1 } else { 0 };
+        if self.denials > DENIALS { Ok(None) } else { object }
+    }
+
+    /// The digests of all parts; those that are not known are read.
+    async fn read_all(&mut self, known: BTreeMap<u32, PartDigest>) -> io::Result<BTreeMap<u32, PartDigest>> {
+        let parts = u32::try_from(self.plan.len.div_ceil(PART_SIZE)).unwrap_or(u32::MAX);
+        self.digests.extend(known);
+        for number in (1..=parts).filter(|number| !self.digests.contains_key(number)).collect::<Vec<_>>() {
+            let start = u64::from(number - 1) * PART_SIZE;
+            let _reader = self.upload.lanes.reader().await;
+            let (bytes, digest) = self.read(start..start + self.size_of(number)).await?;
+            self.upload.lanes.reuse(bytes);
+            self.digests.insert(number, digest);
         }
+        Ok(self.digests.clone())
+    }
+
+    fn size_of(&self, number: u32) -> u64 {
+        self.plan.len.saturating_sub(u64::from(number - 1) * PART_SIZE).min(PART_SIZE)
     }
 
     /// Asks storage what it holds.
-    async fn verify(&self, multipart: bool) -> Result<(), StepError> {
+    async fn verify(&self) -> Result<(), StepError> {
+        self.compare(self.upload.store.digest(&self.upload.key, self.plan.len > PART_SIZE).await?)
+    }
+
+    fn compare(&self, object: Option<Object>) -> Result<(), StepError> {
         let md5s: Vec<String> = self.plan.sent.values().map(|digest| digest.md5.clone()).collect();
-        let etag = if multipart { multipart_etag(&md5s) } else { md5s.into_iter().next() };
-        let object = self.upload.store.digest(&self.upload.key, multipart).await?;
-        // Without an ETag nobody could compare it: a key service encrypts.
+        let etag = if self.plan.len > PART_SIZE { multipart_etag(&md5s) } else { md5s.into_iter().next() };
+        // Without an ETag nobody could compare it: a key service encrypts, or it was put together before our eyes.
         let same = object
             .as_ref()
             .is_some_and(|object| object.size == self.plan.len && (object.etag.is_none() || object.etag == etag));
@@ -242,7 +301,8 @@ impl Running {
 
     /// Storage holds the file: notes it, and gives up an upload that was not needed in the end.
     pub(super) async fn stored(&mut self, mut file: RecordedFile) -> io::Result<RecordedFile> {
-        file.sha256_parts = sha256_parts(self.plan.sent.values()).unwrap_or_default();
+        let all = self.plan.sent.len() as u64 == self.plan.len.div_ceil(PART_SIZE);
+        file.sha256_parts = sha256_parts(self.plan.sent.values()).filter(|_| all).unwrap_or_default();
         let (ledger, fact) = (self.upload.ledger.clone(), Fact::Stored { file: file.clone() });
         // A full disk gets room by this file's end, not by its waiting: after a crash storage is asked again.
         tokio::task::spawn_blocking(move || ledger.try_append(fact)).await.map_err(io::Error::other)?;
@@ -255,9 +315,9 @@ impl Running {
 
     /// Bytes of the file with their digests, which take longer than reading them.
     async fn read(&self, range: Range<u64>) -> io::Result<(Bytes, PartDigest)> {
-        let path = self.upload.path.clone();
+        let (path, buffer) = (self.upload.path.clone(), self.upload.lanes.buffer());
         let read = move || {
-            let bytes = read_range(&path, range)?;
+            let bytes = read_range(&path, range, buffer)?;
             let digest = digest(&bytes);
             Ok((bytes, digest))
         };
@@ -280,9 +340,9 @@ fn has(listed: &[Part], opaque: bool, number: u32, digest: &PartDigest) -> bool 
     })
 }
 
-fn read_range(path: &Path, range: Range<u64>) -> io::Result<Bytes> {
+fn read_range(path: &Path, range: Range<u64>, mut buffer: BytesMut) -> io::Result<Bytes> {
     let file = File::open(path)?;
-    let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(io::Error::other)?];
-    file.read_exact_at(&mut bytes, range.start)?;
-    Ok(bytes.into())
+    buffer.resize(usize::try_from(range.end - range.start).map_err(io::Error::other)?, 0);
+    file.read_exact_at(&mut buffer, range.start)?;
+    Ok(buffer.freeze())
 }

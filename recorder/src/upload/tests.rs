@@ -86,20 +86,20 @@ impl Stand {
     }
 
     /// Uploads from where the journal says, until `facts` more are written; `None`: to the end.
-    async fn run(&self, facts: Option<usize>) -> Option<RecordedFile> {
+    async fn run(&self, facts: Option<usize>) -> Option<Result<RecordedFile, Ended>> {
         let before = self.facts().files[NAME].clone();
         let (upload, mut heard) = self.upload();
         let mut task = tokio::spawn(upload.run(Some(before)));
         for _ in 0..facts.unwrap_or(usize::MAX) {
             tokio::select! {
-                done = &mut task => return done.expect("no panic"),
+                done = &mut task => return Some(done.expect("no panic")),
                 fact = heard.recv() => if fact.is_none() { break },
             }
         }
         if facts.is_some() {
             task.abort();
         }
-        task.await.ok().flatten()
+        task.await.ok()
     }
 
     async fn check(&self) {
@@ -118,7 +118,7 @@ async fn an_upload_cut_off_anywhere_goes_on_where_it_was() {
         let stand = Stand::new(BIG);
         stand.run(Some(cut)).await;
         let before = stand.facts().files[NAME].parts.len();
-        let file = stand.run(None).await.expect("is stored");
+        let file = stand.run(None).await.expect("ends").expect("is stored");
         stand.check().await;
         let digests: Vec<_> = stand.bytes.chunks(service::storage::PART_SIZE).map(digest).collect();
         assert_eq!(Some(file.sha256_parts), sha256_parts(&digests));
@@ -133,10 +133,13 @@ async fn an_upload_cut_off_anywhere_goes_on_where_it_was() {
 async fn a_file_that_was_repaired_since_is_sent_anew_where_it_differs() {
     let mut stand = Stand::new(BIG);
     stand.run(Some(2)).await;
+    assert_eq!(stand.facts().files[NAME].parts.len(), 1);
     let middle = service::storage::PART_SIZE + 5;
     stand.bytes[middle] ^= 1;
     std::fs::write(stand.folder.path().join(NAME), &stand.bytes).expect("written");
-    stand.run(None).await.expect("is stored");
+    let journal = Journal::open(stand.folder.path()).expect("opens");
+    journal.append(&Fact::Repaired { file: NAME.into(), parts: [].into() }).expect("appends");
+    stand.run(None).await.expect("ends").expect("is stored");
     stand.check().await;
 }
 
@@ -146,14 +149,68 @@ async fn an_upload_that_storage_forgot_begins_anew() {
     stand.run(Some(3)).await;
     let id = stand.facts().files[NAME].upload.clone().expect("was begun");
     stand.store.abort_upload(KEY, &id).await.expect("gives up");
-    stand.run(None).await.expect("is stored");
+    stand.run(None).await.expect("ends").expect("is stored");
     stand.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_file_is_put_and_put_again_does_no_harm() {
     let stand = Stand::new(100);
-    let file = stand.run(None).await.expect("is stored");
+    let file = stand.run(None).await.expect("ends").expect("is stored");
     stand.check().await;
-    assert_eq!(stand.run(None).await.expect("is stored"), file);
+    assert_eq!(stand.run(None).await.expect("ends").expect("is stored"), file);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_is_not_read_again() {
+    let stand = Stand::new(BIG);
+    stand.run(Some(2)).await;
+    assert_eq!(stand.facts().files[NAME].parts.len(), 1);
+    // Whoever reads the part finds others bytes than were sent.
+    let mut bytes = stand.bytes.clone();
+    bytes[service::storage::PART_SIZE + 5] ^= 1;
+    std::fs::write(stand.folder.path().join(NAME), &bytes).expect("written");
+    stand.run(None).await.expect("ends").expect("is stored");
+    stand.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_read_while_storage_is_away() {
+    let mut stand = Stand::new(BIG);
+    let config = StorageConfig {
+        kind: StorageKind::S3,
+        endpoint: "http://127.0.0.1:1".into(),
+        bucket: "b".into(),
+        access_key: "k".into(),
+        secret_key: "s".into(),
+        ..Default::default()
+    };
+    stand.store = Store::open(&config).expect("opens");
+    // Whoever reads the file finds none.
+    std::fs::remove_file(stand.folder.path().join(NAME)).expect("removed");
+    let (upload, _heard) = stand.upload();
+    let metrics = upload.metrics.clone();
+    let mut task = tokio::spawn(upload.run(Some(stand.facts().files[NAME].clone())));
+    while metrics.upload_failures() < 2 {
+        let ended = tokio::time::timeout(std::time::Duration::from_millis(10), &mut task).await;
+        assert!(ended.is_err(), "{ended:?}");
+    }
+    task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_gone_is_stored_if_storage_has_it() {
+    for len in [100, BIG] {
+        let stand = Stand::new(len);
+        let before = stand.facts().files[NAME].clone();
+        let first = stand.run(None).await.expect("ends").expect("is stored");
+        std::fs::remove_file(stand.folder.path().join(NAME)).expect("removed");
+        // The note of it was lost.
+        let (upload, _heard) = stand.upload();
+        let again = upload.run(Some(before)).await.expect("is stored");
+        assert_eq!((again.size, again.sha256_parts), (first.size, String::new()), "nobody knows its digest");
+        stand.store.delete(KEY).await.expect("deletes");
+        let (upload, _heard) = stand.upload();
+        assert_eq!(upload.run(Some(stand.facts().files[NAME].clone())).await, Err(Ended::Gone));
+    }
 }

@@ -5,19 +5,19 @@
 //! (n - 1) * [`PART_SIZE`], so completing is one rename) and an empty file `{n}.{size}.{md5}` for each part that is in it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, SeekFrom, Write};
+use std::io::{self, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::{Body, Download, Error, Object, PART_SIZE, Part, Sse, StorageConfig, Upload, hex, multipart_etag};
+use super::{Body, Download, Error, Object, PART_SIZE, Part, Sse, StorageConfig, Upload, hex};
 
 /// Where unfinished things lie. A key cannot name it: no part of a key starts with a dot.
 const UPLOADS: &str = ".uploads";
@@ -103,28 +103,13 @@ impl Disk {
         }
     }
 
-    /// Reads the object back and digests it as S3 would have.
-    pub(super) async fn digest(&self, key: &str, multipart: bool) -> Result<Option<Object>, Error> {
+    /// Reads the object back and digests it.
+    pub(super) async fn digest(&self, key: &str) -> Result<Option<Object>, Error> {
         let (path, name) = (self.path(key), key.to_owned());
         let read = blocking("read", key, move || {
-            let mut file = File::open(path)?;
-            let mut parts = Vec::new();
-            let mut size = 0;
-            let chunk = if multipart { PART_SIZE as u64 } else { u64::MAX };
-            loop {
-                let mut part = Digesting(Md5::new());
-                let copied = io::copy(&mut Read::by_ref(&mut file).take(chunk), &mut part)?;
-                if copied == 0 && size > 0 {
-                    break;
-                }
-                size += copied;
-                parts.push(hex(&part.0.finalize()));
-                if copied < chunk {
-                    break;
-                }
-            }
-            let etag = if multipart { multipart_etag(&parts) } else { parts.pop() };
-            Ok(Object { key: name, size, etag })
+            let mut digest = Digesting(Md5::new());
+            let size = io::copy(&mut File::open(path)?, &mut digest)?;
+            Ok(Object { key: name, size, etag: Some(hex(&digest.0.finalize())) })
         });
         match read.await {
             Ok(object) => Ok(Some(object)),
@@ -258,12 +243,34 @@ impl Disk {
             let mut uploads = Vec::new();
             for entry in entries {
                 let entry = entry?;
-                let Ok(key) = fs::read_to_string(entry.path().join("key")) else { continue };
+                let path = entry.path().join("key");
+                let Ok(key) = fs::read_to_string(&path) else { continue };
                 if let (true, Ok(id)) = (key.starts_with(&prefix_owned), entry.file_name().into_string()) {
-                    uploads.push(Upload { key, id });
+                    let begun = fs::metadata(path).and_then(|meta| meta.modified()).ok();
+                    uploads.push(Upload { key, id, begun });
                 }
             }
             Ok(uploads)
+        })
+        .await
+    }
+
+    /// Removes objects that a killed process had not given their names yet.
+    pub(super) async fn sweep(&self, age: Duration) -> Result<(), Error> {
+        let folder = self.root.join(UPLOADS);
+        blocking("sweep", UPLOADS, move || {
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                other => other?,
+            };
+            for entry in entries {
+                let entry = entry?;
+                let meta = entry.metadata()?;
+                if meta.is_file() && meta.modified()?.elapsed().is_ok_and(|old| old >= age) {
+                    absent_is_fine(fs::remove_file(entry.path()))?;
+                }
+            }
+            Ok(())
         })
         .await
     }

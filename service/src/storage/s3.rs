@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -152,7 +152,7 @@ impl S3 {
         let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).content_type(about.kind.0);
         let put = put.set_content_disposition(disposition(key, about)).set_tagging(self.tagging(about));
         let put = put.set_server_side_encryption(self.encryption()).set_ssekms_key_id(self.sse_kms_key.clone());
-        let put = put.body(ByteStream::from(body.bytes)).customize();
+        let put = put.body(ByteStream::from(body.bytes)).customize().disable_payload_signing();
         let put = match body.patience {
             Some(patience) => put.config_override(with_timeout(patience)),
             None => put,
@@ -268,11 +268,13 @@ impl S3 {
     pub(super) async fn upload_part(&self, key: &str, upload: &str, number: u32, body: Body) -> Result<String, Error> {
         let part = self.client.upload_part().bucket(&self.bucket).key(self.key(key)).upload_id(upload);
         let part = part.part_number(number as i32).body(ByteStream::from(body.bytes)).customize();
+        // It would be digested once more, on a thread that others wait for; the ETag shows what came.
+        let part = part.disable_payload_signing();
         let part = match body.patience {
             Some(patience) => part.config_override(with_timeout(patience)),
             None => part,
         };
-        let done = part.send().await.map_err(|error| failure("upload", key, &error))?;
+        let done = part.send().await.map_err(|error| upload_failure("upload", key, &error))?;
         self.note_encryption(done.server_side_encryption());
         self.compare(key, done.e_tag(), &body.md5)
     }
@@ -292,7 +294,7 @@ impl S3 {
         let list = self.client.list_parts().bucket(&self.bucket).key(self.key(key)).upload_id(upload);
         let mut pages = list.into_paginator().send();
         while let Some(page) = pages.next().await {
-            for part in page.map_err(|error| failure("list the parts of", key, &error))?.parts() {
+            for part in page.map_err(|error| upload_failure("list the parts of", key, &error))?.parts() {
                 let (Some(number), Some(size)) = (part.part_number(), part.size()) else { continue };
                 if let (Ok(number), Ok(size)) = (u32::try_from(number), u64::try_from(size)) {
                     parts.push(Part { number, size, etag: part.e_tag().map(unquoted) });
@@ -311,13 +313,13 @@ impl S3 {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
         let complete =
             self.client.complete_multipart_upload().bucket(&self.bucket).key(self.key(key)).upload_id(upload);
-        complete.multipart_upload(parts).send().await.map_err(|error| failure("complete", key, &error))?;
+        complete.multipart_upload(parts).send().await.map_err(|error| upload_failure("complete", key, &error))?;
         Ok(())
     }
 
     pub(super) async fn abort_upload(&self, key: &str, upload: &str) -> Result<(), Error> {
         let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(self.key(key)).upload_id(upload);
-        match abort.send().await.map_err(|error| failure("give up", key, &error)) {
+        match abort.send().await.map_err(|error| upload_failure("give up", key, &error)) {
             Ok(_) | Err(Error::NotFound(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -331,7 +333,9 @@ impl S3 {
             for upload in page.uploads() {
                 let key = upload.key().and_then(|key| key.strip_prefix(self.prefix.as_str()));
                 if let (Some(key), Some(id)) = (key, upload.upload_id()) {
-                    uploads.push(Upload { key: key.into(), id: id.into() });
+                    let since = upload.initiated().and_then(|at| u64::try_from(at.secs()).ok());
+                    let begun = since.map(|since| UNIX_EPOCH + Duration::from_secs(since));
+                    uploads.push(Upload { key: key.into(), id: id.into(), begun });
                 }
             }
             // A page that is cut but names no next one would be asked for without end.
@@ -436,6 +440,22 @@ where
         Error::Denied { what, why }
     } else {
         Error::Refused { what, why }
+    }
+}
+
+/// The same of an upload that was begun. Only this one code says that it is gone: any other 404 is that of a proxy or of a
+/// server in trouble, and what was sent is not given up for it.
+fn upload_failure<E>(what: &str, key: &str, error: &SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    match failure(what, key, error) {
+        Error::NotFound(_) if code != Some("NoSuchUpload") => {
+            let why = format!("404 {}", code.unwrap_or_default());
+            Error::Unavailable { what: format!("{what} {key}"), why }
+        }
+        failure => failure,
     }
 }
 

@@ -35,12 +35,18 @@ impl Message {
         (words.next().unwrap_or_default(), words.next().unwrap_or_default())
     }
 
-    /// Changes a byte in the middle of the body.
-    pub(super) fn damage(&mut self) {
+    /// Changes a byte in the middle of the body or, without one, a digit of the ETag; `false`: there is neither.
+    pub(super) fn damage(&mut self) -> bool {
         let middle = self.body.len() / 2;
         if let Some(byte) = self.body.get_mut(middle) {
             *byte ^= 0x20;
+            return true;
         }
+        let etag = "\netag: \"";
+        let Some(at) = self.head.to_ascii_lowercase().find(etag).map(|at| at + etag.len()) else { return false };
+        let digit = if self.head[at..].starts_with('0') { "1" } else { "0" };
+        self.head.replace_range(at..=at, digit);
+        true
     }
 
     fn answer(status: u16, headers: &str, body: String) -> Self {

@@ -1,5 +1,6 @@
 //! What a request is, and the rules of multipart uploads: all parts but the last have the same size (R2), which is 8 MiB
-//! and so more than 5 MiB (AWS); at most 10,000 parts (AWS); part 1, which holds a file's head, is sent after all others.
+//! and so more than 5 MiB (AWS), the last one not larger; at most 10,000 parts (AWS); part 1, which holds a file's head, is sent
+//! after all others; an object is made of all parts that were sent, in order.
 
 use std::collections::BTreeMap;
 
@@ -101,13 +102,20 @@ impl Rules {
                     self.violations.push(format!("part {number}"));
                 }
             }
-            (Operation::Complete, Some(id)) => self.check(id),
+            (Operation::Complete, Some(id)) => self.check(id, &listed(&request.body)),
             _ => {}
         }
     }
 
-    fn check(&mut self, id: &str) {
+    fn check(&mut self, id: &str, listed: &[u32]) {
         let Some(parts) = self.uploads.get(id) else { return };
+        if !listed.iter().eq(parts.keys()) {
+            let sent: Vec<_> = parts.keys().collect();
+            self.violations.push(format!("an object is made of {listed:?} where {sent:?} were sent"));
+        }
+        if let Some((number, (size, _))) = parts.iter().find(|(_, (size, _))| *size > PART) {
+            self.violations.push(format!("part {number} has {size} bytes"));
+        }
         let last = parts.keys().last().copied().unwrap_or(0);
         for (number, (size, _)) in parts.iter().filter(|(number, _)| **number != last) {
             if *size != PART {
@@ -119,4 +127,11 @@ impl Rules {
             self.violations.push(format!("part 1 was not the last of {last}"));
         }
     }
+}
+
+/// The numbers in a list of parts.
+fn listed(body: &[u8]) -> Vec<u32> {
+    let text = String::from_utf8_lossy(body);
+    let numbers = text.split("<PartNumber>").skip(1).filter_map(|rest| rest.split('<').next());
+    numbers.filter_map(|number| number.parse().ok()).collect()
 }

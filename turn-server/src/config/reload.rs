@@ -43,6 +43,8 @@ const NEXT_START: [(&str, &[&str]); 6] = [
             "secret_key",
             "access_key_file",
             "secret_key_file",
+            "session_token",
+            "session_token_file",
             "sse",
             "sse_kms_key",
             "tagging",

@@ -276,13 +276,15 @@ async fn compose(store: &Store, manifest: &mut Manifest) -> Result<(), Error> {
     manifest.timeline = timeline::merge(&manifest.segments);
     let last = manifest.segments.iter().filter_map(|segment| segment.ended_ms).max();
     manifest.ended_ms = manifest.ended_ms.or_else(|| last.map(|ms| manifest.started_ms + ms));
+    let lost: Vec<_> = manifest.segments.iter().filter_map(|segment| segment.error.as_deref()).collect();
+    let lost = (!lost.is_empty()).then(|| lost.join("; "));
     if manifest.files().next().is_some() {
         manifest.state = RecordingState::Ready;
         // One recorder may have failed where another one went on.
-        manifest.error = None;
+        manifest.error = lost;
     } else {
         manifest.state = RecordingState::Failed;
-        manifest.error.get_or_insert_with(|| "no recorder stored anything".into());
+        manifest.error = lost.or(manifest.error.take()).or_else(|| Some("no recorder stored anything".into()));
     }
     put(store, manifest).await
 }

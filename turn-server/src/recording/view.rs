@@ -36,7 +36,7 @@ pub(crate) struct RecordingView {
     pub(crate) keep_days: Option<u32>,
     /// Where it lies in storage, below the prefix.
     pub(crate) folder: String,
-    /// Why it failed, if it did.
+    /// Why it failed, if it did; of one that is ready, which files could not be stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
     /// Who was in the room meanwhile.

@@ -10,18 +10,20 @@ use aws_sdk_s3::config::ProvideCredentials;
 
 use crate::storage::{Error, StorageConfig};
 
-/// One of the two, written down or in a file.
+/// One of them, written down or in a file.
 #[derive(Debug, Clone)]
 enum Source {
     Value(String),
     File(PathBuf),
 }
 
-/// Where the two are.
+/// Where they are.
 #[derive(Clone)]
 pub(super) struct Keys {
     access: Source,
     secret: Source,
+    /// With temporary keys.
+    token: Option<Source>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -31,15 +33,20 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Reads both once, so that what is missing is told at start.
+    /// Reads all once, so that what is missing is told at start.
     pub(super) fn open(config: &StorageConfig) -> Result<Self, Error> {
         let access = source("access_key", &config.access_key, config.access_key_file.as_deref())?;
         let secret = source("secret_key", &config.secret_key, config.secret_key_file.as_deref())?;
-        Ok(Self { access, secret })
+        let is_temporary = !config.session_token.trim().is_empty() || config.session_token_file.is_some();
+        let token = is_temporary
+            .then(|| source("session_token", &config.session_token, config.session_token_file.as_deref()))
+            .transpose()?;
+        Ok(Self { access, secret, token })
     }
 
     fn read(&self) -> std::io::Result<Credentials> {
-        Ok(Credentials::new(self.access.read()?, self.secret.read()?, None, None, "configuration"))
+        let token = self.token.as_ref().map(Source::read).transpose()?;
+        Ok(Credentials::new(self.access.read()?, self.secret.read()?, token, None, "configuration"))
     }
 }
 
@@ -92,6 +99,24 @@ mod tests {
         std::fs::write(&file, "two\n").expect("written");
         assert_eq!(keys.read().expect("reads").secret_access_key(), "two");
         assert_eq!(format!("{keys:?}"), "Keys");
+    }
+
+    #[test]
+    fn temporary_keys_have_a_token_that_is_rotated_with_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("token");
+        let lasting =
+            StorageConfig { access_key: "id".into(), secret_key: "secret".into(), ..StorageConfig::default() };
+        assert_eq!(Keys::open(&lasting).expect("opens").read().expect("reads").session_token(), None);
+        let written = StorageConfig { session_token: "t".into(), ..lasting.clone() };
+        assert_eq!(Keys::open(&written).expect("opens").read().expect("reads").session_token(), Some("t"));
+        let config = StorageConfig { session_token_file: Some(file.clone()), ..lasting };
+        let missing = Keys::open(&config).expect_err("no file").to_string();
+        assert!(missing.contains("session_token_file"), "{missing}");
+        std::fs::write(&file, "one\n").expect("written");
+        let keys = Keys::open(&config).expect("opens");
+        std::fs::write(&file, "two\n").expect("written");
+        assert_eq!(keys.read().expect("reads").session_token(), Some("two"));
     }
 
     #[test]

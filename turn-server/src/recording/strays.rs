@@ -1,0 +1,72 @@
+//! What writers left in storage that will never come back, such as a recorder whose spool is lost: unfinished uploads, which
+//! nobody sees and everybody pays for.
+
+use std::time::{Duration, SystemTime};
+
+use service::storage::{Error, Store};
+use signalling::message::RecordingState;
+
+use crate::app::App;
+
+/// How often we look for them.
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// An upload that was begun so long ago has no writer any more. One that has is begun anew by it, and loses nothing.
+const AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Ends what is too old, until the process ends.
+pub(super) async fn run(app: &App) {
+    loop {
+        let going_on: Vec<String> = {
+            let state = app.recordings.state();
+            let over = |state| matches!(state, RecordingState::Ready | RecordingState::Failed);
+            let going_on = state.manifests.values().filter(|manifest| !over(manifest.state));
+            going_on.map(|manifest| format!("{}/", manifest.folder)).collect()
+        };
+        let is_live = |key: &str| going_on.iter().any(|folder| key.starts_with(folder));
+        match end_old(&app.store, SystemTime::now(), is_live).await {
+            Ok(0) => {}
+            Ok(ended) => tracing::info!(ended, "uploads that nobody finishes are given up"),
+            // Not every server can list them, nor may every key; and what is away now is there in an hour.
+            Err(error) => tracing::debug!(%error, "unfinished uploads"),
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Ends uploads that are too old, but for those that `is_live` says go on; how many.
+async fn end_old(store: &Store, now: SystemTime, is_live: impl Fn(&str) -> bool) -> Result<usize, Error> {
+    store.sweep(AGE).await?;
+    let mut ended = 0;
+    for upload in store.list_uploads("").await? {
+        let age = upload.begun.and_then(|begun| now.duration_since(begun).ok());
+        if age.is_some_and(|age| age >= AGE) && !is_live(&upload.key) {
+            store.abort_upload(&upload.key, &upload.id).await?;
+            ended += 1;
+        }
+    }
+    Ok(ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use service::storage::{ContentType, StorageConfig, StorageKind};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_uploads_that_are_old_and_nobodys_are_ended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = StorageConfig { kind: StorageKind::Disk, path: folder.path().into(), ..StorageConfig::default() };
+        let store = Store::open(&config).expect("opens");
+        for key in ["r1/old/a.webm", "r1/live/a.webm"] {
+            store.create_upload(key, ContentType::WEBM).await.expect("begins");
+        }
+        let is_live = |key: &str| key.starts_with("r1/live/");
+        let begun = SystemTime::now();
+        assert_eq!(end_old(&store, begun + AGE / 2, is_live).await.expect("lists"), 0);
+        assert_eq!(end_old(&store, begun + AGE + EVERY, is_live).await.expect("lists"), 1);
+        let left = store.list_uploads("").await.expect("lists");
+        assert_eq!(left.into_iter().map(|upload| upload.key).collect::<Vec<_>>(), ["r1/live/a.webm"]);
+    }
+}

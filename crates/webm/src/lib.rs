@@ -20,6 +20,7 @@
 //! for n in 0..100 {
 //!     let at = Duration::from_millis(n * 20);
 //!     muxer.handle_frame(Frame { track: mic, at, key: true, size: None, data: vec![0xf8, 0xff, 0xfe] })?;
+//!     muxer.handle_timeout(at);
 //!     while let Some(output) = muxer.poll_output() {
 //!         match output {
 //!             Output::Append(bytes) => file.extend_from_slice(&bytes),

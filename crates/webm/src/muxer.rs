@@ -81,7 +81,7 @@ pub enum FrameError {
     /// The first key frame of a video track must name its size.
     #[error("the first key frame names no size")]
     SizeUnknown,
-    /// Older than the reorder window allows.
+    /// A picture older than the reorder window allows.
     #[error("{0:?} too late for its place in the file")]
     TooLate(Duration),
     /// No bytes, or more than a cluster may have.
@@ -111,7 +111,7 @@ pub struct Stats {
     pub frames: u64,
     /// Clusters written.
     pub clusters: u64,
-    /// Frames that came after their place was written, and were written at once with the time of that moment.
+    /// Frames that came after their place was written, and stand at the time of that moment.
     pub late: u64,
     /// Frames refused.
     pub refused: u64,
@@ -191,11 +191,11 @@ impl Muxer {
         Ok(number)
     }
 
-    /// Takes one frame. Frames of one track come in decoding order; those of different tracks as they like, within
-    /// [`Options::reorder`].
+    /// Takes one frame. Frames of one track come in decoding order; those of different tracks as they like, until
+    /// [`Muxer::handle_timeout`] says that it is [`Options::reorder`] later.
     ///
-    /// A frame whose place has been written is written at once, at the time of the last block, and counts as
-    /// [`Stats::late`]. Two frames of a track are at least 1 ms apart in the file.
+    /// A frame whose place has been written stands at the time of the last block and counts as [`Stats::late`]. Sound is
+    /// moved as far as it takes, as who counts samples must miss none. Two frames of a track are at least 1 ms apart.
     ///
     /// # Errors
     /// See [`FrameError`]. After a refused video frame only a key frame is taken, because nothing else could be decoded.
@@ -208,8 +208,8 @@ impl Muxer {
         taken
     }
 
-    /// Lets the file's clock go on to `at` although no frame came: writes what is due, and ends the cluster when it is as
-    /// long as it may be.
+    /// Lets the file's clock go on to `at`: writes what is due, and ends the cluster when it is as long as it may be. Call it
+    /// regularly; until then frames only wait, as many as [`Options::max_cluster_bytes`] allows.
     pub fn handle_timeout(&mut self, at: Duration) {
         if !self.finished {
             self.reorder.advance(at.min(MAX_TIME).as_millis() as u64);
@@ -298,7 +298,7 @@ impl Muxer {
         // Rounded, not cut, so that no track is half a millisecond early on average.
         let wanted = (frame.at + Duration::from_micros(500)).as_millis() as u64;
         let at = wanted.max(self.floor).max(state.last.map_or(0, |last| last + 1));
-        if at - wanted > self.reorder.window().max(1) {
+        if video && at - wanted > self.reorder.window().max(1) {
             return Err(FrameError::TooLate(Duration::from_millis(at - wanted)));
         }
         if wanted < self.floor {

@@ -206,7 +206,7 @@ fn write_until(mut steps: Vec<Step>, end: u64) -> (File, u64) {
     let mut muxer = Muxer::new(Options::default());
     let tracks = [Codec::Opus, Codec::Vp8, Codec::Vp9].map(|codec| muxer.add_track(codec).unwrap());
     let mut file = File::default();
-    for (n, (track, at, key, len, _)) in steps.into_iter().enumerate() {
+    for (n, (track, at, key, len, late)) in steps.into_iter().enumerate() {
         let data = vec![n as u8; len];
         let at = Duration::from_millis(at);
         match muxer.handle_frame(Frame { track: tracks[track], at, key, size: key.then_some(SIZE), data }) {
@@ -215,6 +215,7 @@ fn write_until(mut steps: Vec<Step>, end: u64) -> (File, u64) {
         }
         file.drain(&mut muxer);
     }
+        muxer.handle_timeout(Duration::from_millis(at + late));
     muxer.finish(Duration::from_millis(end));
     file.drain(&mut muxer);
     assert_eq!(muxer.stats().late, 0);
@@ -317,6 +318,7 @@ fn the_head_declares_a_late_track_in_front_of_its_cluster() {
             Output::PatchHead(head) => {
                 let tracks = crate::head::parse(&head).tracks;
                 format!("head {:?}", tracks.iter().map(|track| track.number.get()).collect::<Vec<_>>())
+        muxer.handle_timeout(Duration::from_millis(at));
             }
             Output::Append(bytes) => format!("cluster {}", ebml::read_uint(&bytes[14..22]).unwrap()),
         });
@@ -342,6 +344,7 @@ fn a_larger_picture_is_declared() {
     file.drain(&mut muxer);
     let tracks = crate::head::parse(&file.bytes[..HEAD_LEN]).tracks;
     assert_eq!(tracks[0].size, Some(Size { width: 640, height: 640 }));
+        muxer.handle_timeout(Duration::from_millis(at));
 }
 
 #[test]
@@ -375,6 +378,7 @@ fn what_cannot_be_written_is_refused_with_its_reason() {
     assert_eq!(
         muxer.handle_frame(video(cam, 3_000, false)),
         Err(FrameError::TooLate(Duration::from_millis(1_480 + 1)))
+        muxer.handle_timeout(Duration::from_millis(at));
     );
     assert_eq!(muxer.handle_frame(video(cam, 5_000, false)), Err(FrameError::KeyFrameNeeded));
     muxer.handle_frame(video(cam, 5_000, true)).unwrap();
@@ -390,6 +394,26 @@ fn time_alone_ends_a_cluster() {
     muxer.handle_frame(audio(mic, 0)).unwrap();
     muxer.handle_timeout(Duration::from_millis(1_499));
     assert_eq!(muxer.poll_output(), None);
+#[test]
+fn frames_do_not_move_the_clock_and_sound_is_never_too_late() {
+    let mut muxer = Muxer::new(Options::default());
+    let mic = muxer.add_track(Codec::Opus).unwrap();
+    let cam = muxer.add_track(Codec::Vp8).unwrap();
+    let mut file = File::default();
+    muxer.handle_frame(audio(mic, 0)).unwrap();
+    // Pictures of two seconds come at once, then the sound of that time.
+    (0..50).for_each(|n| muxer.handle_frame(video(cam, n * 40, n == 0)).unwrap());
+    (1..100).for_each(|n| muxer.handle_frame(audio(mic, n * 20)).unwrap());
+    muxer.handle_timeout(Duration::from_secs(4));
+    // What comes after all is moved.
+    muxer.handle_frame(audio(mic, 1_000)).unwrap();
+    muxer.finish(Duration::from_secs(4));
+    file.drain(&mut muxer);
+    let sounds: Vec<u64> = check(&file.bytes).blocks.iter().filter(|b| b.track == 1).map(|b| b.at).collect();
+    assert_eq!(sounds, (0..100).map(|n| n * 20).chain([1_981]).collect::<Vec<_>>());
+    assert_eq!((muxer.stats().late, muxer.stats().refused), (1, 0));
+}
+
     muxer.handle_timeout(Duration::from_millis(1_500));
     assert!(matches!(muxer.poll_output(), Some(Output::PatchHead(_))));
     assert!(matches!(muxer.poll_output(), Some(Output::Append(_))));

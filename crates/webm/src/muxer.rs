@@ -1,15 +1,15 @@
 //! The muxer: frames in, file operations out.
 //!
-//! Blocks leave in order of time across all tracks, strictly rising within each. A cluster ends at a video key frame, after
-//! [`Options::cluster`], or at [`Options::max_cluster_bytes`], and is given out whole; so a crash costs at most one cluster
-//! and one reorder window. The head is given out again, in front of the cluster that needs it, whenever what it says has
+//! Blocks leave in order of time across all tracks, strictly rising within each. A cluster ends at a video key frame that
+//! comes 500 ms after its start or later, after [`Options::cluster`], or at [`Options::max_cluster_bytes`], and is given out
+//! whole; so a crash costs at most one cluster and one reorder window. The head is given out again, in front of the cluster that needs it, whenever what it says has
 //! changed: a track delivered for the first time, or a picture grew.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     cluster::{BLOCK_HEADER_LEN, Cluster},
-    cues::{Cue, Index},
+    cues::{Cue, Index, SPACING_MS},
     head::{self, Final, HEAD_LEN, Head},
     reorder::{Reorder, Waiting},
     track::{Codec, Size, Track, TrackError, TrackNumber},
@@ -329,7 +329,7 @@ impl Muxer {
         let place = usize::from(frame.track.0) - 1;
         let video = self.tracks[place].track.codec.is_video();
         let ends = |cluster: &Cluster| {
-            (video && frame.key)
+            (video && frame.key && frame.at >= cluster.start() + SPACING_MS)
                 || frame.at >= cluster.start() + self.cluster_ms
                 || cluster.len() + frame.data.len() > self.max_cluster_bytes
         };
@@ -342,7 +342,7 @@ impl Muxer {
         let block = cluster.push(frame.track, frame.at, frame.key, &frame.data);
         let cue = Cue { track: frame.track, at: frame.at, cluster: self.len, block };
         if video && frame.key {
-            cluster.video_cue = Some(cue);
+            cluster.video_cue.get_or_insert(cue);
         } else if !video {
             cluster.audio_cue.get_or_insert(cue);
         }
@@ -356,12 +356,7 @@ impl Muxer {
             let head = self.head(self.delivered(), None).encode().expect("add_track left room for every track");
             self.outputs.push_back(Output::PatchHead(head));
         }
-        if let Some(cue) = cluster.video_cue {
-            self.index.video(cue);
-        }
-        if let Some(cue) = cluster.audio_cue {
-            self.index.audio(cue);
-        }
+        self.index.handle_cluster(cluster.video_cue, cluster.audio_cue);
         self.stats.clusters += 1;
         self.len += cluster.len() as u64;
         // An eighth more than the last one took, so that a steady stream allocates once a cluster.

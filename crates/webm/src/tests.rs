@@ -159,14 +159,27 @@ fn check(file: &[u8]) -> Contents {
         let block =
             found.blocks.iter().find(|block| [u64::from(block.track), block.at, block.cluster, block.offset] == *cue);
         assert!(block.is_some_and(|block| block.key), "cue {cue:?} points at a key block");
+/// Every key frame and every moment of sound has a cue near it, and there are not more than that takes.
+fn check_index(found: &Contents) {
+    let is_video = |track: u64| found.video.iter().any(|video| u64::from(*video) == track);
+    assert!(found.cues.is_sorted_by_key(|cue| cue[1]));
+    let pictures: Vec<u64> = found.cues.iter().filter(|cue| is_video(cue[0])).map(|cue| cue[1]).collect();
+    assert!(pictures.windows(2).all(|pair| pair[1] - pair[0] >= 500));
+    for key in found.blocks.iter().filter(|block| block.key && is_video(block.track.into())) {
+        assert!(pictures.iter().any(|at| *at <= key.at && key.at < at + 1_000), "no cue for {}", key.at);
     }
-    let keys = found.blocks.iter().filter(|block| block.key && found.video.contains(&block.track)).count();
-    if found.video.is_empty() {
-        assert!(!found.cues.is_empty() && found.cues.len() <= found.clusters.len());
-        assert!(found.cues.windows(2).all(|pair| pair[1][1] - pair[0][1] >= 500));
-    } else {
-        assert_eq!(found.cues.len(), keys, "one cue per video key frame");
+    let spacing = if found.video.is_empty() { 500 } else { 5_000 };
+    for pair in found.cues.windows(2).filter(|pair| !is_video(pair[1][0])) {
+        assert!(pair[1][1] - pair[0][1] >= spacing, "{pair:?}");
     }
+    for block in &found.blocks {
+        let before = found.cues.iter().map(|cue| cue[1]).filter(|at| *at <= block.at).max();
+        assert!(before.is_some_and(|before| block.at - before < spacing + 1_000), "no cue before {}", block.at);
+    }
+}
+
+    }
+    check_index(&found);
     found
 }
 
@@ -413,6 +426,35 @@ fn frames_do_not_move_the_clock_and_sound_is_never_too_late() {
     assert_eq!(sounds, (0..100).map(|n| n * 20).chain([1_981]).collect::<Vec<_>>());
     assert_eq!((muxer.stats().late, muxer.stats().refused), (1, 0));
 }
+/// The cues of a file with sound of 40 s: track and time.
+fn cues(pictures: impl Iterator<Item = (u64, bool)>) -> Vec<[u64; 2]> {
+    let mut muxer = Muxer::new(Options::default());
+    let mic = muxer.add_track(Codec::Opus).unwrap();
+    let cam = muxer.add_track(Codec::Vp8).unwrap();
+    (0..2_000).for_each(|n| muxer.handle_frame(audio(mic, n * 20)).unwrap());
+    pictures.for_each(|(at, key)| muxer.handle_frame(video(cam, at, key)).unwrap());
+    muxer.finish(Duration::from_secs(40));
+    let mut file = File::default();
+    file.drain(&mut muxer);
+    let found = check(&file.bytes);
+    found.cues.iter().map(|[track, at, ..]| [*track, *at]).collect()
+}
+
+#[test]
+fn sound_is_indexed_where_no_picture_is() {
+    // A camera from 17 s to 22 s, with a key frame every two seconds.
+    let shown = (0..125).map(|n| (17_000 + n * 40, n % 50 == 0));
+    let expected =
+        [[1, 0], [1, 5_000], [1, 10_000], [1, 15_000], [2, 17_000], [2, 19_000], [2, 21_000], [1, 26_000], [1, 31_000]];
+    assert_eq!(cues(shown), [&expected[..], &[[1, 36_000]]].concat());
+}
+
+#[test]
+fn a_thousand_key_frames_a_second_make_two_cues_a_second() {
+    let cues = cues((0..40_000).map(|at| (at, true)));
+    assert_eq!(cues, (0..80).map(|n| [2, n * 500]).collect::<Vec<_>>());
+}
+
 
     muxer.handle_timeout(Duration::from_millis(1_500));
     assert!(matches!(muxer.poll_output(), Some(Output::PatchHead(_))));

@@ -184,7 +184,6 @@ impl Muxer {
         let number = u8::try_from(self.tracks.len() + 1).ok().and_then(TrackNumber::new).ok_or(TrackError::HeadFull)?;
         let size = codec.is_video().then_some(Size { width: u16::MAX, height: u16::MAX });
         let track = Track { number, codec, size };
-        track.check()?;
         self.check_head(&track)?;
         let needs_key = track.codec.is_video();
         self.tracks.push(TrackState { track: Track { size: None, ..track }, delivered: false, needs_key, last: None });

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use proptest::prelude::*;
 
 use crate::{
-    Codec, Frame, FrameError, HEAD_LEN, Muxer, Options, Output, Recovered, Recovery, RecoveryError, Size,
+    Codec, Frame, FrameError, HEAD_LEN, Muxer, Options, Output, Recovered, Recovery, RecoveryError, Size, TrackError,
     ebml::{self, Elements},
     id,
 };
@@ -480,6 +480,13 @@ fn a_head_takes_many_tracks_and_never_overflows() {
     assert!(tracks.len() >= 6, "{} tracks", tracks.len());
     let mut file = File::default();
     let size = Some(Size { width: u16::MAX, height: u16::MAX });
+#[test]
+fn a_configuration_may_be_as_long_as_the_head_holds() {
+    let add = |len| Muxer::new(Options::default()).add_track(Codec::H264 { config: vec![0; len] });
+    assert!(add(3_500).is_ok());
+    assert_eq!(add(4_000), Err(TrackError::HeadFull));
+}
+
     tracks.iter().for_each(|track| muxer.handle_frame(Frame { size, ..video(*track, 0, true) }).unwrap());
     muxer.finish(Duration::from_secs(1));
     file.drain(&mut muxer);

@@ -104,6 +104,17 @@ pub enum Output {
     PatchHead(Vec<u8>),
 }
 
+impl Output {
+    /// Does it to a file in memory.
+    pub fn apply(&self, file: &mut Vec<u8>) {
+        file.resize(file.len().max(HEAD_LEN), 0);
+        match self {
+            Self::Append(bytes) => file.extend_from_slice(bytes),
+            Self::PatchHead(head) => file[..HEAD_LEN].copy_from_slice(head),
+        }
+    }
+}
+
 /// Counters of one file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {

@@ -58,6 +58,15 @@ pub struct Recovered {
     pub clusters: u64,
 }
 
+impl Recovered {
+    /// Finishes the file in memory that was read.
+    pub fn apply(&self, file: &mut Vec<u8>) {
+        file.truncate(self.valid_len as usize);
+        file.extend_from_slice(&self.cues);
+        file[..HEAD_LEN].copy_from_slice(&self.head);
+    }
+}
+
 /// Why there is nothing to recover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecoveryError {

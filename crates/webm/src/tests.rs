@@ -23,14 +23,9 @@ impl File {
     fn drain(&mut self, muxer: &mut Muxer) {
         self.bytes.resize(self.bytes.len().max(HEAD_LEN), 0);
         while let Some(output) = muxer.poll_output() {
-            match output {
-                Output::Append(bytes) => {
-                    self.bytes.extend_from_slice(&bytes);
-                    if bytes[..4] == id::CLUSTER.to_be_bytes() {
-                        self.cluster_ends.push(self.bytes.len());
-                    }
-                }
-                Output::PatchHead(head) => self.bytes[..HEAD_LEN].copy_from_slice(&head),
+            output.apply(&mut self.bytes);
+            if matches!(output, Output::Append(bytes) if bytes[..4] == id::CLUSTER.to_be_bytes()) {
+                self.cluster_ends.push(self.bytes.len());
             }
         }
     }
@@ -159,6 +154,11 @@ fn check(file: &[u8]) -> Contents {
         let block =
             found.blocks.iter().find(|block| [u64::from(block.track), block.at, block.cluster, block.offset] == *cue);
         assert!(block.is_some_and(|block| block.key), "cue {cue:?} points at a key block");
+    }
+    check_index(&found);
+    found
+}
+
 /// Every key frame and every moment of sound has a cue near it, and there are not more than that takes.
 fn check_index(found: &Contents) {
     let is_video = |track: u64| found.video.iter().any(|video| u64::from(*video) == track);
@@ -178,11 +178,6 @@ fn check_index(found: &Contents) {
     }
 }
 
-    }
-    check_index(&found);
-    found
-}
-
 fn recover(bytes: &[u8], chunk: usize) -> Result<Recovered, RecoveryError> {
     let mut recovery = Recovery::new(Vec::new());
     bytes.chunks(chunk.max(1)).for_each(|chunk| recovery.handle_bytes(chunk));
@@ -190,9 +185,8 @@ fn recover(bytes: &[u8], chunk: usize) -> Result<Recovered, RecoveryError> {
 }
 
 fn apply(bytes: &[u8], recovered: &Recovered) -> Vec<u8> {
-    let mut file = bytes[..recovered.valid_len as usize].to_vec();
-    file.extend_from_slice(&recovered.cues);
-    file[..HEAD_LEN].copy_from_slice(&recovered.head);
+    let mut file = bytes.to_vec();
+    recovered.apply(&mut file);
     file
 }
 
@@ -221,6 +215,7 @@ fn write_until(mut steps: Vec<Step>, end: u64) -> (File, u64) {
     let mut file = File::default();
     for (n, (track, at, key, len, late)) in steps.into_iter().enumerate() {
         let data = vec![n as u8; len];
+        muxer.handle_timeout(Duration::from_millis(at + late));
         let at = Duration::from_millis(at);
         match muxer.handle_frame(Frame { track: tracks[track], at, key, size: key.then_some(SIZE), data }) {
             Ok(()) | Err(FrameError::KeyFrameNeeded) => {}
@@ -228,7 +223,6 @@ fn write_until(mut steps: Vec<Step>, end: u64) -> (File, u64) {
         }
         file.drain(&mut muxer);
     }
-        muxer.handle_timeout(Duration::from_millis(at + late));
     muxer.finish(Duration::from_millis(end));
     file.drain(&mut muxer);
     assert_eq!(muxer.stats().late, 0);
@@ -324,6 +318,7 @@ fn the_head_declares_a_late_track_in_front_of_its_cluster() {
     muxer.handle_frame(video(cam, 3_000, true)).unwrap();
     for at in (3_000..6_000).step_by(20) {
         muxer.handle_frame(audio(mic, at)).unwrap();
+        muxer.handle_timeout(Duration::from_millis(at));
     }
     let mut order = Vec::new();
     while let Some(output) = muxer.poll_output() {
@@ -331,7 +326,6 @@ fn the_head_declares_a_late_track_in_front_of_its_cluster() {
             Output::PatchHead(head) => {
                 let tracks = crate::head::parse(&head).tracks;
                 format!("head {:?}", tracks.iter().map(|track| track.number.get()).collect::<Vec<_>>())
-        muxer.handle_timeout(Duration::from_millis(at));
             }
             Output::Append(bytes) => format!("cluster {}", ebml::read_uint(&bytes[14..22]).unwrap()),
         });
@@ -350,6 +344,7 @@ fn a_larger_picture_is_declared() {
     for (at, width, height) in [(0, 320, 180), (1000, 640, 360), (2000, 360, 640), (3000, 320, 180)] {
         let size = Some(Size { width, height });
         muxer.handle_frame(Frame { size, ..video(cam, at, true) }).unwrap();
+        muxer.handle_timeout(Duration::from_millis(at));
         file.drain(&mut muxer);
     }
     assert_eq!(muxer.tracks().next().unwrap().size, Some(Size { width: 640, height: 640 }));
@@ -357,7 +352,6 @@ fn a_larger_picture_is_declared() {
     file.drain(&mut muxer);
     let tracks = crate::head::parse(&file.bytes[..HEAD_LEN]).tracks;
     assert_eq!(tracks[0].size, Some(Size { width: 640, height: 640 }));
-        muxer.handle_timeout(Duration::from_millis(at));
 }
 
 #[test]
@@ -384,6 +378,7 @@ fn what_cannot_be_written_is_refused_with_its_reason() {
     muxer.handle_frame(video(cam, 0, true)).unwrap();
     for at in (0..5_000).step_by(20) {
         muxer.handle_frame(audio(mic, at)).unwrap();
+        muxer.handle_timeout(Duration::from_millis(at));
     }
     // Audio up to 4,480 ms is written: 400 ms before it is moved, more is refused, and then nothing decodes without a key.
     muxer.handle_frame(video(cam, 4_080, false)).unwrap();
@@ -391,7 +386,6 @@ fn what_cannot_be_written_is_refused_with_its_reason() {
     assert_eq!(
         muxer.handle_frame(video(cam, 3_000, false)),
         Err(FrameError::TooLate(Duration::from_millis(1_480 + 1)))
-        muxer.handle_timeout(Duration::from_millis(at));
     );
     assert_eq!(muxer.handle_frame(video(cam, 5_000, false)), Err(FrameError::KeyFrameNeeded));
     muxer.handle_frame(video(cam, 5_000, true)).unwrap();
@@ -400,13 +394,6 @@ fn what_cannot_be_written_is_refused_with_its_reason() {
     assert_eq!(muxer.stats().refused, 3);
 }
 
-#[test]
-fn time_alone_ends_a_cluster() {
-    let mut muxer = Muxer::new(Options::default());
-    let mic = muxer.add_track(Codec::Opus).unwrap();
-    muxer.handle_frame(audio(mic, 0)).unwrap();
-    muxer.handle_timeout(Duration::from_millis(1_499));
-    assert_eq!(muxer.poll_output(), None);
 #[test]
 fn frames_do_not_move_the_clock_and_sound_is_never_too_late() {
     let mut muxer = Muxer::new(Options::default());
@@ -426,6 +413,19 @@ fn frames_do_not_move_the_clock_and_sound_is_never_too_late() {
     assert_eq!(sounds, (0..100).map(|n| n * 20).chain([1_981]).collect::<Vec<_>>());
     assert_eq!((muxer.stats().late, muxer.stats().refused), (1, 0));
 }
+
+#[test]
+fn time_alone_ends_a_cluster() {
+    let mut muxer = Muxer::new(Options::default());
+    let mic = muxer.add_track(Codec::Opus).unwrap();
+    muxer.handle_frame(audio(mic, 0)).unwrap();
+    muxer.handle_timeout(Duration::from_millis(1_499));
+    assert_eq!(muxer.poll_output(), None);
+    muxer.handle_timeout(Duration::from_millis(1_500));
+    assert!(matches!(muxer.poll_output(), Some(Output::PatchHead(_))));
+    assert!(matches!(muxer.poll_output(), Some(Output::Append(_))));
+}
+
 /// The cues of a file with sound of 40 s: track and time.
 fn cues(pictures: impl Iterator<Item = (u64, bool)>) -> Vec<[u64; 2]> {
     let mut muxer = Muxer::new(Options::default());
@@ -455,12 +455,6 @@ fn a_thousand_key_frames_a_second_make_two_cues_a_second() {
     assert_eq!(cues, (0..80).map(|n| [2, n * 500]).collect::<Vec<_>>());
 }
 
-
-    muxer.handle_timeout(Duration::from_millis(1_500));
-    assert!(matches!(muxer.poll_output(), Some(Output::PatchHead(_))));
-    assert!(matches!(muxer.poll_output(), Some(Output::Append(_))));
-}
-
 #[test]
 fn no_frame_makes_no_file() {
     let mut muxer = Muxer::new(Options::default());
@@ -480,17 +474,17 @@ fn a_head_takes_many_tracks_and_never_overflows() {
     assert!(tracks.len() >= 6, "{} tracks", tracks.len());
     let mut file = File::default();
     let size = Some(Size { width: u16::MAX, height: u16::MAX });
+    tracks.iter().for_each(|track| muxer.handle_frame(Frame { size, ..video(*track, 0, true) }).unwrap());
+    muxer.finish(Duration::from_secs(1));
+    file.drain(&mut muxer);
+    assert_eq!(check(&file.bytes).declared.len(), tracks.len());
+}
+
 #[test]
 fn a_configuration_may_be_as_long_as_the_head_holds() {
     let add = |len| Muxer::new(Options::default()).add_track(Codec::H264 { config: vec![0; len] });
     assert!(add(3_500).is_ok());
     assert_eq!(add(4_000), Err(TrackError::HeadFull));
-}
-
-    tracks.iter().for_each(|track| muxer.handle_frame(Frame { size, ..video(*track, 0, true) }).unwrap());
-    muxer.finish(Duration::from_secs(1));
-    file.drain(&mut muxer);
-    assert_eq!(check(&file.bytes).declared.len(), tracks.len());
 }
 
 #[test]

@@ -15,8 +15,7 @@ fn file() -> File {
 
 fn picture(key: bool, data: &[u8]) -> Picture {
     let key = key.then(|| Key { width: 320, height: 240, config: Vec::new() });
-    let arrived = Stand::new().start;
-    Picture { timestamp: 0, codec: Codec::Vp8, key, data: data.to_vec(), arrived, report: None }
+    Picture { timestamp: 0, codec: Codec::Vp8, key, data: data.to_vec() }
 }
 
 #[test]

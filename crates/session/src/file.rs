@@ -14,7 +14,7 @@ use rtc_client::Codec;
 use rtc_client::depacketise::{Key, Picture};
 use signalling::id::ParticipantId;
 use signalling::message::Source;
-use signalling::recording::{FileFigures, Gap, RecordedFile, RecordedTrack, Resolution};
+use signalling::recording::{FileFigures, Gap, Mode, RecordedFile, RecordedTrack, Resolution};
 use webm::{Frame, Muxer, Options, Size, TrackNumber};
 
 use crate::audio::{Audio, Filling, Sound};
@@ -112,6 +112,7 @@ pub struct File {
     start: i64,
     /// The recording's zero since 1970.
     wall: Duration,
+    mode: Mode,
     participant: ParticipantId,
     participant_name: String,
     muxer: Muxer,
@@ -155,10 +156,11 @@ pub struct File {
 
 impl File {
     /// A file without media that starts at `start` on the recording's clock, whose zero is `wall` since 1970.
-    pub fn new(kind: FileKind, start: i64, wall: Duration, who: (&ParticipantId, &str)) -> Self {
+    pub fn new(kind: FileKind, mode: Mode, start: i64, wall: Duration, who: (&ParticipantId, &str)) -> Self {
         let mut muxer = muxer(wall, start);
-        // A microphone may come later, and what lies in front of it cannot be written then.
-        let audio = (kind == FileKind::Av).then(|| muxer.add_track(webm::Codec::Opus).ok()).flatten();
+        // Sound may come later, and what lies in front of it cannot be written then.
+        let sounds = kind.source(true).is_some_and(|source| FileKind::of(mode, source) == Some(kind));
+        let audio = sounds.then(|| muxer.add_track(webm::Codec::Opus).ok()).flatten();
         Self {
             name: None,
             container: Container::Webm,
@@ -168,7 +170,8 @@ impl File {
             participant: who.0.clone(),
             participant_name: who.1.to_owned(),
             muxer,
-            audio: audio.map(|track| (track, Audio::new(0))),
+            audio: audio.map(|track| (track, Audio::default())),
+            mode,
             video: None,
             published: Vec::new(),
             expected: Vec::new(),
@@ -198,12 +201,9 @@ impl File {
     /// The file that follows this one at `start`, with the same sources.
     pub fn successor(&self, start: i64) -> Self {
         let who = (&self.participant, &self.participant_name[..]);
-        let mut next = Self::new(self.kind, start.max(0), self.wall, who);
-        if self.audio.is_some() {
-            next.expect(Source::Mic, start);
-            next.missing_audio = self.missing_audio.map(|missing| Missing { since: 0, ..missing });
-            next.silent = self.silent;
-        }
+        let mut next = Self::new(self.kind, self.mode, start.max(0), self.wall, who);
+        next.missing_audio = self.missing_audio.map(|missing| Missing { since: 0, ..missing });
+        next.silent = self.silent;
         next.expected = self.expected.clone();
         next.published = self.published.clone();
         next.note_beginning(true);
@@ -262,13 +262,6 @@ impl File {
         if source.is_audio() && new {
             self.missing_audio = self.missing_audio.or(missing);
             self.last_audio = at;
-            if self.audio.is_none()
-                && let Ok(track) = self.muxer.add_track(webm::Codec::Opus)
-            {
-                // Before the first media the whole of it is filled, whenever the track was published.
-                let from = if self.begun.is_some() { at } else { 0 };
-                self.audio = Some((track, Audio::new(samples(from))));
-            }
         } else if !source.is_audio() && self.video.is_none() {
             self.missing_video = self.missing_video.or(missing);
             self.last_video = at;
@@ -308,7 +301,7 @@ impl File {
             if self.silent || at - self.last_audio > CONCEAL_US { Filling::Silence } else { Filling::Conceal };
         let mut sounds = Vec::new();
         if let Some((_, audio)) = &mut self.audio {
-            audio.handle_packet(samples(at), packet.to_vec(), filling, &mut sounds);
+            audio.handle_packet(samples(at), packet.to_vec(), filling, samples(self.limit), &mut sounds);
         }
         self.last_audio = self.last_audio.max(at);
         if let Some(missing) = self.missing_audio.take_if(|missing| missing.ends_with(at)) {
@@ -391,7 +384,7 @@ impl File {
         self.start = at;
         self.muxer = muxer(self.wall, at);
         if self.audio.take().is_some() {
-            self.audio = self.muxer.add_track(webm::Codec::Opus).ok().map(|track| (track, Audio::new(0)));
+            self.audio = self.muxer.add_track(webm::Codec::Opus).ok().map(|track| (track, Audio::default()));
         }
         self.limit = self.limit.saturating_sub(later);
         self.newest = (self.newest - later).max(0);
@@ -457,6 +450,9 @@ impl File {
     }
 
     /// Frames that the file could not hold since this was asked last.
+        if let Some((_, audio)) = &mut self.audio {
+            audio.end_at(samples(at));
+        }
     pub fn take_refused(&mut self) -> u64 {
         std::mem::take(&mut self.refused)
     }
@@ -560,7 +556,7 @@ fn muxer(wall: Duration, start: i64) -> Muxer {
 }
 
 fn samples(micros: i64) -> i64 {
-    micros * 48 / 1000
+    micros.saturating_mul(48) / 1000
 }
 
 fn micros(duration: Duration) -> i64 {

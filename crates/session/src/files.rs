@@ -82,7 +82,7 @@ impl Files {
         let Some(kind) = FileKind::of(self.mode, source) else { return };
         let (wall, limit) = (self.wall, self.limit);
         let file = self.growing.entry(kind).or_insert_with(|| {
-            let mut file = File::new(kind, at.max(0), wall, (&self.participant, &self.name));
+            let mut file = File::new(kind, self.mode, at.max(0), wall, (&self.participant, &self.name));
             limit.into_iter().for_each(|limit| file.limit(limit));
             file
         });

@@ -129,6 +129,23 @@ fn another_codec_or_configuration_ends_the_file() {
 }
 
 #[test]
+fn an_ended_screen_does_not_end_what_a_camera_still_closes() {
+    let mut stand = Stand::new();
+    let screen = track("t9");
+    stand.session.handle_track(screen.clone(), Source::Screen, false, stand.at());
+    change(&mut stand, h264(13));
+    stand.run(seconds(3), true, true);
+    change(&mut stand, h264(31));
+    stand.run(millis(200), true, true);
+    assert_eq!(stand.sink.opened.len(), 2);
+    stand.session.handle_track_gone(&screen, stand.at());
+    stand.drain();
+    assert!(stand.sink.whole.is_empty(), "{:?}", stand.sink.whole);
+    stand.run(seconds(2), true, true);
+    assert_eq!(stand.sink.whole.keys().collect::<Vec<_>>(), [MKV]);
+}
+
+#[test]
 fn a_sender_that_changes_all_the_time_makes_a_file_a_second() {
     let mut stand = Stand::new();
     for n in 0..500 {

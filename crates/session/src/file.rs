@@ -24,8 +24,11 @@ use crate::gaps::Gaps;
 use crate::kind::{Container, FileKind};
 use missing::Missing;
 
-/// How long a frame waits for earlier ones of the other track: the patience for a lost packet and a bit.
-const WINDOW: Duration = Duration::from_millis(500);
+/// How long a frame waits for earlier ones of the other track: the patience for a lost picture and a bit.
+const WINDOW: Duration = Duration::from_millis(700);
+
+/// With the window and a tick, what a crash may cost.
+const CLUSTER: Duration = Duration::from_millis(800);
 
 /// Sound that has not come after this is filled: a lost packet is waited for 300 ms and a tick.
 const FILL_LAG_US: i64 = 360_000;
@@ -109,10 +112,10 @@ pub struct File {
     pub name: Option<Arc<str>>,
     container: Container,
     kind: FileKind,
+    mode: Mode,
     start: i64,
     /// The recording's zero since 1970.
     wall: Duration,
-    mode: Mode,
     participant: ParticipantId,
     participant_name: String,
     muxer: Muxer,
@@ -130,7 +133,9 @@ pub struct File {
     heard: i64,
     /// No sound is expected: fill with silence at once.
     silent: bool,
-    /// The newest file time that the muxer has heard of.
+    /// Sound has come and waits for a packet in front of it.
+    sound_waits: bool,
+    /// The file's clock, as the muxer knows it.
     newest: i64,
     /// Where the file ends, once that is known.
     limit: i64,
@@ -165,13 +170,13 @@ impl File {
             name: None,
             container: Container::Webm,
             kind,
+            mode,
             start,
             wall,
             participant: who.0.clone(),
             participant_name: who.1.to_owned(),
             muxer,
             audio: audio.map(|track| (track, Audio::default())),
-            mode,
             video: None,
             published: Vec::new(),
             expected: Vec::new(),
@@ -179,6 +184,7 @@ impl File {
             begun: None,
             heard: 0,
             silent: true,
+            sound_waits: false,
             newest: 0,
             limit: i64::MAX,
             last_audio: 0,
@@ -351,7 +357,6 @@ impl File {
         let steady = self.shown.replace(at).is_some_and(|shown| at - shown < STEADY_US);
         self.steady = if steady { self.steady.saturating_add(1) } else { 0 };
         self.seen = now;
-        self.newest = self.newest.max(at);
         Fate::Taken
     }
 
@@ -403,7 +408,12 @@ impl File {
         self.limit = (end - self.start).max(0);
     }
 
-    /// Time has passed: fills sound that did not come, and lets the muxer close its cluster.
+    /// Whether sound has come that waits for a packet in front of it: pictures of the same burst do not overtake it.
+    pub fn set_sound_waits(&mut self, waits: bool) {
+        self.sound_waits = waits;
+    }
+
+    /// Time has passed: fills sound that did not come, and lets the muxer write what is due.
     pub fn handle_timeout(&mut self, now: i64) {
         if self.begun.is_none() {
             return;
@@ -429,6 +439,7 @@ impl File {
         let captured = match (sound, pictures) {
             (false, false) => return at,
             (false, true) => self.last_video,
+            (true, _) if self.sound_waits => self.last_audio + FILL_LAG_US,
             (true, _) => self.last_video.max(self.last_audio + FILL_LAG_US),
         };
         captured.clamp(at - STALL_US, at)
@@ -438,6 +449,9 @@ impl File {
     pub fn finish(&mut self, now: i64) -> Option<RecordedFile> {
         self.begun?;
         let at = (now - self.start).max(0);
+        if let Some((_, audio)) = &mut self.audio {
+            audio.end_at(samples(at));
+        }
         self.fill(at);
         for audio in [true, false] {
             if let Some(missing) = self.missing(audio).take() {
@@ -450,9 +464,6 @@ impl File {
     }
 
     /// Frames that the file could not hold since this was asked last.
-        if let Some((_, audio)) = &mut self.audio {
-            audio.end_at(samples(at));
-        }
     pub fn take_refused(&mut self) -> u64 {
         std::mem::take(&mut self.refused)
     }
@@ -502,7 +513,6 @@ impl File {
         let Some((track, _)) = self.audio else { return };
         for Sound { at, data } in sounds {
             let at = at * 1000 / 48;
-            self.newest = self.newest.max(at);
             self.write(Frame { track, at: duration(at), key: true, size: None, data });
         }
     }
@@ -552,7 +562,12 @@ impl File {
 
 /// An empty muxer for a file that starts at `start`.
 fn muxer(wall: Duration, start: i64) -> Muxer {
-    Muxer::new(Options { reorder: WINDOW, started: Some(wall + duration(start)), ..Options::default() })
+    Muxer::new(Options {
+        reorder: WINDOW,
+        cluster: CLUSTER,
+        started: Some(wall + duration(start)),
+        ..Options::default()
+    })
 }
 
 fn samples(micros: i64) -> i64 {

@@ -19,5 +19,5 @@ pub mod reorder;
 pub mod vp8;
 mod vp9;
 
-pub use assembler::{Assembler, Key, Losses, Picture};
+pub use assembler::{Assembler, Key, Picture};
 pub use reorder::{Ordered, Reorder};

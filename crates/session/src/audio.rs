@@ -33,10 +33,12 @@ pub struct Sound {
     pub data: Vec<u8>,
 }
 
-/// One audio track of a file.
-#[derive(Debug)]
+/// One audio track of a file, from its start.
+#[derive(Debug, Default)]
 pub struct Audio {
     next: i64,
+    /// The newest packet: whether it belongs into the file is known when the next one comes, or the end.
+    held: Option<Sound>,
     /// How much later than the count of samples says the last packet is heard. Less than [`STEP`], either way.
     phase: i64,
     toc: Option<u8>,
@@ -49,22 +51,20 @@ pub struct Audio {
 }
 
 impl Audio {
-    /// A track that begins at a position.
-    pub fn new(start: i64) -> Self {
-        Self { next: start, phase: 0, toc: None, packets: 0, filled: 0, dropped: 0 }
-    }
-
     /// Where the sound so far ends.
     pub fn end(&self) -> i64 {
         self.next
     }
 
-    /// Puts a packet to `at`, and fills up to it.
-    pub fn handle_packet(&mut self, at: i64, data: Vec<u8>, filling: Filling, out: &mut Vec<Sound>) {
+    /// Puts a packet to `at`, and fills up to it. The sound ends at `limit`, and may be longer by [`STEP`] at most.
+    pub fn handle_packet(&mut self, at: i64, data: Vec<u8>, filling: Filling, limit: i64, out: &mut Vec<Sound>) {
         let Some(samples) = opus::duration(&data).map(i64::from) else {
             self.dropped += 1;
             return;
         };
+        if at.max(self.next) + samples > limit.saturating_add(STEP) {
+            return;
+        }
         if at - self.next >= STEP {
             self.fill(at, filling, out);
         }
@@ -75,12 +75,22 @@ impl Audio {
         self.toc = data.first().copied();
         self.packets += 1;
         self.phase = at - self.next;
-        out.push(Sound { at, data });
+        out.extend(self.held.replace(Sound { at, data }));
         self.next += samples;
+    }
+
+    /// The file ends at `end`: takes the newest packet back if it lasts longer than that by more than [`STEP`].
+    pub fn end_at(&mut self, end: i64) {
+        let beyond = self.next - end.saturating_add(STEP);
+        if let Some(held) = self.held.take_if(|_| beyond > 0) {
+            self.next -= opus::duration(&held.data).map_or(0, i64::from);
+            self.packets -= 1;
+        }
     }
 
     /// Fills up to `to`, less than one frame short of it.
     pub fn fill(&mut self, to: i64, filling: Filling, out: &mut Vec<Sound>) {
+        out.extend(self.held.take());
         // Frames longer than the step would leave more than the step unfilled.
         let conceal = self.toc.filter(|toc| filling == Filling::Conceal && frame_samples(*toc) <= STEP);
         let (toc, frame) = conceal.map_or((SILENCE_TOC, STEP), |toc| (toc, frame_samples(toc)));
@@ -129,10 +139,10 @@ mod tests {
 
     #[test]
     fn loss_mute_and_a_late_start_leave_no_hole() {
-        let (mut audio, mut out) = (Audio::new(0), Vec::new());
-        audio.handle_packet(48_000, packet(), Filling::Silence, &mut out);
-        audio.handle_packet(48_960, packet(), Filling::Conceal, &mut out);
-        audio.handle_packet(48_960 + 3 * 960, packet(), Filling::Conceal, &mut out);
+        let (mut audio, mut out) = (Audio::default(), Vec::new());
+        audio.handle_packet(48_000, packet(), Filling::Silence, i64::MAX, &mut out);
+        audio.handle_packet(48_960, packet(), Filling::Conceal, i64::MAX, &mut out);
+        audio.handle_packet(48_960 + 3 * 960, packet(), Filling::Conceal, i64::MAX, &mut out);
         audio.fill(480_000, Filling::Silence, &mut out);
         check(&out, 0, 480_000);
         assert_eq!(audio.packets, 3);
@@ -144,55 +154,81 @@ mod tests {
 
     #[test]
     fn jitter_of_the_clock_is_no_gap() {
-        let (mut audio, mut out) = (Audio::new(0), Vec::new());
+        let (mut audio, mut out) = (Audio::default(), Vec::new());
         for n in 0..100 {
             let jitter = if n % 2 == 0 { 400 } else { -400 };
-            audio.handle_packet(n * 960 + jitter, packet(), Filling::Conceal, &mut out);
+            audio.handle_packet(n * 960 + jitter, packet(), Filling::Conceal, i64::MAX, &mut out);
         }
         assert_eq!((audio.packets, audio.filled, audio.dropped), (100, 0, 0));
+        audio.fill(96_000, Filling::Conceal, &mut out);
         check(&out, 0, 96_000);
     }
 
     #[test]
     fn a_drifting_clock_costs_one_frame_now_and_then() {
         for drift in [-1_i64, 1] {
-            let (mut audio, mut out) = (Audio::new(0), Vec::new());
+            let (mut audio, mut out) = (Audio::default(), Vec::new());
             for n in 0..5000 {
                 let at = n * 960 + drift * n;
-                audio.handle_packet(at, packet(), Filling::Conceal, &mut out);
+                audio.handle_packet(at, packet(), Filling::Conceal, i64::MAX, &mut out);
                 assert!((audio.end() - 960 - at).abs() <= 960, "{n}");
-                assert!(out.last().is_some_and(|sound| sound.at == at || audio.dropped > 0), "{n}");
+                assert!(audio.held.as_ref().is_some_and(|sound| sound.at == at || audio.dropped > 0), "{n}");
             }
             let corrections = audio.filled / 960 + audio.dropped;
             assert!((4..=6).contains(&corrections), "{corrections}");
+            audio.fill(audio.end(), Filling::Conceal, &mut out);
             check(&out, 0, audio.end());
         }
     }
 
     #[test]
     fn a_burst_after_its_time_was_filled_is_dropped() {
-        let (mut audio, mut out) = (Audio::new(0), Vec::new());
-        audio.handle_packet(0, packet(), Filling::Conceal, &mut out);
+        let (mut audio, mut out) = (Audio::default(), Vec::new());
+        audio.handle_packet(0, packet(), Filling::Conceal, i64::MAX, &mut out);
         audio.fill(96_000, Filling::Conceal, &mut out);
         for n in 1..110 {
-            audio.handle_packet(n * 960, packet(), Filling::Conceal, &mut out);
+            audio.handle_packet(n * 960, packet(), Filling::Conceal, i64::MAX, &mut out);
         }
+        audio.fill(110 * 960, Filling::Conceal, &mut out);
         check(&out, 0, 110 * 960);
         assert_eq!(audio.dropped, 99);
     }
 
     #[test]
+    fn the_end_is_met_within_a_step_wherever_it_lies() {
+        // 20 ms, with the last packets heard up to 950 samples earlier or later than counting says; 60 ms.
+        for (toc, phase) in [(CELT_20, 0), (CELT_20, -950), (CELT_20, 950), (0x18, 0), (0x18, -950)] {
+            for (end, known) in (48_000..48_000 + 2 * 2_880).flat_map(|end| [(end, true), (end, false)]) {
+                let (mut audio, mut out) = (Audio::default(), Vec::new());
+                let samples = opus::duration(&[toc]).map_or(0, i64::from);
+                // The end may be known before the last packets come, or not before all came that were captured until then.
+                let limit = if known { end } else { i64::MAX };
+                for n in 0..60 {
+                    let at = n * samples + if n < 5 { 0 } else { phase };
+                    if at < end {
+                        audio.handle_packet(at, vec![toc, 1], Filling::Conceal, limit, &mut out);
+                    }
+                }
+                audio.end_at(end);
+                audio.fill(end, Filling::Conceal, &mut out);
+                assert!((audio.end() - end).abs() <= STEP, "{toc:x} {phase} {end}: {}", audio.end());
+                check(&out, 0, audio.end());
+            }
+        }
+    }
+
+    #[test]
     fn nonsense_is_dropped() {
-        let (mut audio, mut out) = (Audio::new(0), Vec::new());
-        audio.handle_packet(0, vec![], Filling::Conceal, &mut out);
-        audio.handle_packet(0, vec![0xff, 0], Filling::Conceal, &mut out);
-        assert_eq!((out.len(), audio.dropped), (0, 2));
+        let (mut audio, mut out) = (Audio::default(), Vec::new());
+        audio.handle_packet(0, vec![], Filling::Conceal, i64::MAX, &mut out);
+        audio.handle_packet(0, vec![0xff, 0], Filling::Conceal, i64::MAX, &mut out);
+        assert_eq!((out.len(), audio.held, audio.dropped), (0, None, 2));
     }
 
     #[test]
     fn long_frames_are_filled_with_short_silence() {
-        let (mut audio, mut out) = (Audio::new(0), Vec::new());
-        audio.handle_packet(0, vec![0x18, 1], Filling::Conceal, &mut out);
+        let (mut audio, mut out) = (Audio::default(), Vec::new());
+        audio.handle_packet(0, vec![0x18, 1], Filling::Conceal, i64::MAX, &mut out);
         audio.fill(2880 + 2 * 960, Filling::Conceal, &mut out);
         assert_eq!(out[1].data, [SILENCE_TOC | 3, 2, 0xff, 0xfe, 0xff, 0xfe]);
         check(&out, 0, 2880 + 2 * 960);

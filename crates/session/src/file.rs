@@ -14,7 +14,7 @@ use rtc_client::Codec;
 use rtc_client::depacketise::{Key, Picture};
 use signalling::id::ParticipantId;
 use signalling::message::Source;
-use signalling::recording::{FileFigures, Gap, RecordedFile, RecordedTrack, Resolution};
+use signalling::recording::{FileFigures, Gap, Mode, RecordedFile, RecordedTrack, Resolution};
 use webm::{Frame, Muxer, Options, Size, TrackNumber};
 
 use crate::audio::{Audio, Filling, Sound};
@@ -24,8 +24,11 @@ use crate::gaps::Gaps;
 use crate::kind::{Container, FileKind};
 use missing::Missing;
 
-/// How long a frame waits for earlier ones of the other track: the patience for a lost packet and a bit.
-const WINDOW: Duration = Duration::from_millis(500);
+/// How long a frame waits for earlier ones of the other track: the patience for a lost picture and a bit.
+const WINDOW: Duration = Duration::from_millis(700);
+
+/// With the window and a tick, what a crash may cost.
+const CLUSTER: Duration = Duration::from_millis(800);
 
 /// Sound that has not come after this is filled: a lost packet is waited for 300 ms and a tick.
 const FILL_LAG_US: i64 = 360_000;
@@ -109,6 +112,7 @@ pub struct File {
     pub name: Option<Arc<str>>,
     container: Container,
     kind: FileKind,
+    mode: Mode,
     start: i64,
     /// The recording's zero since 1970.
     wall: Duration,
@@ -129,7 +133,9 @@ pub struct File {
     heard: i64,
     /// No sound is expected: fill with silence at once.
     silent: bool,
-    /// The newest file time that the muxer has heard of.
+    /// Sound has come and waits for a packet in front of it.
+    sound_waits: bool,
+    /// The file's clock, as the muxer knows it.
     newest: i64,
     /// Where the file ends, once that is known.
     limit: i64,
@@ -155,20 +161,22 @@ pub struct File {
 
 impl File {
     /// A file without media that starts at `start` on the recording's clock, whose zero is `wall` since 1970.
-    pub fn new(kind: FileKind, start: i64, wall: Duration, who: (&ParticipantId, &str)) -> Self {
+    pub fn new(kind: FileKind, mode: Mode, start: i64, wall: Duration, who: (&ParticipantId, &str)) -> Self {
         let mut muxer = muxer(wall, start);
-        // A microphone may come later, and what lies in front of it cannot be written then.
-        let audio = (kind == FileKind::Av).then(|| muxer.add_track(webm::Codec::Opus).ok()).flatten();
+        // Sound may come later, and what lies in front of it cannot be written then.
+        let sounds = kind.source(true).is_some_and(|source| FileKind::of(mode, source) == Some(kind));
+        let audio = sounds.then(|| muxer.add_track(webm::Codec::Opus).ok()).flatten();
         Self {
             name: None,
             container: Container::Webm,
             kind,
+            mode,
             start,
             wall,
             participant: who.0.clone(),
             participant_name: who.1.to_owned(),
             muxer,
-            audio: audio.map(|track| (track, Audio::new(0))),
+            audio: audio.map(|track| (track, Audio::default())),
             video: None,
             published: Vec::new(),
             expected: Vec::new(),
@@ -176,6 +184,7 @@ impl File {
             begun: None,
             heard: 0,
             silent: true,
+            sound_waits: false,
             newest: 0,
             limit: i64::MAX,
             last_audio: 0,
@@ -198,12 +207,9 @@ impl File {
     /// The file that follows this one at `start`, with the same sources.
     pub fn successor(&self, start: i64) -> Self {
         let who = (&self.participant, &self.participant_name[..]);
-        let mut next = Self::new(self.kind, start.max(0), self.wall, who);
-        if self.audio.is_some() {
-            next.expect(Source::Mic, start);
-            next.missing_audio = self.missing_audio.map(|missing| Missing { since: 0, ..missing });
-            next.silent = self.silent;
-        }
+        let mut next = Self::new(self.kind, self.mode, start.max(0), self.wall, who);
+        next.missing_audio = self.missing_audio.map(|missing| Missing { since: 0, ..missing });
+        next.silent = self.silent;
         next.expected = self.expected.clone();
         next.published = self.published.clone();
         next.note_beginning(true);
@@ -262,13 +268,6 @@ impl File {
         if source.is_audio() && new {
             self.missing_audio = self.missing_audio.or(missing);
             self.last_audio = at;
-            if self.audio.is_none()
-                && let Ok(track) = self.muxer.add_track(webm::Codec::Opus)
-            {
-                // Before the first media the whole of it is filled, whenever the track was published.
-                let from = if self.begun.is_some() { at } else { 0 };
-                self.audio = Some((track, Audio::new(samples(from))));
-            }
         } else if !source.is_audio() && self.video.is_none() {
             self.missing_video = self.missing_video.or(missing);
             self.last_video = at;
@@ -308,7 +307,7 @@ impl File {
             if self.silent || at - self.last_audio > CONCEAL_US { Filling::Silence } else { Filling::Conceal };
         let mut sounds = Vec::new();
         if let Some((_, audio)) = &mut self.audio {
-            audio.handle_packet(samples(at), packet.to_vec(), filling, &mut sounds);
+            audio.handle_packet(samples(at), packet.to_vec(), filling, samples(self.limit), &mut sounds);
         }
         self.last_audio = self.last_audio.max(at);
         if let Some(missing) = self.missing_audio.take_if(|missing| missing.ends_with(at)) {
@@ -358,7 +357,6 @@ impl File {
         let steady = self.shown.replace(at).is_some_and(|shown| at - shown < STEADY_US);
         self.steady = if steady { self.steady.saturating_add(1) } else { 0 };
         self.seen = now;
-        self.newest = self.newest.max(at);
         Fate::Taken
     }
 
@@ -391,7 +389,7 @@ impl File {
         self.start = at;
         self.muxer = muxer(self.wall, at);
         if self.audio.take().is_some() {
-            self.audio = self.muxer.add_track(webm::Codec::Opus).ok().map(|track| (track, Audio::new(0)));
+            self.audio = self.muxer.add_track(webm::Codec::Opus).ok().map(|track| (track, Audio::default()));
         }
         self.limit = self.limit.saturating_sub(later);
         self.newest = (self.newest - later).max(0);
@@ -410,7 +408,12 @@ impl File {
         self.limit = (end - self.start).max(0);
     }
 
-    /// Time has passed: fills sound that did not come, and lets the muxer close its cluster.
+    /// Whether sound has come that waits for a packet in front of it: pictures of the same burst do not overtake it.
+    pub fn set_sound_waits(&mut self, waits: bool) {
+        self.sound_waits = waits;
+    }
+
+    /// Time has passed: fills sound that did not come, and lets the muxer write what is due.
     pub fn handle_timeout(&mut self, now: i64) {
         if self.begun.is_none() {
             return;
@@ -436,6 +439,7 @@ impl File {
         let captured = match (sound, pictures) {
             (false, false) => return at,
             (false, true) => self.last_video,
+            (true, _) if self.sound_waits => self.last_audio + FILL_LAG_US,
             (true, _) => self.last_video.max(self.last_audio + FILL_LAG_US),
         };
         captured.clamp(at - STALL_US, at)
@@ -445,6 +449,9 @@ impl File {
     pub fn finish(&mut self, now: i64) -> Option<RecordedFile> {
         self.begun?;
         let at = (now - self.start).max(0);
+        if let Some((_, audio)) = &mut self.audio {
+            audio.end_at(samples(at));
+        }
         self.fill(at);
         for audio in [true, false] {
             if let Some(missing) = self.missing(audio).take() {
@@ -506,7 +513,6 @@ impl File {
         let Some((track, _)) = self.audio else { return };
         for Sound { at, data } in sounds {
             let at = at * 1000 / 48;
-            self.newest = self.newest.max(at);
             self.write(Frame { track, at: duration(at), key: true, size: None, data });
         }
     }
@@ -556,11 +562,16 @@ impl File {
 
 /// An empty muxer for a file that starts at `start`.
 fn muxer(wall: Duration, start: i64) -> Muxer {
-    Muxer::new(Options { reorder: WINDOW, started: Some(wall + duration(start)), ..Options::default() })
+    Muxer::new(Options {
+        reorder: WINDOW,
+        cluster: CLUSTER,
+        started: Some(wall + duration(start)),
+        ..Options::default()
+    })
 }
 
 fn samples(micros: i64) -> i64 {
-    micros * 48 / 1000
+    micros.saturating_mul(48) / 1000
 }
 
 fn micros(duration: Duration) -> i64 {

@@ -82,7 +82,7 @@ impl Files {
         let Some(kind) = FileKind::of(self.mode, source) else { return };
         let (wall, limit) = (self.wall, self.limit);
         let file = self.growing.entry(kind).or_insert_with(|| {
-            let mut file = File::new(kind, at.max(0), wall, (&self.participant, &self.name));
+            let mut file = File::new(kind, self.mode, at.max(0), wall, (&self.participant, &self.name));
             limit.into_iter().for_each(|limit| file.limit(limit));
             file
         });
@@ -161,11 +161,11 @@ impl Files {
     pub(crate) fn handle_timeout(&mut self, now: i64) {
         self.growing.values_mut().for_each(|file| file.handle_timeout(now));
         self.closing.iter_mut().for_each(|closing| closing.file.handle_timeout(now));
-        self.finish_ended(now);
+        self.finish_closing(|closing| closing.due <= now);
     }
 
-    fn finish_ended(&mut self, now: i64) {
-        let (over, closing) = std::mem::take(&mut self.closing).into_iter().partition(|closing| closing.due <= now);
+    fn finish_closing(&mut self, over: impl FnMut(&Closing) -> bool) {
+        let (over, closing) = std::mem::take(&mut self.closing).into_iter().partition(over);
         self.closing = closing;
         for Closing { kind, file, end, .. } in over {
             self.end(kind, file, end);
@@ -174,7 +174,7 @@ impl Files {
 
     /// Ends the files of a kind.
     pub(crate) fn finish(&mut self, kind: FileKind, at: i64) {
-        self.finish_ended(i64::MAX);
+        self.finish_closing(|closing| closing.kind == kind);
         if let Some(file) = self.growing.remove(&kind) {
             self.end(kind, file, at);
         }

@@ -33,7 +33,7 @@ use clock::ServerClock;
 use file::{Cause, Fate, Note};
 use files::Files;
 use kind::FileKind;
-use line::{HOLD, Line, PATIENCE};
+use line::{HOLD, Line, PICTURE_PATIENCE};
 
 /// How often [`Session::handle_timeout`] is due.
 pub const TICK: Duration = Duration::from_millis(50);
@@ -80,7 +80,8 @@ pub struct Zero {
 #[derive(Debug)]
 struct Track {
     source: Source,
-    muted: bool,
+    /// Since when it is muted.
+    muted: Option<Instant>,
     /// How many were published before it: only the newest track of a source is written.
     order: u64,
 }
@@ -98,6 +99,8 @@ pub struct Session {
     paused: bool,
     stats: Stats,
     outputs: VecDeque<Output>,
+    /// Files may have something to say, as of then.
+    undrained: Option<i64>,
 }
 
 impl Session {
@@ -120,11 +123,19 @@ impl Session {
             paused: false,
             stats: Stats::default(),
             outputs: VecDeque::new(),
+            undrained: None,
         }
     }
 
-    /// The next thing to do.
+    /// The next thing to do; after a batch of packets is soon enough.
     pub fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty()
+            && let Some(now) = self.undrained.take()
+        {
+            self.files.drain(now);
+            self.stats.refused += self.files.take_refused();
+            self.outputs.extend(std::iter::from_fn(|| self.files.poll_output()));
+        }
         self.outputs.pop_front()
     }
 
@@ -155,8 +166,9 @@ impl Session {
                 self.flush(since, |line| line.track.as_ref() == Some(&older));
             }
             self.files.expect(source, at, self.paused);
-            self.tracks.insert(id.clone(), Track { source, muted: false, order: self.published });
+            self.tracks.insert(id.clone(), Track { source, muted: None, order: self.published });
             self.published += 1;
+            self.route();
         }
         self.handle_mute(&id, muted, since);
     }
@@ -164,8 +176,8 @@ impl Session {
     /// A track was muted or unmuted.
     pub fn handle_mute(&mut self, id: &TrackId, muted: bool, now: Instant) {
         let at = self.micros(now);
-        let Some(track) = self.tracks.get_mut(id).filter(|track| track.muted != muted) else { return };
-        track.muted = muted;
+        let Some(track) = self.tracks.get_mut(id).filter(|track| track.muted.is_some() != muted) else { return };
+        let since = std::mem::replace(&mut track.muted, muted.then_some(now));
         let source = track.source;
         let feeds = feeder(&self.tracks, source) == Some(id);
         if let Some(file) = self.files.of(source).filter(|_| feeds) {
@@ -174,12 +186,8 @@ impl Session {
                 file.handle_missing(source.is_audio(), Cause::Mute, at);
             }
         }
-        if !muted {
-            // What was predicted from pictures before the mute must not be written.
-            for line in self.lines.values_mut().filter(|line| line.track.as_ref() == Some(id)) {
-                line.assembler.restart();
-                line.patience_back();
-            }
+        if let Some(since) = since {
+            self.lines.values_mut().filter(|line| line.track.as_ref() == Some(id)).for_each(|line| line.unmute(since));
         }
         self.drain(now);
     }
@@ -194,10 +202,11 @@ impl Session {
         for line in self.lines.values_mut().filter(|line| line.track.as_ref() == Some(id)) {
             line.track = None;
         }
+        self.route();
         let mode = self.files.mode;
         let Some(kind) = FileKind::of(mode, source) else { return };
         let next = feeder(&self.tracks, source).cloned();
-        let goes_on = next.as_ref().and_then(|id| self.tracks.get(id)).is_some_and(|track| !track.muted);
+        let goes_on = next.as_ref().and_then(|id| self.tracks.get(id)).is_some_and(|track| track.muted.is_none());
         let last = !self.tracks.values().any(|track| FileKind::of(mode, track.source) == Some(kind));
         if last && kind.ends_with_tracks(mode) {
             self.files.finish(kind, at);
@@ -214,8 +223,7 @@ impl Session {
 
     /// An m-line of the given kind carries this track now, or none; `on`: packets are to be expected.
     pub fn handle_slot(&mut self, mid: Mid, audio: bool, track: Option<TrackId>, on: bool) {
-        let rate = if audio { Codec::Opus } else { Codec::Vp8 }.clock_rate();
-        let line = self.lines.entry(mid).or_insert_with(|| Line::new(rate));
+        let line = self.lines.entry(mid).or_insert_with(|| Line::new(audio));
         if line.track != track {
             line.restart();
             line.track = track;
@@ -223,6 +231,7 @@ impl Session {
             line.patience_back();
         }
         line.on = on;
+        self.route();
     }
 
     /// Packets will come over a new transport, with m-lines of its own.
@@ -266,12 +275,9 @@ impl Session {
     pub fn handle_packet(&mut self, packet: RtpPacket, now: Instant) {
         let mid = packet.mid;
         let Some(line) = self.lines.get_mut(&mid) else { return };
-        let Some(id) = line.track.clone().filter(|_| !self.paused && !line.refused) else { return };
-        let Some(track) = self.tracks.get(&id).filter(|track| feeder(&self.tracks, track.source) == Some(&id)) else {
-            return;
-        };
+        let Some(source) = line.feeds.filter(|_| !self.paused && !line.refused) else { return };
         // Sound on an m-line of pictures would be a fault of the server.
-        if packet.codec.is_audio() != track.source.is_audio() {
+        if packet.codec.is_audio() != source.is_audio() {
             return;
         }
         // Another source of packets counts from elsewhere.
@@ -286,12 +292,12 @@ impl Session {
             line.clock.observe(packet.timestamp, arrived, packet.report, &mut self.server);
             if let Some(report) = packet.report {
                 line.fit.observe(report);
-                if let Some((file, drift)) = self.files.of(track.source).zip(line.fit.drift()) {
-                    file.set_drift(track.source, drift);
+                if let Some((file, drift)) = self.files.of(source).zip(line.fit.drift()) {
+                    file.set_drift(source, drift);
                 }
             }
-            if !track.source.is_audio() {
-                self.files.announce(track.source, packet.codec);
+            if !source.is_audio() {
+                self.files.announce(source, packet.codec);
             }
         }
         line.reorder.handle_packet(packet);
@@ -302,6 +308,13 @@ impl Session {
     /// Time has passed; due every [`TICK`].
     pub fn handle_timeout(&mut self, now: Instant) {
         self.pump_all(now);
+        for line in self.lines.values() {
+            if let Some(source) = line.feeds.filter(|source| source.is_audio())
+                && let Some(file) = self.files.of(source)
+            {
+                file.set_sound_waits(!line.reorder.is_empty());
+            }
+        }
         self.files.handle_timeout(self.micros(now));
         self.ask_for_key_frames(now);
         self.drain(now);
@@ -330,16 +343,15 @@ impl Session {
         let lines = self.lines.iter_mut().filter(|(_, line)| which(line));
         let mids: Vec<Mid> = lines.map(|(mid, line)| (line.reorder.flush(), *mid).1).collect();
         // Everything that came is to come out, also what came after the end and was captured before it.
-        mids.into_iter().for_each(|mid| self.pump(mid, now + HOLD + PATIENCE));
+        mids.into_iter().for_each(|mid| self.pump(mid, now + HOLD + PICTURE_PATIENCE));
     }
 
     /// Moves what is in order from a line into its file.
     fn pump(&mut self, mid: Mid, now: Instant) {
         let now_us = self.micros(now);
         let Some(line) = self.lines.get_mut(&mid).filter(|line| !line.holds(now)) else { return };
-        let Some(id) = line.track.clone() else { return };
-        let Some(track) = self.tracks.get(&id) else { return };
-        let (source, audio) = (track.source, track.source.is_audio());
+        let Some(source) = line.feeds else { return };
+        let audio = source.is_audio();
         while let Some(ordered) = line.reorder.poll(now).filter(|_| !line.refused) {
             let Some(file) = self.files.of(source) else { return };
             match &ordered {
@@ -360,17 +372,16 @@ impl Session {
             }
             while let Some(picture) = line.assembler.poll() {
                 let at = line.clock.map(picture.timestamp, now_us, &self.server);
-                let codec = picture.codec;
+                let (codec, key) = (picture.codec, picture.key.is_some());
                 match self.files.handle_video(source, at, picture, now_us) {
-                    Fate::Taken => line.patience_back(),
-                    Fate::Early => line.assembler.restart(),
-                    Fate::Refused => {
-                        line.refused = true;
-                        self.outputs.push_back(Output::Refuse(id.clone(), codec));
+                    Fate::Taken => line.handle_taken(key, now),
+                    Fate::Refused if line.handle_refused() => {
+                        self.outputs.extend(line.track.clone().map(|track| Output::Refuse(track, codec)));
                         if let Some(file) = self.files.of(source) {
                             file.handle_missing(false, Cause::Codec, now_us);
                         }
                     }
+                    Fate::Early | Fate::Refused => line.assembler.restart(),
                 }
             }
         }
@@ -381,14 +392,12 @@ impl Session {
             return;
         }
         for (mid, line) in &mut self.lines {
-            let track = line.track.as_ref().and_then(|id| self.tracks.get(id));
-            let Some(track) = track.filter(|track| !track.source.is_audio() && !track.muted) else { continue };
-            if self.tracks.values().any(|other| other.source == track.source && other.order > track.order) {
-                continue;
-            }
-            if line.asks(now) {
+            let Some(source) = line.feeds.filter(|source| !source.is_audio()) else { continue };
+            let muted =
+                line.track.as_ref().and_then(|id| self.tracks.get(id)).is_some_and(|track| track.muted.is_some());
+            if !muted && line.asks(now) {
                 self.stats.key_frames_asked += 1;
-                if let Some(file) = self.files.of(track.source) {
+                if let Some(file) = self.files.of(source) {
                     file.figures().key_frames_asked += 1;
                 }
                 self.outputs.push_back(Output::KeyFrame(*mid));
@@ -396,10 +405,17 @@ impl Session {
         }
     }
 
+    /// Finds out which line feeds which source: of its tracks, the newest is written.
+    fn route(&mut self) {
+        for line in self.lines.values_mut() {
+            let source = line.track.as_ref().and_then(|id| self.tracks.get(id)).map(|track| track.source);
+            line.feeds = source.filter(|source| feeder(&self.tracks, *source) == line.track.as_ref());
+        }
+    }
+
+    /// Lets the files say what they have to before the next output.
     fn drain(&mut self, now: Instant) {
-        self.files.drain(self.micros(now));
-        self.stats.refused += self.files.take_refused();
-        self.outputs.extend(std::iter::from_fn(|| self.files.poll_output()));
+        self.undrained = Some(self.micros(now));
     }
 
     fn micros(&self, at: Instant) -> i64 {

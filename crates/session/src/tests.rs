@@ -4,6 +4,7 @@ mod clocks;
 mod codecs;
 mod delays;
 mod feeding;
+mod key_frames;
 mod missing;
 mod modes;
 mod stand;
@@ -96,22 +97,6 @@ fn a_pause_writes_nothing_and_keeps_the_time() {
 }
 
 #[test]
-fn a_camera_that_comes_late_goes_into_the_same_file() {
-    let mut stand = Stand::new();
-    stand.session.handle_track_gone(&track("t2"), stand.start);
-    stand.run(seconds(10), true, false);
-    stand.session.handle_track(track("t3"), Source::Camera, false, stand.start + stand.now);
-    stand.session.handle_slot(Mid::from("1"), false, Some(track("t3")), true);
-    stand.key_at = Some(stand.now);
-    stand.run(seconds(5), true, true);
-    stand.finish();
-    assert_eq!(stand.sink.whole.len(), 1);
-    let (_, _, video) = stand.read(AV);
-    let first = video.expect("video").first;
-    assert!((seconds(10)..Duration::from_millis(10_300)).contains(&first), "{first:?}");
-}
-
-#[test]
 fn a_screen_has_its_own_files() {
     let mut stand = Stand::new();
     stand.run(seconds(1), true, true);
@@ -129,58 +114,6 @@ fn a_screen_has_its_own_files() {
     }
     stand.finish();
     assert_eq!(stand.sink.whole.len(), 3);
-}
-
-#[test]
-fn requests_for_key_frames_grow_rare() {
-    let mut stand = Stand::new();
-    for _ in 0..6_000 {
-        stand.step(true, true);
-        stand.key_at = None;
-        if stand.now < Duration::from_millis(50) {
-            // The first key frame never comes.
-            stand.video.packets(Codec::Vp8, &KEY);
-        }
-    }
-    let asked = &stand.sink.asked;
-    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= seconds(1)), "{asked:?}");
-    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] <= Duration::from_millis(5_050)), "{asked:?}");
-    assert!((12..=16).contains(&asked.len()), "{asked:?}");
-}
-
-#[test]
-fn a_stall_and_its_burst_keep_the_video() {
-    let mut stand = Stand::new();
-    stand.run(seconds(3), true, true);
-    // Two seconds arrive at once.
-    let packets: Vec<_> = (0..50)
-        .flat_map(|n| {
-            let timestamp = (3_000 + n * 40) * 90;
-            let packets = stand.video.packets(Codec::Vp8, &DELTA);
-            packets.into_iter().map(move |packet| (timestamp, packet))
-        })
-        .collect();
-    let arrived = stand.start + seconds(5);
-    stand.session.handle_timeout(arrived);
-    for (timestamp, packet) in packets {
-        let packet = RtpPacket {
-            mid: Mid::from("1"),
-            rid: None,
-            codec: Codec::Vp8,
-            ssrc: 2,
-            sequence: packet.sequence,
-            timestamp,
-            marker: packet.marker,
-            payload: Arc::clone(&packet.payload),
-            arrived,
-            report: None,
-        };
-        stand.session.handle_packet(packet, arrived);
-    }
-    stand.now = seconds(5);
-    stand.finish();
-    let (_, _, video) = stand.read(AV);
-    assert_eq!(video.expect("video").blocks, 125);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(crate) const KEY_FLAG: u8 = 0x80;
 pub(crate) struct Cluster {
     start: u64,
     bytes: Vec<u8>,
-    /// The video key frame that opened it.
+    /// Its first video key frame.
     pub(crate) video_cue: Option<Cue>,
     /// Its first audio block.
     pub(crate) audio_cue: Option<Cue>,

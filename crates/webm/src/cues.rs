@@ -1,11 +1,15 @@
 //! The index of a file: which blocks a player can seek to.
 //!
-//! One cue per video key frame. A file without video gets one per cluster, at most every 500 ms (RFC 9559 section 22.1).
+//! One cue per video key frame, at most every 500 ms: a sender of nothing but key frames must not make the index grow. Sound
+//! is indexed where there is no picture: every 5 s, and as often as pictures in a file without video (RFC 9559 section 22.1).
 
 use crate::{ebml, id, track::TrackNumber};
 
-/// Smallest distance of two cues in a file without video, in milliseconds.
-const AUDIO_SPACING_MS: u64 = 500;
+/// Smallest distance of two cues of the track that players seek by, in milliseconds.
+pub(crate) const SPACING_MS: u64 = 500;
+
+/// The distance of a cue of sound from the one before it, in a file with video.
+const AUDIO_SPACING_MS: u64 = 5_000;
 
 /// One block that can be sought to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,25 +28,32 @@ pub(crate) struct Cue {
 pub(crate) struct Index {
     cues: Vec<Cue>,
     has_video: bool,
+    /// When the last cue of a picture stands.
+    last_video: Option<u64>,
 }
 
 impl Index {
-    /// Notes a video key frame.
-    pub(crate) fn video(&mut self, cue: Cue) {
-        if !self.has_video {
-            // Players seek by the video track once there is one.
-            self.cues.clear();
-            self.has_video = true;
+    /// Notes a cluster: its first video key frame and its first block of sound.
+    pub(crate) fn handle_cluster(&mut self, video: Option<Cue>, audio: Option<Cue>) {
+        if video.is_some() && !std::mem::replace(&mut self.has_video, true) {
+            self.thin();
         }
-        self.cues.push(cue);
+        let spacing = if self.has_video { AUDIO_SPACING_MS } else { SPACING_MS };
+        let picture = video.filter(|cue| self.last_video.is_none_or(|last| cue.at >= last + SPACING_MS));
+        let sound = audio.filter(|cue| self.cues.last().is_none_or(|last| cue.at >= last.at + spacing));
+        self.cues.extend(sound.filter(|cue| picture.is_none_or(|picture| cue.at < picture.at)));
+        self.cues.extend(picture);
+        self.last_video = picture.map(|cue| cue.at).or(self.last_video);
     }
 
-    /// Notes the first audio block of a cluster.
-    pub(crate) fn audio(&mut self, cue: Cue) {
-        let last = self.cues.last().map(|last| last.at);
-        if !self.has_video && last.is_none_or(|last| cue.at >= last + AUDIO_SPACING_MS) {
-            self.cues.push(cue);
-        }
+    /// Players seek by the video track now: sound needs no more than a cue now and then.
+    fn thin(&mut self) {
+        let mut last: Option<u64> = None;
+        self.cues.retain(|cue| {
+            let keeps = last.is_none_or(|last| cue.at >= last + AUDIO_SPACING_MS);
+            last = if keeps { Some(cue.at) } else { last };
+            keeps
+        });
     }
 
     /// The `Cues` element; `segment` is the offset of the segment's data, from which positions count.

@@ -9,10 +9,10 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use webm::{Codec, Frame, Muxer, Options, Output, HEAD_LEN};
+//! use webm::{Codec, Frame, HEAD_LEN, Muxer, Options};
 //!
 //! // The file of this example is a vector; a spool does the same with `pwrite`.
-//! let mut file = vec![0; HEAD_LEN];
+//! let mut file = Vec::new();
 //! let mut muxer = Muxer::new(Options::default());
 //! let mic = muxer.add_track(Codec::Opus)?;
 //! let cam = muxer.add_track(Codec::Vp8)?; // never delivers here, so the file never declares it
@@ -20,19 +20,14 @@
 //! for n in 0..100 {
 //!     let at = Duration::from_millis(n * 20);
 //!     muxer.handle_frame(Frame { track: mic, at, key: true, size: None, data: vec![0xf8, 0xff, 0xfe] })?;
+//!     muxer.handle_timeout(at);
 //!     while let Some(output) = muxer.poll_output() {
-//!         match output {
-//!             Output::Append(bytes) => file.extend_from_slice(&bytes),
-//!             Output::PatchHead(head) => file[..HEAD_LEN].copy_from_slice(&head),
-//!         }
+//!         output.apply(&mut file);
 //!     }
 //! }
 //! muxer.finish(Duration::from_secs(2));
 //! while let Some(output) = muxer.poll_output() {
-//!     match output {
-//!         Output::Append(bytes) => file.extend_from_slice(&bytes),
-//!         Output::PatchHead(head) => file[..HEAD_LEN].copy_from_slice(&head),
-//!     }
+//!     output.apply(&mut file);
 //! }
 //! assert_eq!(muxer.len(), file.len() as u64);
 //!
@@ -40,10 +35,7 @@
 //! file.truncate(HEAD_LEN + 700);
 //! let mut recovery = webm::Recovery::new(Vec::new());
 //! recovery.handle_bytes(&file);
-//! let recovered = recovery.finish()?;
-//! file.truncate(recovered.valid_len as usize);
-//! file.extend_from_slice(&recovered.cues);
-//! file[..HEAD_LEN].copy_from_slice(&recovered.head);
+//! recovery.finish()?.apply(&mut file);
 //! # let _ = cam;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

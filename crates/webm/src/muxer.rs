@@ -1,15 +1,15 @@
 //! The muxer: frames in, file operations out.
 //!
-//! Blocks leave in order of time across all tracks, strictly rising within each. A cluster ends at a video key frame, after
-//! [`Options::cluster`], or at [`Options::max_cluster_bytes`], and is given out whole; so a crash costs at most one cluster
-//! and one reorder window. The head is given out again, in front of the cluster that needs it, whenever what it says has
+//! Blocks leave in order of time across all tracks, strictly rising within each. A cluster ends at a video key frame that
+//! comes 500 ms after its start or later, after [`Options::cluster`], or at [`Options::max_cluster_bytes`], and is given out
+//! whole; so a crash costs at most one cluster and one reorder window. The head is given out again, in front of the cluster that needs it, whenever what it says has
 //! changed: a track delivered for the first time, or a picture grew.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     cluster::{BLOCK_HEADER_LEN, Cluster},
-    cues::{Cue, Index},
+    cues::{Cue, Index, SPACING_MS},
     head::{self, Final, HEAD_LEN, Head},
     reorder::{Reorder, Waiting},
     track::{Codec, Size, Track, TrackError, TrackNumber},
@@ -81,7 +81,7 @@ pub enum FrameError {
     /// The first key frame of a video track must name its size.
     #[error("the first key frame names no size")]
     SizeUnknown,
-    /// Older than the reorder window allows.
+    /// A picture older than the reorder window allows.
     #[error("{0:?} too late for its place in the file")]
     TooLate(Duration),
     /// No bytes, or more than a cluster may have.
@@ -104,6 +104,17 @@ pub enum Output {
     PatchHead(Vec<u8>),
 }
 
+impl Output {
+    /// Does it to a file in memory.
+    pub fn apply(&self, file: &mut Vec<u8>) {
+        file.resize(file.len().max(HEAD_LEN), 0);
+        match self {
+            Self::Append(bytes) => file.extend_from_slice(bytes),
+            Self::PatchHead(head) => file[..HEAD_LEN].copy_from_slice(head),
+        }
+    }
+}
+
 /// Counters of one file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -111,7 +122,7 @@ pub struct Stats {
     pub frames: u64,
     /// Clusters written.
     pub clusters: u64,
-    /// Frames that came after their place was written, and were written at once with the time of that moment.
+    /// Frames that came after their place was written, and stand at the time of that moment.
     pub late: u64,
     /// Frames refused.
     pub refused: u64,
@@ -184,18 +195,17 @@ impl Muxer {
         let number = u8::try_from(self.tracks.len() + 1).ok().and_then(TrackNumber::new).ok_or(TrackError::HeadFull)?;
         let size = codec.is_video().then_some(Size { width: u16::MAX, height: u16::MAX });
         let track = Track { number, codec, size };
-        track.check()?;
         self.check_head(&track)?;
         let needs_key = track.codec.is_video();
         self.tracks.push(TrackState { track: Track { size: None, ..track }, delivered: false, needs_key, last: None });
         Ok(number)
     }
 
-    /// Takes one frame. Frames of one track come in decoding order; those of different tracks as they like, within
-    /// [`Options::reorder`].
+    /// Takes one frame. Frames of one track come in decoding order; those of different tracks as they like, until
+    /// [`Muxer::handle_timeout`] says that it is [`Options::reorder`] later.
     ///
-    /// A frame whose place has been written is written at once, at the time of the last block, and counts as
-    /// [`Stats::late`]. Two frames of a track are at least 1 ms apart in the file.
+    /// A frame whose place has been written stands at the time of the last block and counts as [`Stats::late`]. Sound is
+    /// moved as far as it takes, as who counts samples must miss none. Two frames of a track are at least 1 ms apart.
     ///
     /// # Errors
     /// See [`FrameError`]. After a refused video frame only a key frame is taken, because nothing else could be decoded.
@@ -208,8 +218,8 @@ impl Muxer {
         taken
     }
 
-    /// Lets the file's clock go on to `at` although no frame came: writes what is due, and ends the cluster when it is as
-    /// long as it may be.
+    /// Lets the file's clock go on to `at`: writes what is due, and ends the cluster when it is as long as it may be. Call it
+    /// regularly; until then frames only wait, as many as [`Options::max_cluster_bytes`] allows.
     pub fn handle_timeout(&mut self, at: Duration) {
         if !self.finished {
             self.reorder.advance(at.min(MAX_TIME).as_millis() as u64);
@@ -298,7 +308,7 @@ impl Muxer {
         // Rounded, not cut, so that no track is half a millisecond early on average.
         let wanted = (frame.at + Duration::from_micros(500)).as_millis() as u64;
         let at = wanted.max(self.floor).max(state.last.map_or(0, |last| last + 1));
-        if at - wanted > self.reorder.window().max(1) {
+        if video && at - wanted > self.reorder.window().max(1) {
             return Err(FrameError::TooLate(Duration::from_millis(at - wanted)));
         }
         if wanted < self.floor {
@@ -329,7 +339,7 @@ impl Muxer {
         let place = usize::from(frame.track.0) - 1;
         let video = self.tracks[place].track.codec.is_video();
         let ends = |cluster: &Cluster| {
-            (video && frame.key)
+            (video && frame.key && frame.at >= cluster.start() + SPACING_MS)
                 || frame.at >= cluster.start() + self.cluster_ms
                 || cluster.len() + frame.data.len() > self.max_cluster_bytes
         };
@@ -342,7 +352,7 @@ impl Muxer {
         let block = cluster.push(frame.track, frame.at, frame.key, &frame.data);
         let cue = Cue { track: frame.track, at: frame.at, cluster: self.len, block };
         if video && frame.key {
-            cluster.video_cue = Some(cue);
+            cluster.video_cue.get_or_insert(cue);
         } else if !video {
             cluster.audio_cue.get_or_insert(cue);
         }
@@ -356,12 +366,7 @@ impl Muxer {
             let head = self.head(self.delivered(), None).encode().expect("add_track left room for every track");
             self.outputs.push_back(Output::PatchHead(head));
         }
-        if let Some(cue) = cluster.video_cue {
-            self.index.video(cue);
-        }
-        if let Some(cue) = cluster.audio_cue {
-            self.index.audio(cue);
-        }
+        self.index.handle_cluster(cluster.video_cue, cluster.audio_cue);
         self.stats.clusters += 1;
         self.len += cluster.len() as u64;
         // An eighth more than the last one took, so that a steady stream allocates once a cluster.

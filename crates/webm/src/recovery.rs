@@ -64,6 +64,18 @@ pub struct Recovered {
     pub clusters: u64,
 }
 
+impl Recovered {
+    /// Finishes the file in memory that was read.
+    pub fn apply(&self, file: &mut Vec<u8>) {
+        for (at, void) in &self.voids {
+            file[*at as usize..][..void.len()].copy_from_slice(void);
+        }
+        file.truncate(self.valid_len as usize);
+        file.extend_from_slice(&self.cues);
+        file[..HEAD_LEN].copy_from_slice(&self.head);
+    }
+}
+
 /// Why there is nothing to recover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecoveryError {
@@ -115,7 +127,7 @@ struct OpenCluster {
     end: u64,
     timestamp: Option<u64>,
     counts: BTreeMap<u8, Counts>,
-    video: Vec<Cue>,
+    video: Option<Cue>,
     audio: Option<Cue>,
 }
 
@@ -303,7 +315,7 @@ impl Recovery {
             end: self.at.checked_add(size).ok_or(ReadError::Invalid)?,
             timestamp: None,
             counts: BTreeMap::new(),
-            video: Vec::new(),
+            video: None,
             audio: None,
         });
         Ok(())
@@ -344,8 +356,7 @@ impl Recovery {
                     tracks.iter().find(|track| track.number == number).map(|track| track.codec.is_video())
                 };
                 match is_video(&self.parsed.tracks).or_else(|| is_video(&self.known)) {
-                    // The muxer opens a cluster at each video key frame; a hostile file does not grow the index further.
-                    Some(true) if key && cluster.video.is_empty() => cluster.video.push(cue),
+                    Some(true) if key => drop(cluster.video.get_or_insert(cue)),
                     Some(false) => drop(cluster.audio.get_or_insert(cue)),
                     _ => {}
                 }
@@ -385,10 +396,7 @@ impl Recovery {
             total.key_blocks += counts.key_blocks;
             total.bytes += counts.bytes;
         }
-        cluster.video.drain(..).for_each(|cue| self.index.video(cue));
-        if let Some(cue) = cluster.audio {
-            self.index.audio(cue);
-        }
+        self.index.handle_cluster(cluster.video, cluster.audio);
         self.clusters += 1;
         self.valid_len = cluster.end;
         self.state = State::BetweenClusters;

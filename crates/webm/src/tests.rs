@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use proptest::prelude::*;
 
 use crate::{
-    Codec, Frame, FrameError, HEAD_LEN, Muxer, Options, Output, Recovered, Recovery, RecoveryError, Size,
+    Codec, Frame, FrameError, HEAD_LEN, Muxer, Options, Output, Recovered, Recovery, RecoveryError, Size, TrackError,
     ebml::{self, Elements},
     id,
 };
@@ -23,14 +23,9 @@ impl File {
     fn drain(&mut self, muxer: &mut Muxer) {
         self.bytes.resize(self.bytes.len().max(HEAD_LEN), 0);
         while let Some(output) = muxer.poll_output() {
-            match output {
-                Output::Append(bytes) => {
-                    self.bytes.extend_from_slice(&bytes);
-                    if bytes[..4] == id::CLUSTER.to_be_bytes() {
-                        self.cluster_ends.push(self.bytes.len());
-                    }
-                }
-                Output::PatchHead(head) => self.bytes[..HEAD_LEN].copy_from_slice(&head),
+            output.apply(&mut self.bytes);
+            if matches!(output, Output::Append(bytes) if bytes[..4] == id::CLUSTER.to_be_bytes()) {
+                self.cluster_ends.push(self.bytes.len());
             }
         }
     }
@@ -166,14 +161,27 @@ fn check(file: &[u8]) -> Contents {
             found.blocks.iter().find(|block| [u64::from(block.track), block.at, block.cluster, block.offset] == *cue);
         assert!(block.is_some_and(|block| block.key), "cue {cue:?} points at a key block");
     }
-    let keys = found.blocks.iter().filter(|block| block.key && found.video.contains(&block.track)).count();
-    if found.video.is_empty() {
-        assert!(!found.cues.is_empty() && found.cues.len() <= found.clusters.len());
-        assert!(found.cues.windows(2).all(|pair| pair[1][1] - pair[0][1] >= 500));
-    } else {
-        assert_eq!(found.cues.len(), keys, "one cue per video key frame");
-    }
+    check_index(&found);
     found
+}
+
+/// Every key frame and every moment of sound has a cue near it, and there are not more than that takes.
+fn check_index(found: &Contents) {
+    let is_video = |track: u64| found.video.iter().any(|video| u64::from(*video) == track);
+    assert!(found.cues.is_sorted_by_key(|cue| cue[1]));
+    let pictures: Vec<u64> = found.cues.iter().filter(|cue| is_video(cue[0])).map(|cue| cue[1]).collect();
+    assert!(pictures.windows(2).all(|pair| pair[1] - pair[0] >= 500));
+    for key in found.blocks.iter().filter(|block| block.key && is_video(block.track.into())) {
+        assert!(pictures.iter().any(|at| *at <= key.at && key.at < at + 1_000), "no cue for {}", key.at);
+    }
+    let spacing = if found.video.is_empty() { 500 } else { 5_000 };
+    for pair in found.cues.windows(2).filter(|pair| !is_video(pair[1][0])) {
+        assert!(pair[1][1] - pair[0][1] >= spacing, "{pair:?}");
+    }
+    for block in &found.blocks {
+        let before = found.cues.iter().map(|cue| cue[1]).filter(|at| *at <= block.at).max();
+        assert!(before.is_some_and(|before| block.at - before < spacing + 1_000), "no cue before {}", block.at);
+    }
 }
 
 fn recover(bytes: &[u8], chunk: usize) -> Result<Recovered, RecoveryError> {
@@ -183,12 +191,8 @@ fn recover(bytes: &[u8], chunk: usize) -> Result<Recovered, RecoveryError> {
 }
 
 fn apply(bytes: &[u8], recovered: &Recovered) -> Vec<u8> {
-    let mut file = bytes[..recovered.valid_len as usize].to_vec();
-    for (at, void) in &recovered.voids {
-        file[*at as usize..][..void.len()].copy_from_slice(void);
-    }
-    file.extend_from_slice(&recovered.cues);
-    file[..HEAD_LEN].copy_from_slice(&recovered.head);
+    let mut file = bytes.to_vec();
+    recovered.apply(&mut file);
     file
 }
 
@@ -215,8 +219,9 @@ fn write_until(mut steps: Vec<Step>, end: u64) -> (File, u64) {
     let mut muxer = Muxer::new(Options::default());
     let tracks = [Codec::Opus, Codec::Vp8, Codec::Vp9].map(|codec| muxer.add_track(codec).unwrap());
     let mut file = File::default();
-    for (n, (track, at, key, len, _)) in steps.into_iter().enumerate() {
+    for (n, (track, at, key, len, late)) in steps.into_iter().enumerate() {
         let data = vec![n as u8; len];
+        muxer.handle_timeout(Duration::from_millis(at + late));
         let at = Duration::from_millis(at);
         match muxer.handle_frame(Frame { track: tracks[track], at, key, size: key.then_some(SIZE), data }) {
             Ok(()) | Err(FrameError::KeyFrameNeeded) => {}
@@ -345,6 +350,7 @@ fn the_head_declares_a_late_track_in_front_of_its_cluster() {
     muxer.handle_frame(video(cam, 3_000, true)).unwrap();
     for at in (3_000..6_000).step_by(20) {
         muxer.handle_frame(audio(mic, at)).unwrap();
+        muxer.handle_timeout(Duration::from_millis(at));
     }
     let mut order = Vec::new();
     while let Some(output) = muxer.poll_output() {
@@ -370,6 +376,7 @@ fn a_larger_picture_is_declared() {
     for (at, width, height) in [(0, 320, 180), (1000, 640, 360), (2000, 360, 640), (3000, 320, 180)] {
         let size = Some(Size { width, height });
         muxer.handle_frame(Frame { size, ..video(cam, at, true) }).unwrap();
+        muxer.handle_timeout(Duration::from_millis(at));
         file.drain(&mut muxer);
     }
     assert_eq!(muxer.tracks().next().unwrap().size, Some(Size { width: 640, height: 640 }));
@@ -403,6 +410,7 @@ fn what_cannot_be_written_is_refused_with_its_reason() {
     muxer.handle_frame(video(cam, 0, true)).unwrap();
     for at in (0..5_000).step_by(20) {
         muxer.handle_frame(audio(mic, at)).unwrap();
+        muxer.handle_timeout(Duration::from_millis(at));
     }
     // Audio up to 4,480 ms is written: 400 ms before it is moved, more is refused, and then nothing decodes without a key.
     muxer.handle_frame(video(cam, 4_080, false)).unwrap();
@@ -419,6 +427,26 @@ fn what_cannot_be_written_is_refused_with_its_reason() {
 }
 
 #[test]
+fn frames_do_not_move_the_clock_and_sound_is_never_too_late() {
+    let mut muxer = Muxer::new(Options::default());
+    let mic = muxer.add_track(Codec::Opus).unwrap();
+    let cam = muxer.add_track(Codec::Vp8).unwrap();
+    let mut file = File::default();
+    muxer.handle_frame(audio(mic, 0)).unwrap();
+    // Pictures of two seconds come at once, then the sound of that time.
+    (0..50).for_each(|n| muxer.handle_frame(video(cam, n * 40, n == 0)).unwrap());
+    (1..100).for_each(|n| muxer.handle_frame(audio(mic, n * 20)).unwrap());
+    muxer.handle_timeout(Duration::from_secs(4));
+    // What comes after all is moved.
+    muxer.handle_frame(audio(mic, 1_000)).unwrap();
+    muxer.finish(Duration::from_secs(4));
+    file.drain(&mut muxer);
+    let sounds: Vec<u64> = check(&file.bytes).blocks.iter().filter(|b| b.track == 1).map(|b| b.at).collect();
+    assert_eq!(sounds, (0..100).map(|n| n * 20).chain([1_981]).collect::<Vec<_>>());
+    assert_eq!((muxer.stats().late, muxer.stats().refused), (1, 0));
+}
+
+#[test]
 fn time_alone_ends_a_cluster() {
     let mut muxer = Muxer::new(Options::default());
     let mic = muxer.add_track(Codec::Opus).unwrap();
@@ -428,6 +456,35 @@ fn time_alone_ends_a_cluster() {
     muxer.handle_timeout(Duration::from_millis(1_500));
     assert!(matches!(muxer.poll_output(), Some(Output::PatchHead(_))));
     assert!(matches!(muxer.poll_output(), Some(Output::Append(_))));
+}
+
+/// The cues of a file with sound of 40 s: track and time.
+fn cues(pictures: impl Iterator<Item = (u64, bool)>) -> Vec<[u64; 2]> {
+    let mut muxer = Muxer::new(Options::default());
+    let mic = muxer.add_track(Codec::Opus).unwrap();
+    let cam = muxer.add_track(Codec::Vp8).unwrap();
+    (0..2_000).for_each(|n| muxer.handle_frame(audio(mic, n * 20)).unwrap());
+    pictures.for_each(|(at, key)| muxer.handle_frame(video(cam, at, key)).unwrap());
+    muxer.finish(Duration::from_secs(40));
+    let mut file = File::default();
+    file.drain(&mut muxer);
+    let found = check(&file.bytes);
+    found.cues.iter().map(|[track, at, ..]| [*track, *at]).collect()
+}
+
+#[test]
+fn sound_is_indexed_where_no_picture_is() {
+    // A camera from 17 s to 22 s, with a key frame every two seconds.
+    let shown = (0..125).map(|n| (17_000 + n * 40, n % 50 == 0));
+    let expected =
+        [[1, 0], [1, 5_000], [1, 10_000], [1, 15_000], [2, 17_000], [2, 19_000], [2, 21_000], [1, 26_000], [1, 31_000]];
+    assert_eq!(cues(shown), [&expected[..], &[[1, 36_000]]].concat());
+}
+
+#[test]
+fn a_thousand_key_frames_a_second_make_two_cues_a_second() {
+    let cues = cues((0..40_000).map(|at| (at, true)));
+    assert_eq!(cues, (0..80).map(|n| [2, n * 500]).collect::<Vec<_>>());
 }
 
 #[test]
@@ -453,6 +510,13 @@ fn a_head_takes_many_tracks_and_never_overflows() {
     muxer.finish(Duration::from_secs(1));
     file.drain(&mut muxer);
     assert_eq!(check(&file.bytes).declared.len(), tracks.len());
+}
+
+#[test]
+fn a_configuration_may_be_as_long_as_the_head_holds() {
+    let add = |len| Muxer::new(Options::default()).add_track(Codec::H264 { config: vec![0; len] });
+    assert!(add(3_500).is_ok());
+    assert_eq!(add(4_000), Err(TrackError::HeadFull));
 }
 
 #[test]

@@ -7,9 +7,6 @@ use crate::{ebml, id, opus::opus_head};
 /// Decoders need 80 ms before a seek target to settle (RFC 7845 section 4.6), in nanoseconds as Matroska counts.
 const OPUS_SEEK_PRE_ROLL_NS: u64 = 80_000_000;
 
-/// Longest codec private data taken; `av1C` and `avcC` have tens of bytes, and everything must fit in the head region.
-const MAX_PRIVATE: usize = 512;
-
 /// A track's number in its file, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrackNumber(pub(crate) u8);
@@ -107,9 +104,6 @@ pub enum TrackError {
     /// The head region has no room for one more.
     #[error("the file's head has no room for another track")]
     HeadFull,
-    /// The codec's configuration record is longer than any real one.
-    #[error("codec configuration of {0} bytes; at most {MAX_PRIVATE} are taken")]
-    PrivateTooLong(usize),
     /// The recording is finished.
     #[error("the file is finished")]
     Finished,
@@ -127,17 +121,6 @@ pub struct Track {
 }
 
 impl Track {
-    /// # Errors
-    /// [`TrackError::PrivateTooLong`].
-    pub(crate) fn check(&self) -> Result<(), TrackError> {
-        match &self.codec {
-            Codec::Av1 { config } | Codec::H264 { config } if config.len() > MAX_PRIVATE => {
-                Err(TrackError::PrivateTooLong(config.len()))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Appends the `TrackEntry` (RFC 9559 section 5.1.4.1).
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         let number = u64::from(self.number.0);
@@ -193,12 +176,10 @@ impl Track {
                 _ => {}
             }
         }
-        let track = Self {
+        Some(Self {
             number: TrackNumber::new(number?)?,
             codec: Codec::from_matroska(name?, private)?,
             size: width.zip(height).map(|(width, height)| Size { width, height }),
-        };
-        track.check().ok()?;
-        Some(track)
+        })
     }
 }

@@ -2,14 +2,13 @@
 //! frame. What the payloads of one codec mean is said by a `Depacketise` beside this file.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use super::av1::Av1;
 use super::h264::H264;
 use super::reorder::Ordered;
 use super::vp8::Vp8;
 use super::vp9::Vp9;
-use crate::packet::{Codec, RtpPacket, SenderReport};
+use crate::packet::{Codec, RtpPacket};
 
 /// Largest picture, bytes: a sender that never ends a frame must not eat memory.
 pub(crate) const MAX_PICTURE: usize = 4 << 20;
@@ -37,19 +36,6 @@ pub struct Picture {
     /// The picture as Matroska holds it: a VP8 frame, a VP9 frame or superframe, AV1 OBUs with sizes and without temporal
     /// delimiter, H.264 NAL units with lengths of four bytes.
     pub data: Vec<u8>,
-    /// When its last packet arrived.
-    pub arrived: Instant,
-    /// The newest sender report then.
-    pub report: Option<SenderReport>,
-}
-
-/// Why nothing comes out, or why something did not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Packets that never came.
-    pub packets: u64,
-    /// Pictures that were dropped because of them, or because they were malformed.
-    pub pictures: u64,
 }
 
 /// The part of a picture's way that is another for each codec.
@@ -74,33 +60,23 @@ fn depacketiser(codec: Codec) -> Option<Box<dyn Depacketise>> {
     })
 }
 
-#[derive(Debug)]
-struct Begun {
-    timestamp: u64,
-    arrived: Instant,
-    report: Option<SenderReport>,
-}
-
 /// The pictures of one stream.
 ///
 /// `waiting for a key frame → whole → damaged = waiting for a key frame`: see [`Assembler::needs_key_frame`].
 #[derive(Debug, Default)]
 pub struct Assembler {
     format: Option<(Codec, Box<dyn Depacketise>)>,
-    begun: Option<Begun>,
+    /// The timestamp of the picture in the making.
+    begun: Option<u64>,
     whole: bool,
     ready: VecDeque<Picture>,
-    losses: Losses,
 }
 
 impl Assembler {
     /// Takes the next packet or loss.
     pub fn handle(&mut self, ordered: Ordered) {
         match ordered {
-            Ordered::Lost(count) => {
-                self.losses.packets += count;
-                self.damage();
-            }
+            Ordered::Lost(_) => self.restart(),
             // Padding keeps the sequence but carries nothing.
             Ordered::Packet(packet) if packet.payload.is_empty() => {}
             Ordered::Packet(packet) => self.packet(&packet),
@@ -117,13 +93,13 @@ impl Assembler {
         !self.whole
     }
 
-    /// What was lost so far.
-    pub fn losses(&self) -> Losses {
-        self.losses
+    /// Waits for a key frame, which the picture in the making may be: the track was muted.
+    pub fn require_key_frame(&mut self) {
+        self.whole = false;
     }
 
-    /// Forgets the picture in the making and waits for a key frame: the track behind the m-line changed or was muted, or
-    /// its pictures have no place.
+    /// Forgets the picture in the making and waits for a key frame: packets are missing, the track behind the m-line changed,
+    /// or its pictures have no place.
     pub fn restart(&mut self) {
         self.begun = None;
         self.whole = false;
@@ -135,55 +111,33 @@ impl Assembler {
     fn packet(&mut self, packet: &RtpPacket) {
         if self.format.as_ref().is_none_or(|(codec, _)| *codec != packet.codec) {
             // Another encoder: nothing of the old one helps to decode it.
-            self.damage();
+            self.restart();
             self.format = depacketiser(packet.codec).map(|format| (packet.codec, format));
         }
-        let other = self.begun.as_ref().is_some_and(|begun| begun.timestamp != packet.timestamp);
-        let Some((_, format)) = &mut self.format else { return };
-        if other && format.is_empty() {
-            self.begun = None;
-        } else if other {
-            // The old picture never ended: a forwarder switched sources in the middle of it.
-            self.damage();
+        if self.begun.is_some_and(|timestamp| timestamp != packet.timestamp) {
+            // No packet is missing, so the old picture is whole without a marker, too. A forwarder that switches sources in
+            // the middle of a picture leaves a gap in the numbers.
+            self.complete();
         }
         let Some((_, format)) = &mut self.format else { return };
-        let begun = self.begun.get_or_insert(Begun {
-            timestamp: packet.timestamp,
-            arrived: packet.arrived,
-            report: packet.report,
-        });
-        begun.arrived = begun.arrived.max(packet.arrived);
-        begun.report = packet.report;
+        self.begun = Some(packet.timestamp);
         if format.push(&packet.payload).is_none() {
-            self.damage();
+            self.restart();
         } else if packet.marker {
             self.complete();
         }
     }
 
     fn complete(&mut self) {
-        let (Some((codec, format)), Some(begun)) = (&mut self.format, self.begun.take()) else { return };
-        let Some((data, key)) = format.take() else {
-            self.losses.pictures += u64::from(!self.whole);
-            return self.damage();
-        };
-        if data.is_empty() {
+        let (Some((codec, format)), Some(timestamp)) = (&mut self.format, self.begun.take()) else { return };
+        if format.is_empty() {
             return;
         }
-        self.whole |= key.is_some();
-        if self.whole {
-            let Begun { timestamp, arrived, report } = begun;
-            self.ready.push_back(Picture { timestamp, codec: *codec, key, data, arrived, report });
-        } else {
-            self.losses.pictures += 1;
+        let Some((data, key)) = format.take() else { return self.restart() };
+        self.whole |= key.is_some() && !data.is_empty();
+        if self.whole && !data.is_empty() {
+            self.ready.push_back(Picture { timestamp, codec: *codec, key, data });
         }
-    }
-
-    fn damage(&mut self) {
-        if self.begun.take().is_some() || self.whole {
-            self.losses.pictures += 1;
-        }
-        self.restart();
     }
 }
 

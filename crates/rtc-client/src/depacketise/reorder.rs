@@ -27,19 +27,17 @@ pub struct Reorder {
     settled: Option<Instant>,
     next: Option<u64>,
     waiting: BTreeMap<u64, RtpPacket>,
-    late: u64,
 }
 
 impl Reorder {
     /// `patience` is how long a gap is waited for after the first packet behind it came.
     pub fn new(patience: Duration) -> Self {
-        Self { patience, settled: None, next: None, waiting: BTreeMap::new(), late: 0 }
+        Self { patience, settled: None, next: None, waiting: BTreeMap::new() }
     }
 
-    /// Takes a packet in any order; doubles and what comes after its gap was given up is counted and dropped.
+    /// Takes a packet in any order; doubles, and what comes after its gap was given up, are dropped.
     pub fn handle_packet(&mut self, packet: RtpPacket) {
         if self.next.is_some_and(|next| packet.sequence < next) {
-            self.late += 1;
             return;
         }
         self.settled.get_or_insert(packet.arrived + SETTLE.min(self.patience));
@@ -66,15 +64,9 @@ impl Reorder {
         Some(Ordered::Lost(sequence - next))
     }
 
-    /// When [`Reorder::poll`] may have something without a further packet; `None`: nothing waits.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let (_, packet) = self.waiting.first_key_value()?;
-        if self.next.is_none() { self.settled } else { Some(packet.arrived + self.patience) }
-    }
-
-    /// Packets that came too late or twice.
-    pub fn late(&self) -> u64 {
-        self.late
+    /// Whether no packet waits for those in front of it.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Gives every gap up: what waits comes out of [`Reorder::poll`] without further patience (at the end of a stream).
@@ -120,10 +112,12 @@ mod tests {
             reorder.handle_packet(RtpPacket { arrived: now, ..packet(sequence, 0, &[], false) });
         }
         assert_eq!(sequences(&mut reorder, now + SETTLE), [1]);
-        let due = reorder.poll_timeout().expect("something waits");
+        let due = now + Duration::from_millis(500);
+        assert_eq!(sequences(&mut reorder, due - Duration::from_nanos(1)), [0_i64; 0]);
         assert_eq!(sequences(&mut reorder, due), [-3, 5]);
+        assert!(reorder.is_empty());
         reorder.handle_packet(packet(3, 0, &[], false));
-        assert_eq!((sequences(&mut reorder, due), reorder.late()), (vec![], 1));
+        assert!(reorder.is_empty());
     }
 
     #[test]
@@ -133,8 +127,7 @@ mod tests {
             reorder.handle_packet(RtpPacket { arrived: now, ..packet(sequence, 0, &[], false) });
             assert_eq!(sequences(&mut reorder, now), [0_i64; 0]);
         }
-        let due = reorder.poll_timeout().expect("something waits");
-        assert_eq!(sequences(&mut reorder, due), [1, 2, 3]);
+        assert_eq!(sequences(&mut reorder, now + SETTLE), [1, 2, 3]);
     }
 
     #[test]

@@ -2,32 +2,19 @@
 
 use super::assembler::{Depacketise, Key, MAX_PICTURE};
 
-/// The payload descriptor in front of every VP8 payload (RFC 7741, 4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Descriptor {
+/// The payload descriptor in front of every VP8 payload (RFC 7741, 4.2), as far as pictures need it.
+struct Descriptor {
     /// S and PID 0: the packet begins a picture.
-    pub starts_picture: bool,
-    /// No other picture is predicted from this one.
-    pub discardable: bool,
-    /// PictureID, 7 or 15 bits.
-    pub picture_id: Option<u16>,
-    /// Temporal layer.
-    pub temporal: Option<u8>,
+    starts_picture: bool,
     /// Bytes of the descriptor.
-    pub length: usize,
+    length: usize,
 }
 
 impl Descriptor {
     /// Reads a descriptor; `None`: it is cut short.
-    pub fn parse(payload: &[u8]) -> Option<Self> {
+    fn parse(payload: &[u8]) -> Option<Self> {
         let first = *payload.first()?;
-        let mut descriptor = Self {
-            starts_picture: first & 0x10 != 0 && first & 0x07 == 0,
-            discardable: first & 0x20 != 0,
-            picture_id: None,
-            temporal: None,
-            length: 1,
-        };
+        let mut descriptor = Self { starts_picture: first & 0x10 != 0 && first & 0x07 == 0, length: 1 };
         if first & 0x80 == 0 {
             return Some(descriptor);
         }
@@ -37,18 +24,16 @@ impl Descriptor {
             Some(byte)
         };
         let fields = take()?;
-        if fields & 0x80 != 0 {
-            let id = take()?;
-            let long = id & 0x80 != 0;
-            let high = u16::from(id & 0x7f);
-            descriptor.picture_id = Some(if long { high << 8 | u16::from(take()?) } else { high });
+        // A PictureID of one or two bytes.
+        if fields & 0x80 != 0 && take()? & 0x80 != 0 {
+            take()?;
         }
+        // TL0PICIDX; TID or KEYIDX.
         if fields & 0x40 != 0 {
             take()?;
         }
         if fields & 0x30 != 0 {
-            let layers = take()?;
-            descriptor.temporal = (fields & 0x20 != 0).then_some(layers >> 6);
+            take()?;
         }
         Some(descriptor)
     }
@@ -91,5 +76,35 @@ impl Depacketise for Vp8 {
 
     fn clear(&mut self) {
         self.frame.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Descriptor;
+
+    #[test]
+    fn every_form_is_read_to_its_end() {
+        // Plain; I short and long; L; T, K, and both in one byte; all of it.
+        let forms: [&[u8]; 8] = [
+            &[0x10],
+            &[0x90, 0x80, 0x11],
+            &[0x90, 0x80, 0x91, 0x22],
+            &[0x90, 0x40, 7],
+            &[0x90, 0x20, 0x40],
+            &[0x90, 0x10, 0x05],
+            &[0x90, 0x30, 0x45],
+            &[0x90, 0xf0, 0x91, 0x22, 7, 0x45],
+        ];
+        for bytes in forms {
+            let parsed = Descriptor::parse(&[bytes, &[0xff; 3]].concat()).expect("a descriptor");
+            assert_eq!((parsed.starts_picture, parsed.length), (true, bytes.len()), "{bytes:x?}");
+            for end in 0..bytes.len() {
+                assert!(Descriptor::parse(&bytes[..end]).is_none(), "{:x?}", &bytes[..end]);
+            }
+        }
+        for goes_on in [0x00, 0x11] {
+            assert!(!Descriptor::parse(&[goes_on]).expect("a descriptor").starts_picture);
+        }
     }
 }

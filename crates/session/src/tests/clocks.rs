@@ -50,7 +50,8 @@ fn a_late_camera_and_a_late_joiner_say_when_they_began() {
     stand.publish("t1", Source::Mic, false);
     stand.run(millis(3_000), true, false);
     stand.publish("t2", Source::Camera, false);
-    stand.key_at = Some(stand.now);
+    // Pictures that nothing decodes come first.
+    stand.key_at = Some(stand.now + millis(120));
     stand.run(seconds(3), true, true);
     stand.finish();
     let file = stand.whole(AV);
@@ -58,7 +59,7 @@ fn a_late_camera_and_a_late_joiner_say_when_they_began() {
     let starts: Vec<_> = file.tracks.iter().map(|track| (track.source, track.codec.as_str(), track.start_ms)).collect();
     assert_eq!(starts.len(), 2);
     assert!(matches!(starts[0], (Source::Mic, "opus", 4_000..=4_020)), "{starts:?}");
-    assert!(matches!(starts[1], (Source::Camera, "VP8", 7_000..=7_040)), "{starts:?}");
+    assert!(matches!(starts[1], (Source::Camera, "VP8", 7_100..=7_140)), "{starts:?}");
     let first = stand.blocks(AV, true)[0];
     assert!(first.1 && (first.0 + 4_000 - starts[1].2.cast_signed()).abs() <= 20, "{first:?} {starts:?}");
     // A crash would find the same in the journal.
@@ -133,6 +134,25 @@ fn a_replaced_track_keeps_the_gap_and_begins_with_a_key_frame() {
 }
 
 #[test]
+fn a_replaced_microphone_goes_on_in_the_file() {
+    let mut stand = Stand::new();
+    stand.run(seconds(3), true, true);
+    stand.run(seconds(1), false, true);
+    stand.ssrcs[0] = 77;
+    stand.bases[0] = 3_000_000_000;
+    stand.audio = Packetiser::starting_at(40_000, 0);
+    stand.run(seconds(3), true, true);
+    stand.finish();
+    let figures = stand.whole(AV).figures;
+    assert_eq!((stand.sink.whole.len(), stand.sound(AV), figures.lost, figures.dropped), (1, seconds(7), 0, 0));
+    assert_eq!((figures.filled_ms, figures.refused), (1_000, 0));
+    let sound = times(&stand.blocks(AV, false));
+    assert!(gaps(&sound).iter().all(|gap| *gap <= 121), "{sound:?}");
+    let after = sound.iter().position(|at| *at >= 3_990).expect("sound after the gap");
+    assert!(gaps(&sound[after..]).iter().all(|gap| (18..=22).contains(gap)), "{:?}", &sound[after..]);
+}
+
+#[test]
 fn every_counter_wraps_in_one_run_with_a_mute_of_eight_hours() {
     let mut stand = Stand::new();
     // Sequence numbers, 15-bit PictureIDs and 32-bit timestamps all end within the first seconds.
@@ -165,21 +185,26 @@ fn every_counter_wraps_in_one_run_with_a_mute_of_eight_hours() {
 }
 
 #[test]
-fn a_seven_bit_picture_id_may_wrap() {
+fn picture_ids_may_wrap_leap_and_be_absent() {
     let mut stand = Stand::new();
-    for n in 0..300_u64 {
+    for n in 0..400_u64 {
         let frame = if n == 0 { &KEY[..] } else { &DELTA };
+        let id = (n as u16 + if n < 250 { 0 } else { 5_000 }).to_be_bytes();
+        let head = match n {
+            // X; I; a PictureID of one byte, then of two.
+            0..200 => vec![0x90, 0x80, n as u8 & 0x7f],
+            200..300 => vec![0x90, 0x80, 0x80 | id[0], id[1]],
+            // K without T.
+            _ => vec![0x90, 0x10, 0x05],
+        };
         let mut packets = stand.packets(Codec::Vp8, frame);
-        for packet in &mut packets {
-            // X; I; a PictureID of one byte.
-            packet.payload = [&[packet.payload[0], 0x80, n as u8 & 0x7f], frame].concat().into();
-        }
+        packets.iter_mut().for_each(|packet| packet.payload = [&head, frame].concat().into());
         stand.arrive(Codec::Vp8, n * 3600, packets);
         stand.now += millis(40);
         stand.session.handle_timeout(stand.at());
     }
     stand.finish();
-    assert_eq!(stand.blocks(AV, true).len(), 300);
+    assert_eq!(stand.blocks(AV, true).len(), 400);
 }
 
 #[test]
@@ -220,26 +245,66 @@ fn an_hour_of_nothing_is_no_hour_of_silence() {
 #[test]
 fn the_tail_is_not_clipped() {
     let mut stand = Stand::new();
-    stand.run(seconds(3), true, true);
-    // The last 100 ms are on their way when the button is pressed; one packet of them comes out of order.
+    stand.run(millis(2_900), true, true);
+    // The last 100 ms are on their way when the button is pressed, and come out of order.
+    let (mut sounds, mut pictures) = (Vec::new(), Vec::new());
+    for ms in (2_900..3_000).step_by(20) {
+        let data = [0xfc, 9, ms as u8];
+        sounds.push((ms * 48, stand.packets(Codec::Opus, &data), data.to_vec()));
+    }
+    for ms in [2_920, 2_960] {
+        let data = [0x11, 9, ms as u8];
+        pictures.push((ms * 90, stand.packets(Codec::Vp8, &data), data.to_vec()));
+    }
+    let expected: Vec<_> = sounds.iter().chain(&pictures).map(|(_, _, data)| data.clone()).collect();
+    stand.step_of(millis(100));
     let end = stand.at();
-    let last: Vec<_> =
-        (2_900..3_000).step_by(20).map(|ms| (ms * 48, stand.packets(Codec::Opus, &stand::SOUND))).collect();
     stand.session.handle_stop(end);
-    let mut last = last;
-    last.swap(1, 2);
-    for (timestamp, packets) in last {
-        stand.now += millis(30);
-        // As if the network had held them back.
-        stand.arrive(Codec::Opus, timestamp + 4_800, packets);
+    sounds.swap(1, 2);
+    pictures.swap(0, 1);
+    for (codec, packets) in [(Codec::Opus, sounds), (Codec::Vp8, pictures)] {
+        for (timestamp, packets, _) in packets {
+            stand.now += millis(20);
+            stand.arrive(codec, timestamp, packets);
+        }
     }
     stand.session.finish(end);
     stand.drain();
     let file = stand.whole(AV);
-    assert_eq!((file.end_ms, file.figures.lost), (3_000, 0));
-    let sound = times(&stand.blocks(AV, false));
-    assert!(sound.last().is_some_and(|last| (2_960..3_000).contains(last)), "{:?}", sound.last());
-    assert!(times(&stand.blocks(AV, true)).last().is_some_and(|last| *last >= 2_950));
+    assert_eq!((file.end_ms, file.figures.lost, file.figures.filled_ms), (3_000, 0, 0));
+    let tail = |video| stand.frames(AV, video).into_iter().filter(|(at, ..)| *at >= 2_895).collect::<Vec<_>>();
+    let (sound, shown) = (tail(false), tail(true));
+    let at = |frames: &[(i64, bool, Vec<u8>)]| frames.iter().map(|(at, ..)| (*at + 2) / 20 * 20).collect::<Vec<_>>();
+    assert_eq!((at(&sound), at(&shown)), (vec![2_900, 2_920, 2_940, 2_960, 2_980], vec![2_920, 2_960]));
+    assert_eq!(sound.into_iter().chain(shown).map(|(_, _, data)| data).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn sound_is_as_long_as_the_file_wherever_it_stops() {
+    // Packets of 20 ms, as many samples early or late; and of 60 ms.
+    for (toc, every, phase) in
+        [(0xfc, 20_u64, 0), (0xfc, 20, -950_i64), (0xfc, 20, 950), (0x18, 60, 0), (0x18, 60, -950)]
+    {
+        for more in 0..30 {
+            let mut stand = Stand::of(Mode::Participant);
+            stand.publish("t1", Source::Mic, false);
+            let end = millis(1_000 + 3 * more);
+            for n in 0..(1_200 / every) {
+                if stand.now >= end {
+                    stand.session.handle_stop(stand.start + end);
+                }
+                let phase = if n * every < 600 { 0 } else { phase };
+                let packets = stand.packets(Codec::Opus, &[toc, 1]);
+                stand.arrive(Codec::Opus, (n * every * 48).strict_add_signed(phase), packets);
+                stand.step_of(millis(every));
+            }
+            let end = stand.start + end;
+            stand.session.finish(end);
+            stand.drain();
+            let (sound, file) = (stand.sound(AV).as_millis() as u64, stand.whole(AV).end_ms);
+            assert!(sound.abs_diff(file) <= 20, "{toc:x} {phase}: {sound} ms of sound in {file} ms");
+        }
+    }
 }
 
 #[test]

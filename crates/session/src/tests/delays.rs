@@ -99,6 +99,44 @@ fn a_stall_of_somebody_muted_keeps_the_pictures_apart() {
 }
 
 #[test]
+fn a_burst_of_pictures_leaves_no_hole_in_the_sound() {
+    for (muted, stall) in [(Some(true), 600), (Some(true), 1_900), (None, 1_200), (None, 1_900)] {
+        let (mut stand, mut way) = (Stand::of(Mode::Participant), Way::new());
+        muted.into_iter().for_each(|muted| stand.publish("t1", Source::Mic, muted));
+        stand.publish("t2", Source::Camera, false);
+        // All that is captured in the stall comes within 20 ms.
+        let delay = |at: u64| if (3_000..3_000 + stall).contains(&at) { 3_000 + stall + at % 20 - at } else { 0 };
+        run(&mut stand, &mut way, 8_000, false, 40, delay);
+        stand.finish();
+        let file = stand.whole(AV);
+        assert_eq!((file.figures.refused, file.end_ms, stand.sound(AV)), (0, 8_000, seconds(8)), "{stall}");
+        check_spacing(&stand, false, 1..=121);
+        check_spacing(&stand, true, 38..=42);
+    }
+}
+
+#[test]
+fn pictures_of_a_burst_do_not_overtake_sound_that_waits_for_its_first_packet() {
+    let mut stand = Stand::new();
+    stand.run(seconds(3), true, true);
+    let mut late = Vec::new();
+    for ms in (3_000..4_500).step_by(20) {
+        late.push((Codec::Opus, ms * 48, stand.packets(Codec::Opus, &SOUND)));
+        if ms % 40 == 0 {
+            late.push((Codec::Vp8, ms * 90, stand.packets(Codec::Vp8, &DELTA)));
+        }
+    }
+    stand.wait(millis(1_500));
+    late.into_iter().skip(1).for_each(|(codec, timestamp, packets)| stand.arrive(codec, timestamp, packets));
+    stand.run(seconds(3), true, true);
+    stand.finish();
+    let figures = stand.whole(AV).figures;
+    assert_eq!((figures.dropped, figures.refused, figures.lost, figures.filled_ms), (0, 0, 1, 20));
+    assert_eq!(stand.sound(AV), millis(7_500));
+    check_spacing(&stand, false, 18..=22);
+}
+
+#[test]
 fn a_picture_that_stands_still_reaches_the_disk_within_two_seconds() {
     let (mut stand, mut way) = (Stand::of(Mode::Participant), Way::new());
     stand.publish("t1", Source::Screen, false);

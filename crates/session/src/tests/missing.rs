@@ -7,7 +7,7 @@ use rtc_client::depacketise::{Key, Picture};
 
 fn file() -> File {
     let who = ParticipantId::parse("p1").expect("an id");
-    let mut file = File::new(FileKind::Av, 0, seconds(1_700_000_000), (&who, "Alice"));
+    let mut file = File::new(FileKind::Av, Mode::Participant, 0, seconds(1_700_000_000), (&who, "Alice"));
     file.expect(Source::Mic, 0);
     file.expect(Source::Camera, 0);
     file
@@ -15,8 +15,7 @@ fn file() -> File {
 
 fn picture(key: bool, data: &[u8]) -> Picture {
     let key = key.then(|| Key { width: 320, height: 240, config: Vec::new() });
-    let arrived = Stand::new().start;
-    Picture { timestamp: 0, codec: Codec::Vp8, key, data: data.to_vec(), arrived, report: None }
+    Picture { timestamp: 0, codec: Codec::Vp8, key, data: data.to_vec() }
 }
 
 #[test]

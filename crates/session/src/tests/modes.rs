@@ -55,3 +55,16 @@ fn sound_only() {
     assert!(stand.sink.asked.is_empty(), "no key frame is ever asked for");
     assert_eq!(stand.whole("p1-mic-1.webm").codecs, ["opus"]);
 }
+
+#[test]
+fn the_sound_of_a_screen_that_comes_late_has_silence_in_front_of_it() {
+    let mut stand = Stand::of(Mode::Participant);
+    stand.publish("t1", Source::Screen, false);
+    stand.run(seconds(3), false, true);
+    stand.publish("t2", Source::ScreenAudio, false);
+    stand.run(seconds(3), true, true);
+    stand.finish();
+    let name = "p1-screen-1.webm";
+    assert_eq!(stand.whole(name).sources, [Source::Screen, Source::ScreenAudio]);
+    assert_eq!((stand.blocks(name, false)[0].0, stand.sound(name)), (0, seconds(6)));
+}

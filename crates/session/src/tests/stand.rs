@@ -222,11 +222,8 @@ impl Stand {
                     self.sink.opened.push((file.name.clone(), self.now));
                     self.sink.bytes.insert(file.name, vec![0; HEAD_LEN]);
                 }
-                Output::Write(name, webm::Output::Append(bytes)) => {
-                    self.sink.bytes.get_mut(&*name).expect("an open file").extend(bytes);
-                }
-                Output::Write(name, webm::Output::PatchHead(head)) => {
-                    self.sink.bytes.get_mut(&*name).expect("an open file")[..HEAD_LEN].copy_from_slice(&head);
+                Output::Write(name, written) => {
+                    written.apply(self.sink.bytes.get_mut(&*name).expect("an open file"));
                 }
                 Output::Finish(name, whole) => {
                     self.sink.whole.insert(name.to_string(), whole);
@@ -263,6 +260,19 @@ impl Stand {
 
     /// When each block of sound (or of pictures) stands in a file, milliseconds, with whether it is a key frame.
     pub(super) fn blocks(&self, name: &str, video: bool) -> Vec<(i64, bool)> {
+        self.frames(name, video).into_iter().map(|(at, key, _)| (at, key)).collect()
+    }
+
+    /// How long the sound of a file is for who counts samples.
+    pub(super) fn sound(&self, name: &str) -> Duration {
+        let samples =
+            |(_, _, data): &(i64, bool, Vec<u8>)| rtc_client::depacketise::opus::duration(data).expect("Opus");
+        let samples: u32 = self.frames(name, false).iter().map(samples).sum();
+        Duration::from_micros(u64::from(samples) * 1_000 / 48)
+    }
+
+    /// The same with what they hold.
+    pub(super) fn frames(&self, name: &str, video: bool) -> Vec<(i64, bool, Vec<u8>)> {
         let (_, audio, pictures) = self.read(name);
         let number = if video { pictures } else { audio }.expect("such a track").track.number.get();
         let mut blocks = Vec::new();
@@ -272,7 +282,7 @@ impl Stand {
                 0xE7 => cluster = data.iter().fold(0, |time, byte| time << 8 | i64::from(*byte)),
                 0xA3 if data[0] == 0x80 | number => {
                     let after = i64::from(i16::from_be_bytes([data[1], data[2]]));
-                    blocks.push((cluster + after, data[3] & 0x80 != 0));
+                    blocks.push((cluster + after, data[3] & 0x80 != 0, data[4..].to_vec()));
                 }
                 _ => {}
             }

@@ -1,12 +1,14 @@
 //! A recorder: hidden, a transport for each participant, sound repaired too.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netsim::Link;
+use rtc_client::depacketise::Picture;
 use sfu::command::{Intent, Offer, Permissions, Source};
 use sfu::{Command, Event, Success};
 
 use crate::client::browser;
+use crate::media::Stamp;
 use crate::world::{CALL, World, everything};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -44,6 +46,29 @@ fn each_transport_carries_one_participant_whole() {
     }
     let seen = |event: &Event| matches!(event, Event::Peer(peer) if peer.hidden);
     assert!(!world.clients.iter().any(|client| client.events.iter().any(seen)), "nobody sees it");
+}
+
+/// The pictures of a recorder's transport, in order.
+fn pictures(world: &World, leg: usize) -> Vec<(Instant, Stamp, Picture)> {
+    world.clients[leg].receptions.values().flat_map(|r| &r.pictures).cloned().collect()
+}
+
+#[test]
+fn a_recorder_that_asks_for_a_key_frame_gets_a_new_one() {
+    let mut world = World::new(4);
+    let a = world.join(browser(&[]), &CALL, &[]);
+    world.connect();
+    world.run(SECOND * 2);
+    let (id, _) = world.join_as(recorder(), None);
+    let leg = world.record(id, world.clients[a].id);
+    world.run_until(SECOND * 2, "a picture", |world| !pictures(world, leg).is_empty());
+    let mid = *world.clients[leg].receptions.iter().find(|(_, r)| !r.pictures.is_empty()).expect("pictures").0;
+    let now = world.now;
+    world.clients[leg].transport.request_key_frame(mid, now);
+    world.run(SECOND * 2);
+    let seen = pictures(&world, leg);
+    assert!(seen.windows(2).all(|pair| pair[0].1.number < pair[1].1.number), "nothing is seen twice");
+    assert_eq!(seen.iter().filter(|(.., picture)| picture.key.is_some()).count(), 2);
 }
 
 /// What a browser offers and what a recording could not hold is not accepted: pictures that a player must turn (the sender

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use netsim::Link;
 use rtc_client::depacketise::Picture;
 use sfu::command::{Intent, Offer, Permissions, Source};
-use sfu::{Command, Event, Success};
+use sfu::{Command, Event, ParticipantId, Success};
 
 use crate::client::browser;
 use crate::media::Stamp;
@@ -69,6 +69,45 @@ fn a_recorder_that_asks_for_a_key_frame_gets_a_new_one() {
     let seen = pictures(&world, leg);
     assert!(seen.windows(2).all(|pair| pair[0].1.number < pair[1].1.number), "nothing is seen twice");
     assert_eq!(seen.iter().filter(|(.., picture)| picture.key.is_some()).count(), 2);
+}
+
+#[test]
+fn a_recorder_gets_the_best_layer_that_is_alive() {
+    const RIDS: [&str; 3] = ["q", "h", "f"];
+    let mut world = World::new(5);
+    let a = world.join(browser(&RIDS), &CALL, &RIDS);
+    let (id, _) = world.join_as(recorder(), None);
+    let leg = world.record(id, world.clients[a].id);
+    world.connect();
+    for (live, best) in [(3, 2), (1, 0), (2, 1), (3, 2)] {
+        world.clients[a].publishing[1].live = live;
+        world.run(SECOND * 4);
+        assert_eq!(pictures(&world, leg).last().map(|(_, stamp, _)| stamp.layer), Some(best), "{live} alive");
+    }
+    let seen = pictures(&world, leg);
+    let changes = || seen.windows(2).filter(|pair| pair[0].1.layer != pair[1].1.layer);
+    assert!(changes().count() >= 3 && changes().all(|pair| pair[1].2.key.is_some()), "each begins with a key frame");
+    // A layer counts as dead after one second; then a key frame is asked for.
+    let longest = seen.windows(2).map(|pair| pair[1].0 - pair[0].0).max().expect("pictures");
+    assert!(longest < Duration::from_millis(1300), "{longest:?}");
+}
+
+#[test]
+fn a_recorder_gets_those_whom_nobody_sees() {
+    let mut world = World::new(6);
+    let few = || rtc_client::Config { audio_slots: 0, video_slots: 1, ..browser(&[]) };
+    let all: Vec<usize> = (0..8).map(|_| world.join(few(), &CALL, &[])).collect();
+    let (id, _) = world.join_as(recorder(), None);
+    let ids: Vec<_> = all.iter().map(|index| world.clients[*index].id).collect();
+    let legs: Vec<usize> = ids.iter().map(|whom| world.record(id, *whom)).collect();
+    world.connect();
+    world.run(SECOND * 3);
+    let unseen = |whom: &&ParticipantId| !all.iter().any(|index| !world.clients[*index].pictures(**whom).is_empty());
+    assert!(ids.iter().filter(unseen).count() > 2, "there are too few lines for all");
+    for (leg, whom) in legs.iter().zip(&ids) {
+        let (pictures, sounds) = (world.clients[*leg].pictures(*whom).len(), world.clients[*leg].sounds(*whom).len());
+        assert!(pictures >= 85 && sounds >= 140, "{pictures} pictures, {sounds} sounds of {whom}");
+    }
 }
 
 /// What a browser offers and what a recording could not hold is not accepted: pictures that a player must turn (the sender

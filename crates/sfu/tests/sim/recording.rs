@@ -1,5 +1,6 @@
 //! A recorder: hidden, a transport for each participant, sound repaired too.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use netsim::Link;
@@ -134,9 +135,32 @@ fn pictures_come_upright_and_sound_comes_once() {
         assert!(!answer.sdp.contains(word), "{word} in {}", answer.sdp);
     }
     // Nor does a recorder offer any of it.
-    let mut transport = rtc_client::Transport::new(browser(&[]), world.now).expect("a transport");
+    let mut transport = rtc_client::Transport::new(crate::client::recorder(), world.now).expect("a transport");
     let offered = transport.create_offer().expect("an offer");
     assert!(foreign.iter().all(|word| !offered.contains(word)), "{offered}");
+    // But whatever a browser may send, since it gets nothing of a format that it did not offer.
+    let (may_be_sent, can_be_taken) = (formats(&answer.sdp), formats(&offered));
+    assert!(may_be_sent.len() > 10, "{may_be_sent:?}");
+    assert!(may_be_sent.is_subset(&can_be_taken), "{:?}", may_be_sent.difference(&can_be_taken));
+}
+
+/// What an SDP says of codecs, as far as it decides whether one side can decode the other: name and profile; and the header
+/// extensions.
+fn formats(sdp: &str) -> BTreeSet<String> {
+    let about = |name: &'static str| {
+        let lines = sdp.lines().filter_map(move |line| line.strip_prefix("a=")?.strip_prefix(name)?.split_once(' '));
+        lines.map(|(id, rest)| (id.to_owned(), rest.to_owned()))
+    };
+    let parameters: BTreeMap<String, String> = about("fmtp:").collect();
+    let profile = |pt: &String| {
+        let all = parameters.get(pt).map(String::as_str).unwrap_or_default().split(';');
+        let mut decisive: Vec<&str> = all.filter(|p| p.contains("profile") || p.contains("packetization")).collect();
+        decisive.sort_unstable();
+        decisive.join(";")
+    };
+    let codecs = about("rtpmap:").map(|(pt, name)| format!("{name} {}", profile(&pt)));
+    let extensions = about("extmap:").map(|(_, uri)| uri);
+    codecs.chain(extensions).collect()
 }
 
 #[test]

@@ -19,6 +19,7 @@ use ::str0m::{Candidate, Event, Input, Output as EngineOutput, Rtc};
 use crate::codec::Picture;
 use crate::engine::lines::{Section, scan};
 use crate::engine::negotiate::{Sender, complete, engine, format, with_senders};
+use crate::engine::timestamps::Timestamps;
 use crate::engine::{Format, Line, Output, Packet, Path, Protocol, Refusal, Report, Rewrite, Why};
 
 /// The label of the data channel that messages take.
@@ -95,6 +96,7 @@ pub(crate) struct Transport {
     /// Slots whose history is set.
     histories: Vec<Mid>,
     sources: Vec<(u32, Mid, Option<Rid>)>,
+    timestamps: Timestamps,
     channel: Option<ChannelId>,
     /// Whether packets wait that [`Transport::flush`] sends.
     queued: bool,
@@ -110,6 +112,7 @@ impl Transport {
             local: Vec::new(),
             histories: Vec::new(),
             sources: Vec::new(),
+            timestamps: Timestamps::default(),
             channel: None,
             queued: false,
         }
@@ -369,9 +372,9 @@ impl Transport {
         let (mid, rid) = self.source(&packet)?;
         let pt = packet.header.payload_type;
         let format = self.rtc.codec_config().params().iter().find(|p| p.pt() == pt).and_then(format)?;
-        let timestamp = packet.time.numer();
+        let timestamp = self.timestamps.extend(*packet.header.ssrc, packet.header.timestamp);
         let report = packet.last_sender_info.filter(|info| info.sender_packet_count > 0).map(|info| {
-            // The engine extends both clocks on their own; the distance of the low 32 bits is what they agree on.
+            // The engine extends its time on its own; the distance of the low 32 bits is right.
             let ahead = (info.rtp_time.numer() as u32).wrapping_sub(timestamp as u32).cast_signed();
             let wall = info.ntp_time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
             Report { wall, timestamp: timestamp.cast_signed() + i64::from(ahead) }

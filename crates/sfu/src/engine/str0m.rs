@@ -13,7 +13,7 @@ use ::str0m::channel::ChannelId;
 use ::str0m::config::DtlsCert;
 use ::str0m::media::KeyframeRequestKind;
 use ::str0m::net::{Protocol as EngineProtocol, Receive, TcpType};
-use ::str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, VideoOrientation};
+use ::str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 use ::str0m::{Candidate, Event, Input, Output as EngineOutput, Rtc};
 
 use crate::codec::Picture;
@@ -70,7 +70,6 @@ impl From<&str> for Rid {
 /// Header extensions that a receiver gets as the sender sent them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Extensions {
-    orientation: Option<VideoOrientation>,
     level: Option<i8>,
     voice: Option<bool>,
 }
@@ -227,7 +226,6 @@ impl Transport {
             None => packet.payload.clone(),
         };
         let extensions = ExtensionValues {
-            video_orientation: packet.extensions.orientation,
             audio_level: packet.extensions.level,
             voice_activity: packet.extensions.voice,
             ..ExtensionValues::default()
@@ -394,11 +392,7 @@ impl Transport {
             captured: packet.timestamp,
             report,
             level: extensions.audio_level.map(|level| level.unsigned_abs().min(127)),
-            extensions: Extensions {
-                orientation: extensions.video_orientation,
-                level: extensions.audio_level,
-                voice: extensions.voice_activity,
-            },
+            extensions: Extensions { level: extensions.audio_level, voice: extensions.voice_activity },
         })
     }
 

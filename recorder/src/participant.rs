@@ -310,7 +310,10 @@ impl Task {
                         leg.give_up = (!reachable).then(|| now + CONNECT_TIMEOUT);
                         self.session.handle_reachable(reachable, now);
                     }
-                    RtcOutput::Closed => dead = true,
+                    RtcOutput::Closed(why) => {
+                        tracing::debug!(participant = %self.seed.participant, why, "the transport ended");
+                        dead = true;
+                    }
                     _ => {}
                 }
             }

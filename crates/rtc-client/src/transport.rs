@@ -91,8 +91,8 @@ pub enum Output {
     ChannelOpen,
     /// A message from the data channel.
     ChannelData(Vec<u8>),
-    /// The other side closed the transport; nothing follows.
-    Closed,
+    /// The transport is over, for this reason; nothing follows.
+    Closed(String),
 }
 
 /// One WebRTC transport of a participant.
@@ -367,7 +367,7 @@ impl Transport {
                 return;
             }
             Event::ChannelData(data) => Output::ChannelData(data.data),
-            Event::Closed => Output::Closed,
+            Event::Closed => Output::Closed("the other side closed it".to_owned()),
             _ => return,
         };
         self.outputs.push_back(output);
@@ -412,9 +412,9 @@ impl Transport {
         })
     }
 
-    fn fail(&mut self, _why: &str) {
+    fn fail(&mut self, why: &str) {
         self.failed = true;
-        self.outputs.push_back(Output::Closed);
+        self.outputs.push_back(Output::Closed(why.to_owned()));
     }
 }
 

@@ -334,7 +334,8 @@ impl Task {
                     leg.give_up = (!reachable).then(|| now + CONNECT_TIMEOUT);
                     self.session.handle_reachable(reachable, now);
                 }
-                RtcOutput::Closed => {
+                RtcOutput::Closed(why) => {
+                    tracing::debug!(participant = %self.seed.participant, why, "the transport ended");
                     leg.give_up = Some(now);
                     self.session.handle_reachable(false, now);
                 }

@@ -61,10 +61,13 @@ export class OwnMedia extends Emitter {
    */
   async reopen(kind) {
     if (!this[kind]) return;
-    this[kind]?.stop();
-    this[kind] = null;
-    if (kind === 'camera') await this.setCamera(true);
-    else await this.setMic(this.micOn);
+    if (kind === 'camera') return this.setCamera(true);
+    // The new one first: while there is none, nothing is heard of us. Some systems open only one at a time.
+    const opened = await devices.open('mic').catch(() => null);
+    this.mic?.stop();
+    this.mic = opened;
+    if (opened) this.#watch('mic', opened);
+    await this.setMic(this.micOn);
   }
 
   close() {

@@ -15,6 +15,7 @@ pub mod error;
 mod leb128;
 pub mod packet;
 pub mod packetise;
+mod timestamps;
 pub mod transport;
 
 pub use config::{Config, Kind, Publication};

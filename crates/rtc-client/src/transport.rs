@@ -17,6 +17,7 @@ use crate::engine;
 use crate::error::Error;
 use crate::packet::{Codec, Mid, RtpPacket, SenderReport};
 use crate::packetise::Packetiser;
+use crate::timestamps::Timestamps;
 
 /// Largest frame that is sent, bytes; far above any picture that a room carries.
 const MAX_FRAME: usize = 4 << 20;
@@ -90,8 +91,8 @@ pub enum Output {
     ChannelOpen,
     /// A message from the data channel.
     ChannelData(Vec<u8>),
-    /// The other side closed the transport; nothing follows.
-    Closed,
+    /// The transport is over, for this reason; nothing follows.
+    Closed(String),
 }
 
 /// One WebRTC transport of a participant.
@@ -108,6 +109,7 @@ pub struct Transport {
     outputs: VecDeque<Output>,
     timeout: Instant,
     sources: BTreeMap<u32, (Mid, Option<Arc<str>>)>,
+    timestamps: Timestamps,
     packetisers: BTreeMap<(Mid, Option<Arc<str>>), Packetiser>,
     /// Publications whose history is set.
     histories: usize,
@@ -135,6 +137,7 @@ impl Transport {
             outputs: VecDeque::new(),
             timeout: now,
             sources: BTreeMap::new(),
+            timestamps: Timestamps::default(),
             packetisers: BTreeMap::new(),
             histories: 0,
             failed: false,
@@ -364,7 +367,7 @@ impl Transport {
                 return;
             }
             Event::ChannelData(data) => Output::ChannelData(data.data),
-            Event::Closed => Output::Closed,
+            Event::Closed => Output::Closed("the other side closed it".to_owned()),
             _ => return,
         };
         self.outputs.push_back(output);
@@ -388,9 +391,9 @@ impl Transport {
         let pt = packet.header.payload_type;
         let params = self.rtc.codec_config().params().iter().find(|p| p.pt() == pt)?;
         let codec = engine::codec(params.spec().codec)?;
-        let timestamp = packet.time.numer();
+        let timestamp = self.timestamps.extend(*ssrc, packet.header.timestamp);
         let report = packet.last_sender_info.map(|info| {
-            // The engine extends both clocks on their own; the distance of the low 32 bits is what they agree on.
+            // The engine extends its time on its own; the distance of the low 32 bits is right.
             let ahead = (info.rtp_time.numer() as u32).wrapping_sub(timestamp as u32).cast_signed();
             let timestamp = timestamp.cast_signed() + i64::from(ahead);
             SenderReport { ntp: info.ntp_time, timestamp, packets: info.sender_packet_count }
@@ -409,9 +412,9 @@ impl Transport {
         })
     }
 
-    fn fail(&mut self, _why: &str) {
+    fn fail(&mut self, why: &str) {
         self.failed = true;
-        self.outputs.push_back(Output::Closed);
+        self.outputs.push_back(Output::Closed(why.to_owned()));
     }
 }
 

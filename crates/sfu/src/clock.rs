@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::engine::{Mid, Packet, Report, Rid};
+use crate::pace::Pace;
 
 /// The difference between the clocks may creep by so much a second towards later: clocks drift, routes change.
 const CREEP: f64 = 0.000_5;
@@ -40,6 +41,8 @@ pub(crate) struct WallClock {
     /// Seconds since `epoch` by our clock minus seconds by the publisher's; when it was measured.
     offset: Option<(f64, Instant)>,
     streams: HashMap<(Mid, Option<Rid>), Told>,
+    /// How each stream's media clock goes, and the report that is wrong for it.
+    paces: HashMap<(Mid, Option<Rid>), (Pace, Option<Report>)>,
     /// For a stream that is new.
     set_back: f64,
 }
@@ -48,7 +51,11 @@ impl WallClock {
     /// The moment at which `packet` was captured; never after its arrival.
     pub(crate) fn captured(&mut self, packet: &Packet) -> Instant {
         let arrived = packet.arrived;
-        let Some(report) = packet.report else { return arrived };
+        let (pace, wrong) = self.paces.entry((packet.mid, packet.rid)).or_default();
+        if pace.handle_packet(packet) {
+            *wrong = packet.report;
+        }
+        let Some(report) = packet.report.filter(|report| *wrong != Some(*report)) else { return arrived };
         let epoch = *self.epoch.get_or_insert(arrived);
         let wall = wall(report, packet) + self.set_back(report, packet);
         let here = seconds(arrived, epoch);
@@ -223,6 +230,39 @@ mod tests {
             late = packet.arrived - clock.captured(&packet);
         }
         assert!(late < ms(10), "{late:?}");
+    }
+
+    /// Twenty seconds of sound with a report each 5 s, its timestamps off by `leap` ms after the second one: how many packets
+    /// seem older than 10 ms then, and how old the last one does.
+    fn after_a_change(leap: i64) -> (usize, Duration) {
+        let mut clock = WallClock::default();
+        let of =
+            |at: u64| (5_000_000 + at.saturating_add_signed(if at < 10_100 { 0 } else { leap }) * 48).cast_signed();
+        let ages = (5_000_u64..20_000).step_by(20).map(|n| {
+            let told = n / 5000 * 5000;
+            let mut packet = packet(Format::Opus, n, of(n).cast_unsigned());
+            packet.report = Some(Report { wall: ms(1_700_000_000_000 + told), timestamp: of(told) });
+            packet.arrived = epoch() + ms(n + 20);
+            packet.arrived - clock.captured(&packet)
+        });
+        let ages: Vec<Duration> = ages.collect();
+        (ages.iter().filter(|age| **age > ms(10)).count(), ages[ages.len() - 1])
+    }
+
+    #[test]
+    fn a_media_clock_that_stands_still_spoils_nothing_until_its_next_report() {
+        // 200 ms of packets are watched.
+        for leap in [-300, -1000, -3000] {
+            let (old, last) = after_a_change(leap);
+            assert!(old <= 12 && last < ms(10), "{leap}: {old} packets, {last:?}");
+        }
+    }
+
+    #[test]
+    fn a_media_clock_that_leaps_before_its_report_spoils_nothing() {
+        for leap in [300, 2000, 20_000] {
+            assert_eq!(after_a_change(leap), (0, Duration::ZERO), "{leap}");
+        }
     }
 
     #[test]

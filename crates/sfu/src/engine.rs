@@ -7,6 +7,7 @@
 mod lines;
 mod negotiate;
 mod str0m;
+mod timestamps;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -5,13 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-/// Not asked again within this time after a request or after a key frame: encoders need a round trip, and a key frame
-/// is large.
+/// Not asked again within this time after a key frame, which is large.
 const THROTTLE: Duration = Duration::from_millis(500);
-/// An unanswered request is repeated after this time, then after twice as long, up to [`SLOWEST`].
-const REPEAT: Duration = Duration::from_millis(300);
+/// Never more than one request in this time: encoders need a round trip, and each key frame costs the picture its quality.
+/// An unanswered one is repeated after it, then after twice as long, up to [`SLOWEST`].
+const REPEAT: Duration = Duration::from_secs(1);
 /// The slowest repetition.
-const SLOWEST: Duration = Duration::from_secs(2);
+const SLOWEST: Duration = Duration::from_secs(5);
 
 /// The request for one encoding of one track.
 #[derive(Debug, Default)]
@@ -27,8 +27,8 @@ impl KeyFrames {
     /// A receiver cannot go on without a key frame.
     pub(crate) fn want(&mut self, now: Instant) {
         if self.due.is_none() {
-            let last = self.asked.max(self.came);
-            self.due = Some(last.map_or(now, |last| (last + THROTTLE).max(now)));
+            let earliest = [self.asked.map(|at| at + REPEAT), self.came.map(|at| at + THROTTLE), Some(now)];
+            self.due = earliest.into_iter().max().flatten();
             self.repeat = None;
         }
     }
@@ -77,23 +77,32 @@ mod tests {
 
     #[test]
     fn lost_requests_are_repeated_until_a_key_frame_comes() {
-        let times = asked(8000, |frames, ms, now| match ms {
+        let times = asked(30_000, |frames, ms, now| match ms {
             0 => frames.want(now),
-            3000 => frames.handle_key_frame(now),
+            20_000 => frames.handle_key_frame(now),
             _ => {}
         });
-        assert_eq!(times, [0, 300, 900, 2100]);
+        assert_eq!(times, [0, 1000, 3000, 7000, 12_000, 17_000]);
     }
 
     #[test]
-    fn a_storm_of_wishes_is_a_few_requests() {
-        let times = asked(2000, |frames, ms, now| {
+    fn a_storm_of_wishes_is_no_storm_of_requests() {
+        let times = asked(4000, |frames, ms, now| {
             frames.want(now);
-            if ms % 100 == 50 {
+            if ms % 700 == 50 {
                 frames.handle_key_frame(now);
             }
         });
-        assert_eq!(times.first(), Some(&0));
-        assert!(times.len() <= 4, "{times:?}");
+        assert_eq!(times, [0, 1250, 2650]);
+    }
+
+    #[test]
+    fn who_comes_after_a_key_frame_waits_for_the_next_a_little() {
+        let times = asked(3000, |frames, ms, now| match ms {
+            100 => frames.handle_key_frame(now),
+            200 => frames.want(now),
+            _ => {}
+        });
+        assert_eq!(times, [600, 1600]);
     }
 }

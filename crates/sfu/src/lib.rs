@@ -15,6 +15,7 @@ mod context;
 mod demux;
 mod engine;
 mod keyframe;
+mod pace;
 mod recent;
 mod rewrite;
 mod room;

@@ -13,12 +13,13 @@ use ::str0m::channel::ChannelId;
 use ::str0m::config::DtlsCert;
 use ::str0m::media::KeyframeRequestKind;
 use ::str0m::net::{Protocol as EngineProtocol, Receive, TcpType};
-use ::str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, VideoOrientation};
+use ::str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 use ::str0m::{Candidate, Event, Input, Output as EngineOutput, Rtc};
 
 use crate::codec::Picture;
 use crate::engine::lines::{Section, scan};
 use crate::engine::negotiate::{Sender, complete, engine, format, with_senders};
+use crate::engine::timestamps::Timestamps;
 use crate::engine::{Format, Line, Output, Packet, Path, Protocol, Refusal, Report, Rewrite, Why};
 
 /// The label of the data channel that messages take.
@@ -69,7 +70,6 @@ impl From<&str> for Rid {
 /// Header extensions that a receiver gets as the sender sent them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Extensions {
-    orientation: Option<VideoOrientation>,
     level: Option<i8>,
     voice: Option<bool>,
 }
@@ -95,6 +95,7 @@ pub(crate) struct Transport {
     /// Slots whose history is set.
     histories: Vec<Mid>,
     sources: Vec<(u32, Mid, Option<Rid>)>,
+    timestamps: Timestamps,
     channel: Option<ChannelId>,
     /// Whether packets wait that [`Transport::flush`] sends.
     queued: bool,
@@ -110,6 +111,7 @@ impl Transport {
             local: Vec::new(),
             histories: Vec::new(),
             sources: Vec::new(),
+            timestamps: Timestamps::default(),
             channel: None,
             queued: false,
         }
@@ -224,7 +226,6 @@ impl Transport {
             None => packet.payload.clone(),
         };
         let extensions = ExtensionValues {
-            video_orientation: packet.extensions.orientation,
             audio_level: packet.extensions.level,
             voice_activity: packet.extensions.voice,
             ..ExtensionValues::default()
@@ -369,9 +370,9 @@ impl Transport {
         let (mid, rid) = self.source(&packet)?;
         let pt = packet.header.payload_type;
         let format = self.rtc.codec_config().params().iter().find(|p| p.pt() == pt).and_then(format)?;
-        let timestamp = packet.time.numer();
+        let timestamp = self.timestamps.extend(*packet.header.ssrc, packet.header.timestamp);
         let report = packet.last_sender_info.filter(|info| info.sender_packet_count > 0).map(|info| {
-            // The engine extends both clocks on their own; the distance of the low 32 bits is what they agree on.
+            // The engine extends its time on its own; the distance of the low 32 bits is right.
             let ahead = (info.rtp_time.numer() as u32).wrapping_sub(timestamp as u32).cast_signed();
             let wall = info.ntp_time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
             Report { wall, timestamp: timestamp.cast_signed() + i64::from(ahead) }
@@ -391,11 +392,7 @@ impl Transport {
             captured: packet.timestamp,
             report,
             level: extensions.audio_level.map(|level| level.unsigned_abs().min(127)),
-            extensions: Extensions {
-                orientation: extensions.video_orientation,
-                level: extensions.audio_level,
-                voice: extensions.voice_activity,
-            },
+            extensions: Extensions { level: extensions.audio_level, voice: extensions.voice_activity },
         })
     }
 

@@ -132,11 +132,14 @@ impl Leg {
     }
 
     /// Gives a receiver that missed its beginning (it was not ready to decrypt, say) the same once more. 0: it began
-    /// long ago or had its second chance; then only a new key frame helps, old pictures would be seen twice.
+    /// long ago or had its second chance; then only a new key frame helps, old pictures would be seen twice. A recorder
+    /// would write them twice, each time.
     pub(crate) fn replay(&mut self, slot: usize, layers: &[Layer], now: Instant) -> u64 {
+        let records = self.only.is_some();
         let Some(at) = self.slots.get_mut(slot) else { return 0 };
         let early = at.began.is_some_and(|began| now.saturating_duration_since(began) < BEGINNING);
-        let Some(layer) = at.current.filter(|_| early && !at.replayed && at.held.is_none()) else { return 0 };
+        let chance = early && !records && !at.replayed && at.held.is_none();
+        let Some(layer) = at.current.filter(|_| chance) else { return 0 };
         let packets = layers.get(layer).map(|layer| layer.recent.since_key(now)).unwrap_or_default();
         let sent = self.begin(slot, layer, &packets, now);
         if let Some(at) = self.slots.get_mut(slot) {

@@ -149,7 +149,7 @@ impl Client {
                 }
                 Output::ChannelOpen => self.channel = true,
                 Output::ChannelData(data) => self.texts.push(String::from_utf8(data).expect("text")),
-                Output::Closed => self.closed = true,
+                Output::Closed(_) => self.closed = true,
                 Output::Reachable(_) => {}
             }
         }

@@ -107,6 +107,11 @@ impl Publishing {
         self.next
     }
 
+    /// Sends nothing before this moment.
+    pub(crate) fn pause_until(&mut self, at: Instant) {
+        self.next = at;
+    }
+
     /// A receiver came that has nothing yet.
     pub(crate) fn restart(&mut self) {
         self.keys_due.fill(true);

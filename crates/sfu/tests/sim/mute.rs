@@ -76,6 +76,25 @@ fn a_publisher_mutes_itself_and_comes_back_with_a_key_frame() {
     assert!(first.2.key.is_some(), "the first picture after the mute is a key frame");
 }
 
+/// Half of all timestamps pass in 6.6 hours. A key frame has several packets, and all of them still have one timestamp.
+#[test]
+fn a_camera_comes_back_whole_after_hours() {
+    let mut world = World::new(4);
+    world.join(rtc_client::Config { audio_slots: 0, video_slots: 0, ..browser(&[]) }, &CALL, &[]);
+    let viewer = rtc_client::Config { publish: vec![], audio_slots: 0, video_slots: 1, ..browser(&[]) };
+    world.join(viewer, &[], &[]);
+    world.connect();
+    world.run(SECOND * 2);
+    let back = world.now + SECOND * 3600 * 7;
+    let [sound, picture] = &mut world.clients[0].publishing[..] else { panic!("two tracks") };
+    picture.restart();
+    [sound, picture].into_iter().for_each(|track| track.pause_until(back));
+    world.run(back + Duration::from_millis(100) - world.now);
+    let receptions = world.clients[1].receptions.values();
+    let (at, _, first) = receptions.flat_map(|r| &r.pictures).find(|(at, ..)| *at >= back).expect("a picture");
+    assert!(first.key.is_some() && *at - back < Duration::from_millis(20), "after {:?}", *at - back);
+}
+
 #[test]
 fn what_a_moderator_muted_stays_muted_when_it_is_published_again() {
     let mut world = stage(3);

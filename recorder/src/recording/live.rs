@@ -307,7 +307,6 @@ impl Stage<'_> {
             self.first_file = self.number(now);
             tracks.into_iter().for_each(|track| self.handle_track(track, now));
         }
-        }
         Turn::Go
     }
 

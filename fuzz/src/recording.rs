@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use webm::{Frame, HEAD_LEN, Muxer, Options, Output, Recovery, Size};
+use webm::{Frame, HEAD_LEN, Muxer, Options, Recovery, Size};
 
 use crate::input::Input;
 
@@ -39,10 +39,8 @@ fn recover(file: &[u8], step: usize) -> Option<(Vec<u8>, bool)> {
     file.chunks(step).for_each(|chunk| recovery.handle_bytes(chunk));
     let recovered = recovery.finish().ok()?;
     assert!(recovered.valid_len <= file.len() as u64, "nothing is kept that was not there");
-    let mut mended = file[..recovered.valid_len as usize].to_vec();
-    recovered.voids.iter().for_each(|(at, void)| mended[*at as usize..][..void.len()].copy_from_slice(void));
-    mended.extend_from_slice(&recovered.cues);
-    mended[..HEAD_LEN].copy_from_slice(&recovered.head);
+    let mut mended = file.to_vec();
+    recovered.apply(&mut mended);
     Some((mended, !recovered.voids.is_empty()))
 }
 
@@ -92,10 +90,7 @@ fn mux(mut input: Input<'_>) -> (Vec<u8>, u64) {
     muxer.finish(Duration::from_millis(at));
     let mut file = vec![0; HEAD_LEN];
     while let Some(output) = muxer.poll_output() {
-        match output {
-            Output::Append(bytes) => file.extend_from_slice(&bytes),
-            Output::PatchHead(head) => file[..HEAD_LEN].copy_from_slice(&head),
-        }
+        output.apply(&mut file);
     }
     (file, muxer.stats().clusters)
 }

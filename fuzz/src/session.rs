@@ -99,13 +99,7 @@ impl Files {
         while let Some(output) = session.poll_output() {
             match output {
                 Output::Open(file) => drop(self.open.insert(file.name, vec![0; webm::HEAD_LEN])),
-                Output::Write(name, written) => {
-                    let file = self.open.get_mut(&*name).expect("an open file");
-                    match written {
-                        webm::Output::Append(bytes) => file.extend(bytes),
-                        webm::Output::PatchHead(head) => file[..webm::HEAD_LEN].copy_from_slice(&head),
-                    }
-                }
+                Output::Write(name, written) => written.apply(self.open.get_mut(&*name).expect("an open file")),
                 Output::Finish(name, Some(_)) => self.whole.push(name.to_string()),
                 _ => {}
             }

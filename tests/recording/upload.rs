@@ -51,7 +51,6 @@ fn file(name: &str, size: usize) -> RecordedFile {
         start_ms: 0,
         end_ms: 1000,
         resolutions: Vec::new(),
-        rotations: Vec::new(),
         gaps: Vec::new(),
         figures: FileFigures::default(),
     }

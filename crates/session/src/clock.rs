@@ -255,6 +255,23 @@ mod tests {
     }
 
     #[test]
+    fn a_correction_takes_5_ms_of_each_100_ms() {
+        let (mut server, mut clock) = (ServerClock::default(), StreamClock::new(90_000));
+        // From the third second on, reports put the stream 200 ms earlier.
+        let error = |n: i64, clock: &mut StreamClock, server: &mut ServerClock| {
+            let told = report(WALL - if n < 90 { 0 } else { 200_000 }, 0);
+            take(clock, server, n * 3000, n * 33_333, told) - n * 33_333
+        };
+        let errors: Vec<i64> = (0..300).map(|n| error(n, &mut clock, &mut server)).collect();
+        assert!(errors.windows(2).all(|pair| (-1_667..=1).contains(&(pair[1] - pair[0]))), "{errors:?}");
+        // 196 ms, at 50 ms a second.
+        assert!(
+            (90 + 116..=90 + 120).contains(&errors.iter().filter(|error| **error > -195_900).count()),
+            "{errors:?}"
+        );
+    }
+
+    #[test]
     fn jitter_of_the_way_does_not_shake_the_frames() {
         let (mut server, mut clock) = (ServerClock::default(), StreamClock::new(90_000));
         let mut last = None;

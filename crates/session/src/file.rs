@@ -488,7 +488,6 @@ impl File {
             start_ms: millis(self.start),
             end_ms: millis(self.start),
             resolutions: self.resolutions.clone(),
-            rotations: Vec::new(),
             gaps: self.gaps.list().to_vec(),
             figures: self.counted(),
         }

@@ -368,7 +368,6 @@ mod tests {
             start_ms: 10,
             end_ms: 20,
             resolutions: vec![],
-            rotations: Vec::new(),
             gaps: vec![],
             figures: FileFigures::default(),
         }

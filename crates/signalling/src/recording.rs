@@ -117,9 +117,6 @@ pub struct RecordedFile {
     /// Every picture size.
     #[serde(default)]
     pub resolutions: Vec<Resolution>,
-    /// Every rotation that the sender asked for.
-    #[serde(default)]
-    pub rotations: Vec<Rotation>,
     /// What was lost or absent.
     #[serde(default)]
     pub gaps: Vec<Gap>,
@@ -143,15 +140,6 @@ pub struct RecordedTrack {
     /// How far its sender reports lie from that line, milliseconds, root mean square.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub residual_ms: Option<f64>,
-}
-
-/// A rotation of the picture from a time on, which a player has to undo.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rotation {
-    /// From when.
-    pub t: u64,
-    /// Clockwise degrees: 0, 90, 180, 270.
-    pub degrees: u16,
 }
 
 /// Counters of one file.

@@ -488,6 +488,21 @@ fn a_thousand_key_frames_a_second_make_two_cues_a_second() {
 }
 
 #[test]
+fn no_cluster_has_more_than_5_mib() {
+    let mut muxer = Muxer::new(Options::default());
+    let cam = muxer.add_track(Codec::Vp8).unwrap();
+    for n in 0..30 {
+        muxer.handle_timeout(Duration::from_millis(n * 33));
+        muxer.handle_frame(Frame { data: vec![0; 400_000], ..video(cam, n * 33, n == 0) }).unwrap();
+    }
+    muxer.finish(Duration::from_secs(1));
+    let mut file = File::default();
+    file.drain(&mut muxer);
+    let found = check(&file.bytes);
+    assert!(found.clusters.len() >= 3 && found.clusters.iter().all(|(_, len)| *len <= 5 << 20), "{:?}", found.clusters);
+}
+
+#[test]
 fn no_frame_makes_no_file() {
     let mut muxer = Muxer::new(Options::default());
     muxer.add_track(Codec::Opus).unwrap();

@@ -39,7 +39,6 @@ impl Stand {
             start_ms: 0,
             end_ms: 0,
             resolutions: vec![],
-            rotations: Vec::new(),
             gaps: vec![],
             figures: FileFigures::default(),
         };

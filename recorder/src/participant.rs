@@ -134,9 +134,16 @@ pub(crate) struct Tally {
     pub(crate) lost: AtomicU64,
     /// Key frames asked for.
     pub(crate) key_frames_asked: AtomicU64,
+    /// When the last packet came, milliseconds after the recording's zero.
+    last_packet_ms: AtomicU64,
 }
 
 impl Tally {
+    /// When the last packet came, of a recording with this zero.
+    pub(crate) fn last_packet(&self, zero: Instant) -> Instant {
+        zero + Duration::from_millis(self.last_packet_ms.load(Ordering::Relaxed))
+    }
+
     fn add(&self, now: session::Stats, before: session::Stats) {
         self.packets.fetch_add(now.packets - before.packets, Ordering::Relaxed);
         self.lost.fetch_add(now.lost - before.lost, Ordering::Relaxed);
@@ -169,6 +176,7 @@ struct Task {
     next_tick: Instant,
     buffer: Vec<u8>,
     reported: session::Stats,
+    last_packet: Option<Instant>,
 }
 
 /// Records a participant until [`Command::Stop`] or until nobody commands any more.
@@ -193,6 +201,7 @@ pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Comman
         next_tick: now + TICK,
         buffer: vec![0; 2048],
         reported: session::Stats::default(),
+        last_packet: None,
     };
     let mut end: Option<Instant> = None;
     let (standstills, mut turned) = (task.seed.pulse.standstills(), now);
@@ -304,7 +313,10 @@ impl Task {
                         // A full socket or an unreachable candidate is a lost datagram.
                         let _ = leg.socket.try_send_to(&bytes, to);
                     }
-                    RtcOutput::Packet(packet) => self.session.handle_packet(packet, now),
+                    RtcOutput::Packet(packet) => {
+                        self.last_packet = Some(packet.arrived);
+                        self.session.handle_packet(packet, now);
+                    }
                     RtcOutput::Connected => leg.give_up = None,
                     RtcOutput::Reachable(reachable) => {
                         leg.give_up = (!reachable).then(|| now + CONNECT_TIMEOUT);
@@ -461,6 +473,10 @@ impl Task {
         let stats = self.session.stats();
         self.seed.metrics.media(stats, self.reported);
         self.seed.tally.add(stats, self.reported);
+        if let Some(at) = self.last_packet.take() {
+            let ms = at.saturating_duration_since(self.seed.zero.at).as_millis();
+            self.seed.tally.last_packet_ms.fetch_max(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
         self.reported = stats;
     }
 }

@@ -194,7 +194,7 @@ impl Recording {
             store.prove().await.err().and_then(refused)
         });
         let proof = match tokio::time::timeout(PROOF, &mut proof).await {
-            Ok(Ok(Some(why))) => return self.refuse(Code::StorageUnavailable, why),
+            Ok(Ok(Some(why))) => return self.refuse(Code::StorageUnavailable, why).await,
             Ok(_) => {
                 self.proven = true;
                 None
@@ -202,15 +202,22 @@ impl Recording {
             Err(_) => Some(proof),
         };
         match live::run(&mut self, start, orders, proof).await {
+            Err((code, why)) if self.facts.files.is_empty() => self.refuse(code, why).await,
+            Err((code, why)) => {
+                // Uploads never store in the clear: it stays in the spool until storage does what it must.
+                tracing::error!(recording = %self.id(), %code, why, "what was recorded cannot be stored yet");
+                self.deliver().await;
+            }
             Ok(()) => self.deliver().await,
-            Err((code, why)) => self.refuse(code, why),
         }
     }
 
     /// Nothing was recorded: there is nothing to keep either.
-    fn refuse(&self, code: Code, why: String) {
+    async fn refuse(&self, code: Code, why: String) {
         tracing::warn!(recording = %self.id(), %code, why, "cannot record");
-        if let Err(error) = self.context.spool.remove(&self.folder) {
+        let (spool, folder) = (self.context.spool.clone(), self.folder.clone());
+        let removed = tokio::task::spawn_blocking(move || spool.remove(&folder)).await;
+        if let Err(error) = removed.map_err(std::io::Error::other).flatten() {
             tracing::warn!(recording = %self.id(), %error, "spool");
         }
         self.send(RecordingState::Failed, None, Some((code, why)));

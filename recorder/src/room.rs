@@ -18,10 +18,11 @@ use crate::dial::{DialError, Socket, Target};
 
 /// A request that has no reply by then never gets one.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
-/// A socket that is silent this long is dead. Both sides ping.
-const SILENCE: Duration = Duration::from_secs(15);
+/// A socket that is silent this long is dead: before the server has given the room to somebody else, which takes it four
+/// seconds, and before a session takes the silence for the participants' (2.5 s).
+const SILENCE: Duration = Duration::from_millis(2400);
 /// Our pings.
-const PING: Duration = Duration::from_secs(5);
+const PING: Duration = Duration::from_millis(800);
 
 /// Why there is no connection to a room.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +127,11 @@ impl Room {
                 Heard::Reply(..) | Heard::Event(_) => {}
             }
         }
+    }
+
+    /// When the room last said anything.
+    pub(crate) fn heard(&self) -> std::time::Instant {
+        self.heard.into_std()
     }
 
     /// The next thing from the room. Cancel-safe.

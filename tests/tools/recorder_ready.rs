@@ -82,7 +82,8 @@ async fn measure(time: Duration, storage: Storage) -> io::Result<bool> {
         time.as_secs_f64()
     );
     println!("ready {took:?} after the stop");
-    let whole = recording["state"] == "ready" && layout.cues.len() as f64 > time.as_secs_f64() * 0.95 * f64::from(KEY_FRAMES);
+    let whole =
+        recording["state"] == "ready" && layout.cues.len() as f64 > time.as_secs_f64() * 0.95 * f64::from(KEY_FRAMES);
     if !whole {
         println!("not whole: {recording}");
     }

@@ -24,8 +24,8 @@ use crate::upload::plan as upload;
 
 /// The first join is tried for so long; the red light is on and somebody waits.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// A room that is lost is looked for this long.
-const SEARCH: Duration = Duration::from_secs(60);
+/// A room that is lost is looked for this long: then the server has given it to somebody else.
+const SEARCH: Duration = Duration::from_secs(3);
 /// Between two tries.
 const RETRY: Duration = Duration::from_millis(500);
 /// How often a running recording says how it stands.
@@ -64,6 +64,8 @@ struct Stage<'a> {
     reports: u64,
     /// When the process was last known to run, if it stood still.
     stood_still: Option<Instant>,
+    /// The last sign of the room, while it is lost.
+    lost: Option<Instant>,
 }
 
 /// What one turn of the loop led to.
@@ -110,6 +112,7 @@ pub(super) async fn run(
         timeline: Timeline::default(),
         reports: 0,
         stood_still: None,
+        lost: None,
     };
     stage.recording.set_state(if paused { RecordingState::Paused } else { RecordingState::Recording });
     let since = if fresh { zero.at } else { now };
@@ -210,13 +213,14 @@ async fn hear(link: &mut Link) -> FromLink {
     }
 }
 
-/// Looks for the room.
+/// Looks for the room, until it comes back or says no: then somebody else has it, or nobody.
 async fn reconnect(target: Target, name: RoomName, token: String) -> Result<Back, RoomError> {
     let deadline = Instant::now() + SEARCH;
     loop {
         match Room::join(&target, &name, &token).await {
             Ok(joined) => return Ok(Box::new(joined)),
-            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(error @ RoomError::Refused { .. }) => return Err(error),
+            Err(error) if Instant::now() + RETRY > deadline => return Err(error),
             Err(_) => tokio::time::sleep(RETRY).await,
         }
     }
@@ -258,8 +262,16 @@ impl Stage<'_> {
         Turn::Go
     }
 
+    /// Without its session nothing comes any more, and soon somebody else records the time from here on.
     fn lose_room(&mut self, error: &RoomError) {
         tracing::info!(recording = %self.recording.id(), %error, "joining again");
+        let Link::Up(room) = &self.link else { return };
+        let packet = self.recording.tally.last_packet(self.zero.at);
+        let lost = room.heard().max(packet);
+        self.lost = Some(lost);
+        self.participants.stop_all(lost);
+        self.offers.clear();
+        self.pcs.clear();
         let name = self.recording.facts.job.room.clone();
         let (target, token) = (self.recording.context.target.clone(), self.token.clone());
         self.link = Link::Down(tokio::spawn(reconnect(target, name, token)));
@@ -267,11 +279,10 @@ impl Stage<'_> {
 
     fn find_room(&mut self, (room, welcome): (Room, Welcome)) {
         self.link = Link::Up(Box::new(room));
+        self.lost = None;
         let now = Instant::now();
-        self.offers.clear();
-        self.pcs.clear();
         // A restarted server gives the same ids to others.
-        self.participants.stop_all(now);
+        (self.names, self.breaks) = Default::default();
         self.first_file = self.number(now);
         self.enter(welcome.peers, now);
     }
@@ -472,7 +483,7 @@ impl Stage<'_> {
 
     /// Ends every file, leaves the room.
     async fn end(mut self, why: &str, hears: &mut mpsc::UnboundedReceiver<Told>) {
-        let now = self.stood_still.unwrap_or_else(Instant::now);
+        let now = self.stood_still.into_iter().chain(self.lost).min().unwrap_or_else(Instant::now);
         tracing::info!(recording = %self.recording.id(), why, "recording ends");
         let at_ms = now.saturating_duration_since(self.zero.at).as_millis() as u64;
         self.participants.stop_all(now);
@@ -486,8 +497,10 @@ impl Stage<'_> {
             }
         }
         self.recording.hear();
-        if let Link::Up(room) = self.link {
-            tokio::spawn(room.leave());
+        match self.link {
+            Link::Up(room) => drop(tokio::spawn(room.leave())),
+            // It may be on its way in.
+            Link::Down(task) => task.abort(),
         }
     }
 }

@@ -204,7 +204,7 @@ impl Recording {
         match live::run(&mut self, start, orders, proof).await {
             Err((code, why)) if self.facts.files.is_empty() => self.refuse(code, why).await,
             Err((code, why)) => {
-                // Uploads never store in the clear: it stays in the spool until storage does what it must.
+                // Its uploads are refused, too, and tried again: it stays in the spool until storage does what it must.
                 tracing::error!(recording = %self.id(), %code, why, "what was recorded cannot be stored yet");
                 self.deliver().await;
             }

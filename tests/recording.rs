@@ -92,7 +92,7 @@ async fn records(storage: Storage) {
     stand.wait_for_empty_spool("a").await.expect("nothing is left");
     bot.leave().await;
     recorder.stop();
-    recorder.wait().await;
+    recorder.wait().await.expect("ends well");
     stand.end().await;
 }
 
@@ -129,7 +129,7 @@ async fn flash_and_beep_stay_together() {
     assert!(skew.max() <= 40.0, "{skew:?}");
     bot.leave().await;
     recorder.stop();
-    recorder.wait().await;
+    recorder.wait().await.expect("ends well");
     stand.end().await;
 }
 
@@ -158,6 +158,6 @@ async fn a_muted_microphone_and_a_storage_outage_lose_nothing() {
     stand.wait_for_empty_spool("a").await.expect("nothing is left");
     bot.leave().await;
     recorder.stop();
-    recorder.wait().await;
+    recorder.wait().await.expect("ends well");
     stand.end().await;
 }

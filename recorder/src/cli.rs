@@ -69,19 +69,23 @@ fn load(args: &Args) -> Result<Config, service::config::ConfigError> {
 async fn serve(config: Config) -> Result<(), crate::Error> {
     let mut signals = Signals::listen().map_err(|why| crate::Error::Io { what: "signals".into(), why })?;
     let running = crate::start(config).await?;
+    let stop = running.shutdown.clone();
+    let mut ended = std::pin::pin!(running.wait());
     loop {
-        if signals.next().await == Wish::Stop {
-            break;
+        let wish = tokio::select! {
+            wish = signals.next() => wish,
+            done = &mut ended => return done,
+        };
+        match wish {
+            // A second time: now. The spool keeps what is left.
+            Wish::Stop if stop.is_cancelled() => {
+                tracing::warn!("stopping at once");
+                return Ok(());
+            }
+            Wish::Stop => stop.cancel(),
+            Wish::Reload => tracing::info!("nothing to reload: the recorder reads its configuration at start"),
         }
-        tracing::info!("nothing to reload: the recorder reads its configuration at start");
     }
-    running.stop();
-    tokio::select! {
-        () = running.wait() => {}
-        // A second time: now. The spool keeps what is left.
-        () = async { while signals.next().await != Wish::Stop {} } => tracing::warn!("stopping at once"),
-    }
-    Ok(())
 }
 
 async fn recover(config: Config) -> Result<(), crate::Error> {

@@ -64,6 +64,9 @@ pub enum Error {
     /// The section `[server]`.
     #[error("[server] {0}")]
     Server(String),
+    /// A task that everything else needs is gone; what was recorded is in the spool.
+    #[error("the {0}'s task broke down; the next start goes on with what is in the spool")]
+    BrokeDown(&'static str),
     /// Recordings whose journal cannot be read; they stay in the spool.
     #[error("{0} recordings in the spool cannot be read; they stay there")]
     Unreadable(usize),
@@ -74,7 +77,7 @@ pub struct Running {
     address: SocketAddr,
     id: RecorderId,
     shutdown: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), Error>>,
 }
 
 impl Running {
@@ -94,9 +97,12 @@ impl Running {
     }
 
     /// Waits for the end.
-    pub async fn wait(self) {
+    ///
+    /// # Errors
+    /// [`Error::BrokeDown`]: it ended by itself.
+    pub async fn wait(self) -> Result<(), Error> {
         // A panic of the task has been printed by then.
-        let _ = self.task.await;
+        self.task.await.unwrap_or(Err(Error::BrokeDown("manager")))
     }
 }
 
@@ -138,16 +144,14 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     manager.recover().map_err(io_error("spool"))?;
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
+    let links = link::start(target, tell, says).map_err(io_error("the link's thread"))?;
     let task = tokio::spawn(async move {
         let http = tokio::spawn(async move { axum::serve(listener, http::router(metrics)).await });
-        let links = tokio::spawn(link::run(target, tell, says));
-        manager.run(link, stop).await;
+        let done = manager.run(link, stop).await;
         // What was said last, that everything is stored, must still leave.
-        let abort = links.abort_handle();
-        if tokio::time::timeout(LAST_WORDS, links).await.is_err() {
-            abort.abort();
-        }
+        let _ = tokio::time::timeout(LAST_WORDS, links).await;
         http.abort();
+        done
     });
     tracing::info!(recorder = %id, %address, "the recorder runs");
     Ok(Running { address, id, shutdown, task })
@@ -159,10 +163,13 @@ pub async fn start(config: Config) -> Result<Running, Error> {
 /// [`Error`].
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let running = start(config).await?;
-    shutdown.await;
-    running.stop();
-    running.wait().await;
-    Ok(())
+    let stop = running.shutdown.clone();
+    let mut ended = std::pin::pin!(running.wait());
+    tokio::select! {
+        () = shutdown => stop.cancel(),
+        done = &mut ended => return done,
+    }
+    ended.await
 }
 
 /// Stores everything that lies in the spool; returns the recordings.

@@ -2,11 +2,12 @@
 //!
 //! What is said is decided by the manager; here only the socket is kept.
 
+use std::io;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use signalling::link::{FromRecorder, ToRecorder};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -33,8 +34,28 @@ pub(crate) enum Linked {
     Said(ToRecorder),
 }
 
-/// Keeps the link until nobody listens.
-pub(crate) async fn run(target: Target, tell: mpsc::Sender<Linked>, mut say: mpsc::Receiver<FromRecorder>) {
+/// Keeps the link until nobody listens; the returned receiver ends with it.
+///
+/// It has a thread of its own: media is written by the others, and a disk that keeps them waiting is no reason for the server
+/// to give the rooms away.
+///
+/// # Errors
+/// What the system says about a new thread.
+pub(crate) fn start(
+    target: Target,
+    tell: mpsc::Sender<Linked>,
+    say: mpsc::Receiver<FromRecorder>,
+) -> io::Result<oneshot::Receiver<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (alive, ended) = oneshot::channel();
+    std::thread::Builder::new().name("link".into()).spawn(move || {
+        let _alive: oneshot::Sender<()> = alive;
+        runtime.block_on(run(target, tell, say));
+    })?;
+    Ok(ended)
+}
+
+async fn run(target: Target, tell: mpsc::Sender<Linked>, mut say: mpsc::Receiver<FromRecorder>) {
     let mut pause = MIN_PAUSE;
     let mut complained = false;
     while !tell.is_closed() {

@@ -23,11 +23,24 @@ use crate::spool;
 const LOOK: Duration = Duration::from_secs(1);
 /// Finished recordings whose end is told again on a new link.
 const REMEMBERED: usize = 256;
+/// So often a recording whose task breaks down is taken up again; after that it is left to the next start.
+const BREAKS: u32 = 3;
+/// And so long after it: its participants' tasks end meanwhile.
+const BREAK: Duration = Duration::from_secs(1);
 
 struct Running {
     recording: RecordingId,
     orders: Option<mpsc::UnboundedSender<Order>>,
     last: Option<Status>,
+    /// How often its task broke down.
+    breaks: u32,
+}
+
+/// How the disk of the spool stands.
+struct Disk {
+    free: std::io::Result<u64>,
+    /// What could not be set aside is missing to end files.
+    reserve_is_gone: bool,
 }
 
 /// The list of recordings.
@@ -39,6 +52,8 @@ pub(crate) struct Manager {
     tasks: JoinSet<()>,
     /// The folder of each task.
     folders: HashMap<Id, String>,
+    /// A look at the disk, which may be slow.
+    looking: JoinSet<Disk>,
     statuses: Statuses,
     heard: mpsc::UnboundedReceiver<(String, Status)>,
     say: mpsc::Sender<FromRecorder>,
@@ -60,6 +75,7 @@ impl Manager {
             ended: Vec::new(),
             tasks: JoinSet::new(),
             folders: HashMap::new(),
+            looking: JoinSet::new(),
             statuses,
             heard,
             say,
@@ -87,8 +103,7 @@ impl Manager {
                 Ok(recording) => {
                     tracing::info!(recording = %recording.id(), "taking up what a former run left");
                     self.insert(folder, recording.id().clone(), None);
-                    let task = self.tasks.spawn(recording.recover());
-                    self.folders.insert(task.id(), folder.clone());
+                    self.spawn(folder, recording.recover());
                 }
                 Err(error) => {
                     unreadable += 1;
@@ -110,18 +125,29 @@ impl Manager {
 
     /// Works until `shutdown`, then ends all recordings; uploads that do not fit into the time for it are left to the next
     /// start.
-    pub(crate) async fn run(mut self, mut link: mpsc::Receiver<Linked>, shutdown: CancellationToken) {
+    ///
+    /// # Errors
+    /// The link's task broke down: nobody would give orders any more, not even to stop.
+    pub(crate) async fn run(
+        mut self,
+        mut link: mpsc::Receiver<Linked>,
+        shutdown: CancellationToken,
+    ) -> Result<(), crate::Error> {
         let mut look = tokio::time::interval(LOOK);
         let mut deadline = std::pin::pin!(tokio::time::sleep(Duration::MAX / 4));
         loop {
             self.context.metrics.set_recordings(self.running.len());
             self.tell_capacity();
             tokio::select! {
-                Some(linked) = link.recv() => self.handle_link(linked),
+                linked = link.recv() => match linked {
+                    Some(linked) => self.handle_link(linked),
+                    None => return Err(crate::Error::BrokeDown("link")),
+                },
                 status = self.heard.recv() => if let Some((folder, status)) = status {
                     self.handle_status(&folder, status);
                 },
                 Some(done) = self.tasks.join_next_with_id() => self.handle_end(done),
+                Some(Ok(disk)) = self.looking.join_next() => self.handle_disk(disk),
                 _ = look.tick() => {
                     self.look_at_disk();
                     self.look_at_load(Instant::now(), load::cpu_time());
@@ -134,17 +160,22 @@ impl Manager {
                 }
                 () = &mut deadline => {
                     tracing::warn!(left = self.running.len(), "stopping; the next start goes on with what is left");
-                    return;
+                    return Ok(());
                 }
             }
             if self.stopping && self.running.is_empty() {
-                return;
+                return Ok(());
             }
         }
     }
 
     fn insert(&mut self, folder: &str, recording: RecordingId, orders: Option<mpsc::UnboundedSender<Order>>) {
-        self.running.insert(folder.to_owned(), Running { recording, orders, last: None });
+        self.running.insert(folder.to_owned(), Running { recording, orders, last: None, breaks: 0 });
+    }
+
+    fn spawn(&mut self, folder: &str, recording: impl Future<Output = ()> + Send + 'static) {
+        let task = self.tasks.spawn(recording);
+        self.folders.insert(task.id(), folder.to_owned());
     }
 
     fn handle_link(&mut self, linked: Linked) {
@@ -215,22 +246,19 @@ impl Manager {
         } else {
             None
         };
-        let folder = self.context.spool.new_folder(&id);
-        let created = match refusal {
-            Some((code, why)) => Err((code, why.to_owned())),
-            None => Recording::create(self.context.clone(), folder.clone(), &job, self.statuses.clone())
-                .map_err(|error| (Code::StorageUnavailable, format!("the spool: {error}"))),
-        };
-        match created {
-            Ok(recording) => {
+        match refusal {
+            None => {
+                let folder = self.context.spool.new_folder(&id);
                 let (orders, receiver) = mpsc::unbounded_channel();
                 self.insert(&folder, id, Some(orders));
-                let task = self.tasks.spawn(recording.record(start, receiver));
-                self.folders.insert(task.id(), folder);
+                self.spawn(
+                    &folder,
+                    begin(self.context.clone(), folder.clone(), job, start, receiver, self.statuses.clone()),
+                );
             }
-            Err((code, why)) => {
+            Some((code, why)) => {
                 tracing::warn!(recording = %id, %code, why, "job refused");
-                self.say_failed(id, code, why);
+                self.say_status(Status::failed(id, code, why.to_owned()));
             }
         }
     }
@@ -261,18 +289,24 @@ impl Manager {
         self.handle_statuses();
         let id = done.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
         let Some(folder) = self.folders.remove(&id) else { return };
-        let Some(running) = self.running.remove(&folder) else { return };
-        if let Err(error) = done {
-            // Somebody else goes on with the room; what lies in the spool is taken up at the next start.
-            tracing::error!(recording = %running.recording, %error, "a recording's task broke down");
-            self.say_failed(running.recording, Code::Internal, "the recorder broke down".into());
+        let Err(error) = done else {
+            self.running.remove(&folder);
+            return;
+        };
+        let Some(running) = self.running.get_mut(&folder) else { return };
+        tracing::error!(recording = %running.recording, %error, "a recording's task broke down");
+        self.context.metrics.broke_down();
+        running.breaks += 1;
+        running.orders = None;
+        let (again, id) = (running.breaks <= BREAKS, running.recording.clone());
+        let failed = Status::failed(id.clone(), Code::Internal, "the recorder broke down".into());
+        if again {
+            self.spawn(&folder, take_up(self.context.clone(), folder.clone(), id, self.statuses.clone()));
+            // Somebody else goes on with the room at once.
+            self.handle_status(&folder, Status { state: RecordingState::Finalising, failure: None, ..failed });
+        } else {
+            self.handle_status(&folder, failed);
         }
-    }
-
-    fn say_failed(&self, recording: RecordingId, code: Code, why: String) {
-        let failure = Some((code, why));
-        let state = RecordingState::Failed;
-        self.say_status(Status { recording, state, segment: None, progress: None, failure });
     }
 
     fn handle_statuses(&mut self) {
@@ -349,17 +383,26 @@ impl Manager {
         }
     }
 
-    /// A disk that fills up ends recordings while there is room to end them well.
+    /// Asks the disk how it stands, unless it has not answered yet.
     fn look_at_disk(&mut self) {
-        let free = match self.context.spool.free() {
+        if self.looking.is_empty() {
+            let spool = self.context.spool.clone();
+            self.looking.spawn_blocking(move || Disk {
+                reserve_is_gone: spool.reserve().is_err_and(|error| spool::is_full(&error)),
+                free: spool.free(),
+            });
+        }
+    }
+
+    /// A disk that fills up ends recordings while there is room to end them well.
+    fn handle_disk(&mut self, Disk { free, reserve_is_gone }: Disk) {
+        let free = match free {
             Ok(free) => free,
             Err(error) => {
                 tracing::error!(%error, "the spool's disk cannot be asked for its free space");
                 return;
             }
         };
-        // What could not be set aside again is missing to end files.
-        let reserve_is_gone = self.context.spool.reserve().is_err_and(|error| spool::is_full(&error));
         let full = reserve_is_gone || free < self.config.min_free_mb.saturating_mul(1 << 20);
         if full && !self.disk_full {
             tracing::error!(free_mb = free >> 20, "the spool's disk is nearly full: recordings end now");
@@ -388,6 +431,41 @@ fn zero(started_ms: u64, age_ms: Option<u64>) -> Instant {
     now.checked_sub(age).unwrap_or(now)
 }
 
+/// Begins a recording, once the disk has a folder for it.
+async fn begin(
+    context: Context,
+    folder: String,
+    job: Job,
+    start: Start,
+    orders: mpsc::UnboundedReceiver<Order>,
+    statuses: Statuses,
+) {
+    let (id, told, place) = (job.recording.clone(), statuses.clone(), folder.clone());
+    let created = tokio::task::spawn_blocking(move || Recording::create(context, place, &job, statuses)).await;
+    match created.map_err(std::io::Error::other).flatten() {
+        Ok(recording) => recording.record(start, orders).await,
+        Err(error) => {
+            tracing::warn!(recording = %id, %error, "the spool takes no recording");
+            let status = Status::failed(id, Code::StorageUnavailable, format!("the spool: {error}"));
+            let _ = told.send((folder, status));
+        }
+    }
+}
+
+/// Takes up a recording whose task broke down.
+async fn take_up(context: Context, folder: String, id: RecordingId, statuses: Statuses) {
+    tokio::time::sleep(BREAK).await;
+    let (told, place) = (statuses.clone(), folder.clone());
+    let reopened = tokio::task::spawn_blocking(move || Recording::reopen(context, place, statuses)).await;
+    match reopened.map_err(std::io::Error::other).flatten() {
+        Ok(recording) => recording.recover().await,
+        Err(error) => {
+            tracing::error!(recording = %id, %error, "it cannot be taken up; the next start tries again");
+            let _ = told.send((folder, Status::failed(id, Code::Internal, "the recorder broke down".into())));
+        }
+    }
+}
+
 /// Whether a recording may lie there: names of storage, its own id last, so that no two ever share a folder.
 fn is_folder(folder: &str, recording: &RecordingId) -> bool {
     is_key(folder) && folder.rsplit('/').next() == Some(recording.as_str())
@@ -411,20 +489,47 @@ mod tests {
         (Manager::new(stand.context.clone(), config, say), said)
     }
 
+    fn states(said: &mut mpsc::Receiver<FromRecorder>) -> Vec<RecordingState> {
+        let state = |said| if let FromRecorder::State { state, .. } = said { Some(state) } else { None };
+        std::iter::from_fn(|| said.try_recv().ok()).filter_map(state).collect()
+    }
+
     #[tokio::test]
-    async fn a_task_that_breaks_down_leaves_no_live_recording() {
+    async fn a_recording_whose_task_breaks_down_is_taken_up_again() {
         let stand = Stand::new();
         let (mut manager, mut said) = manager(&stand, RecorderConfig::default());
+        stand.context.spool.create("abc", &stand.job("abc")).expect("a folder");
         let (orders, _receiver) = mpsc::unbounded_channel();
         manager.insert("abc", RecordingId::parse("abc").expect("an id"), Some(orders));
-        let task = manager.tasks.spawn(async { panic!("as a bug would") });
-        manager.folders.insert(task.id(), "abc".into());
+        manager.spawn("abc", async { panic!("as a bug would") });
         let free = manager.free_rooms();
         let done = manager.tasks.join_next_with_id().await.expect("ends");
         manager.handle_end(done);
-        assert_eq!((manager.running.len(), manager.free_rooms()), (0, free + 1));
-        let said = said.try_recv().expect("is told");
-        assert!(matches!(said, FromRecorder::State { state: RecordingState::Failed, .. }), "{said:?}");
+        assert_eq!(manager.free_rooms(), free + 1, "it is not live any more");
+        assert_eq!(states(&mut said), [RecordingState::Finalising], "the room may be given to somebody else");
+        let ended = manager.finish().await;
+        assert_eq!(ended.iter().map(|status| status.state).collect::<Vec<_>>(), [RecordingState::Ready]);
+        assert_eq!(states(&mut said).last(), Some(&RecordingState::Ready));
+    }
+
+    #[tokio::test]
+    async fn a_recording_that_breaks_down_every_time_is_left_to_the_next_start() {
+        let stand = Stand::new();
+        let (mut manager, mut said) = manager(&stand, RecorderConfig::default());
+        stand.context.spool.create("abc", &stand.job("abc")).expect("a folder");
+        manager.insert("abc", RecordingId::parse("abc").expect("an id"), None);
+        manager.spawn("abc", async { panic!("as a bug would") });
+        let mut ends = 0;
+        while let Some(done) = manager.tasks.join_next_with_id().await {
+            manager.handle_end(done);
+            // What takes it up breaks down, too.
+            manager.tasks.abort_all();
+            ends += 1;
+        }
+        assert_eq!(ends, BREAKS + 1);
+        assert!(manager.running.is_empty());
+        assert_eq!(states(&mut said).last(), Some(&RecordingState::Failed));
+        assert_eq!(stand.context.spool.folders().expect("lists"), ["abc"]);
     }
 
     #[tokio::test]

@@ -88,6 +88,14 @@ pub(crate) struct Status {
     pub(crate) failure: Option<(Code, String)>,
 }
 
+impl Status {
+    /// Nothing comes of it here.
+    pub(crate) fn failed(recording: RecordingId, code: Code, why: String) -> Self {
+        let state = RecordingState::Failed;
+        Self { recording, state, segment: None, progress: None, failure: Some((code, why)) }
+    }
+}
+
 /// Where a recording tells how it stands: its folder in the spool, and the status.
 pub(crate) type Statuses = mpsc::UnboundedSender<(String, Status)>;
 

@@ -108,7 +108,7 @@ async fn vp9_av1_and_h264_are_recorded() {
         bot.leave().await;
     }
     recorder.stop();
-    recorder.wait().await;
+    recorder.wait().await.expect("ends well");
     stand.end().await;
 }
 
@@ -142,7 +142,7 @@ async fn another_codec_is_another_file() {
     assert!((sound - on).abs() <= 0.5 + 0.3 * files.len() as f64, "{sound} s of sound in {on} s: {recording}");
     bot.leave().await;
     recorder.stop();
-    recorder.wait().await;
+    recorder.wait().await.expect("ends well");
     stand.end().await;
 }
 
@@ -195,6 +195,6 @@ async fn what_chromium_publishes_is_recorded() {
     }
     drop(browser);
     recorder.stop();
-    recorder.wait().await;
+    recorder.wait().await.expect("ends well");
     stand.end().await;
 }

@@ -41,7 +41,7 @@ async fn fills(room: &str, megabytes: u32, min_free_mb: u64) {
     assert!(spans.len() >= 2 && gap <= 3_000.0, "{spans:?}");
     bot.leave().await;
     spare.stop();
-    spare.wait().await;
+    spare.wait().await.expect("ends well");
     // Its disk is empty again, so it takes the next one.
     let mut bot = Bot::join(stand.address(), "next", None, vec![microphone(), camera(15)]).await.expect("joins");
     bot.connected().await.expect("media flows");

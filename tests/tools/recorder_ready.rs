@@ -89,7 +89,7 @@ async fn measure(time: Duration, storage: Storage) -> io::Result<bool> {
     }
     bot.leave().await;
     recorder.stop();
-    recorder.wait().await;
+    recorder.wait().await.expect("ends well");
     stand.end().await;
     Ok(whole && took <= MAX_WAIT)
 }

@@ -317,13 +317,13 @@ impl Manager {
 
     fn handle_status(&mut self, folder: &str, status: Status) {
         let ended = matches!(status.state, RecordingState::Ready | RecordingState::Failed);
-        if let Some(running) = self.running.get_mut(folder) {
+        if ended {
+            self.running.remove(folder);
+        } else if let Some(running) = self.running.get_mut(folder) {
             // Figures alone leave what was told before as it was.
             let before = running.last.take().and_then(|last| last.segment);
-            running.last = Some(Status { segment: status.segment.clone().or(before), ..status.clone() });
-            if ended {
-                self.running.remove(folder);
-            }
+            let now = status.clone();
+            running.last = Some(Status { segment: now.segment.or(before), ..now });
         }
         // While another run of the same recording goes on, its state is the recording's.
         let other = self.running.iter().any(|(name, running)| {

@@ -6,6 +6,7 @@ mod disk;
 mod kill;
 mod long;
 mod many;
+mod people;
 mod upload;
 
 use std::path::Path;

@@ -48,7 +48,7 @@ enum Do {
 /// A bot in a room. It leaves when told to, or falls silent when dropped.
 pub struct Bot {
     commands: mpsc::UnboundedSender<Do>,
-    connected: watch::Receiver<bool>,
+    connected: watch::Receiver<Option<Instant>>,
     task: tokio::task::JoinHandle<()>,
     /// Its welcome.
     pub welcome: Welcome,
@@ -74,20 +74,21 @@ impl Bot {
         let Entered { sender, socket, welcome, tracks } =
             Entered::through(tcp, room, token, feeds, udp.local_addr()?).await?;
         let (commands, todo) = mpsc::unbounded_channel();
-        let (tell, connected) = watch::channel(false);
+        let (tell, connected) = watch::channel(None);
         let player = Player { sender, udp, socket, next_id: 2, tell };
         let task = tokio::spawn(player.run(todo));
         Ok(Self { commands, connected, task, welcome, tracks })
     }
 
-    /// Waits until media flows.
+    /// Waits until media flows; returns when its feeds began.
     ///
     /// # Errors
     /// If it does not.
-    pub async fn connected(&mut self) -> io::Result<()> {
-        let connected = self.connected.wait_for(|connected| *connected);
-        tokio::time::timeout(TIMEOUT, connected).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
-        Ok(())
+    pub async fn connected(&mut self) -> io::Result<Instant> {
+        let connected = self.connected.wait_for(Option::is_some);
+        let began =
+            tokio::time::timeout(TIMEOUT, connected).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        began.ok_or_else(|| io::Error::other("it did not begin"))
     }
 
     /// The id of an own track.
@@ -285,7 +286,7 @@ struct Player {
     udp: UdpSocket,
     socket: Socket,
     next_id: u64,
-    tell: watch::Sender<bool>,
+    tell: watch::Sender<Option<Instant>>,
 }
 
 impl Player {
@@ -294,7 +295,7 @@ impl Player {
         loop {
             let now = Instant::now();
             if self.sender.turn(now, |to, bytes| drop(self.udp.try_send_to(bytes, to))) {
-                self.tell.send_replace(true);
+                self.tell.send_replace(Some(now));
             }
             let wake = self.sender.wake(now);
             tokio::select! {

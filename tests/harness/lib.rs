@@ -6,6 +6,7 @@ pub mod auth_service;
 pub mod binary;
 pub mod bot;
 pub mod browser;
+pub mod cable;
 pub mod capture;
 pub mod churn;
 pub mod conformance;

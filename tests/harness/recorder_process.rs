@@ -67,6 +67,10 @@ impl RecorderProcess {
     /// # Errors
     /// If it had ended before.
     pub async fn kill(mut self) -> io::Result<()> {
+        // Killing what has ended is no error to the system.
+        if let Some(status) = self.child.try_wait()? {
+            return Err(io::Error::other(format!("it had ended before: {status}")));
+        }
         self.child.start_kill()?;
         self.child.wait().await.map(drop)
     }

@@ -222,15 +222,40 @@ impl Stand {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 
+    /// Waits until what `/readyz` says of recorders, `recorders` and `capacity`, is right.
+    ///
+    /// # Errors
+    /// If it never is.
+    pub async fn wait_for_recorders(&self, is_right: impl Fn(&Value) -> bool) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (_, ready) = self.call(reqwest::Method::GET, "/readyz", None).await?;
+            if is_right(&ready["recording"]) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("never right: {ready}")));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Asks once for a recording; the status and the answer.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn ask_to_record(&self, room: &str) -> io::Result<(u16, Value)> {
+        self.call(reqwest::Method::POST, &format!("/v1/rooms/{room}/recording"), Some(json!({}))).await
+    }
+
     /// Switches recording on, once a recorder is there; returns the recording's id.
     ///
     /// # Errors
     /// What the API says in the end.
     pub async fn record(&self, room: &str) -> io::Result<String> {
-        let path = format!("/v1/rooms/{room}/recording");
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let (status, answer) = self.call(reqwest::Method::POST, &path, Some(json!({}))).await?;
+            let (status, answer) = self.ask_to_record(room).await?;
             match answer["id"].as_str() {
                 Some(id) if status < 300 => return Ok(id.to_owned()),
                 _ if Instant::now() < deadline && answer["code"] == "no_recorder" => tokio::time::sleep(POLL).await,

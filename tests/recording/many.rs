@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::bot::Bot;
+use tests::cable::Cable;
 use tests::recorder_process::RecorderProcess;
 use tests::recording::{Stand, Storage};
 
@@ -55,10 +56,20 @@ async fn check(stand: &Stand, recording: &Value) -> f64 {
 async fn hand_over(room: &str, happens: impl AsyncFnOnce(&Stand, RecorderProcess) -> Option<RecorderProcess>) -> f64 {
     let stand = Stand::start(Storage::Disk).await.expect("starts");
     let first = spawn(&stand, "a");
+    hand_over_from(stand, first, room, happens).await
+}
+
+async fn hand_over_from(
+    stand: Stand,
+    first: RecorderProcess,
+    room: &str,
+    happens: impl AsyncFnOnce(&Stand, RecorderProcess) -> Option<RecorderProcess>,
+) -> f64 {
     let bot = join(&stand, room).await;
     let id = stand.record(room).await.expect("records");
     wait_for_job(&stand, "a").await;
     let second = spawn(&stand, "b");
+    stand.wait_for_recorders(|ready| ready["recorders"] == 2).await.expect("both are there");
     tokio::time::sleep(Duration::from_secs(3)).await;
     let first = happens(&stand, first).await;
     wait_for_job(&stand, "b").await;
@@ -71,7 +82,9 @@ async fn hand_over(room: &str, happens: impl AsyncFnOnce(&Stand, RecorderProcess
     for name in ["a", "b"] {
         stand.wait_for_empty_spool(name).await.expect("nothing is left");
     }
-    let _ = (first.kill().await, second.kill().await);
+    for recorder in [first, second] {
+        recorder.kill().await.expect("it still ran");
+    }
     bot.leave().await;
     stand.end().await;
     gap
@@ -103,6 +116,56 @@ async fn a_frozen_recorder_is_replaced_and_writes_nothing_twice() {
     assert!(gap <= LOST, "{gap} ms");
 }
 
+/// Neither it nor the server is told; media still comes, until the server puts it out of the room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorder_that_is_cut_off_is_replaced_and_writes_nothing_twice() {
+    let stand = Stand::start(Storage::Disk).await.expect("starts");
+    let cable = Cable::to(stand.address()).await.expect("listens");
+    let url = format!("http://{}", cable.address());
+    let config = stand.recorder_file_with("a", |config| config.server.url = url).expect("written");
+    let first = RecorderProcess::spawn(&config).expect("the binary is built");
+    let gap = hand_over_from(stand, first, "cut", async |stand, recorder| {
+        cable.cut();
+        wait_for_job(stand, "b").await;
+        // Long enough that whoever does not notice writes what the other one writes.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        cable.mend();
+        Some(recorder)
+    })
+    .await;
+    println!("without a file for {gap} ms");
+    assert!(gap <= LOST, "{gap} ms");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_recorder_goes_on_with_its_room_and_takes_no_other() {
+    let stand = Stand::start(Storage::Disk).await.expect("starts");
+    let bots = [join(&stand, "one").await, join(&stand, "two").await];
+    // Whatever it does is too much.
+    let config = stand.recorder_file_with("a", |config| config.recorder.max_load = 0.0001).expect("written");
+    let recorder = RecorderProcess::spawn(&config).expect("the binary is built");
+    // Its load is not known in the first second.
+    let id = stand.record("one").await.expect("records");
+    stand.wait(&id, &["recording"]).await.expect("records");
+    stand.wait_for_recorders(|ready| ready["capacity"] == 0).await.expect("it is busy");
+    for _ in 0..3 {
+        let (status, answer) = stand.ask_to_record("two").await.expect("answers");
+        assert_eq!((status, &answer["code"]), (503, &Value::from("no_recorder")), "{answer}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    stand.stop("one").await.expect("stops");
+    let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
+    assert_eq!(recording["state"], "ready", "{recording}");
+    let [file] = files(&recording) else { panic!("one file: {recording}") };
+    let path = stand.download(file).await.expect("downloads");
+    check_media(&path, (millis(&file["end_ms"]) - millis(&file["start_ms"])) / 1000.0);
+    recorder.kill().await.expect("it still ran");
+    for bot in bots {
+        bot.leave().await;
+    }
+    stand.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draining_recorder_hands_over() {
     let gap = hand_over("drained", async |_, recorder| {
@@ -120,8 +183,7 @@ async fn two_share_the_work_and_one_alone_finishes_before_it_ends() {
     let stand = Stand::start(Storage::Disk).await.expect("starts");
     let recorders = [spawn(&stand, "a"), spawn(&stand, "b")];
     let bots = [join(&stand, "one").await, join(&stand, "two").await];
-    // Both are there before the first job is given.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    stand.wait_for_recorders(|ready| ready["recorders"] == 2).await.expect("both are there before the first job");
     let ids = [stand.record("one").await.expect("records"), stand.record("two").await.expect("records")];
     for name in ["a", "b"] {
         wait_for_job(&stand, name).await;

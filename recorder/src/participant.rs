@@ -1,22 +1,23 @@
 //! One recorded participant: a transport on a UDP port of its own, a session, and the files that it writes.
 //!
-//! One task owns all of it and waits for four things: a command, a datagram, the transport's timer, the session's tick.
+//! One task owns all of it and waits for commands and for time. It reads its socket now and then: to be woken by each packet
+//! would cost more than what the packet needs.
 
 mod writer;
 
-use std::io;
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rtc_client::{Kind, Mid, Output as RtcOutput, Transport};
+use service::udp::{RecvBatch, UdpSocket};
 use session::kind::FileKind;
 use session::{Session, TICK};
 use signalling::id::{ParticipantId, PcId, TrackId};
 use signalling::message::{Slot, Source, Track};
 use signalling::recording::{Mode, RecordedFile};
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 
 use crate::metrics::Metrics;
@@ -25,8 +26,12 @@ use crate::spool::Ledger;
 use crate::upload::Progress;
 use writer::Writer;
 
-/// Datagrams read before outputs are looked at again.
-const BATCH: usize = 64;
+/// How often the socket is read while something comes: what is lost is waited for thirty times as long.
+const READ: Duration = Duration::from_millis(10);
+/// After so long without a packet it is read with the session's tick.
+const QUIET: Duration = Duration::from_secs(1);
+/// Full batches read before outputs are looked at again.
+const BATCHES: usize = 8;
 /// A transport that has not connected by then, or lost the server for so long, is replaced.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two tries to make a transport: descriptors or ports may be free again.
@@ -151,6 +156,11 @@ impl Tally {
     }
 }
 
+thread_local! {
+    /// A megabyte of buffers for each thread, not for each participant: nothing stays in it.
+    static BATCH: RefCell<RecvBatch> = RefCell::default();
+}
+
 /// A transport with its socket.
 struct Leg {
     pc: PcId,
@@ -174,9 +184,8 @@ struct Task {
     legs_made: u32,
     slots: (usize, usize),
     next_tick: Instant,
-    buffer: Vec<u8>,
     reported: session::Stats,
-    last_packet: Option<Instant>,
+    last_packet: Instant,
 }
 
 /// Records a participant until [`Command::Stop`] or until nobody commands any more.
@@ -199,10 +208,10 @@ pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Comman
         legs_made: 0,
         slots,
         next_tick: now + TICK,
-        buffer: vec![0; 2048],
         reported: session::Stats::default(),
-        last_packet: None,
+        last_packet: now,
     };
+    let mut timer = std::pin::pin!(tokio::time::sleep(READ));
     let mut end: Option<Instant> = None;
     let (standstills, mut turned) = (task.seed.pulse.standstills(), now);
     loop {
@@ -217,8 +226,11 @@ pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Comman
         if end.is_some_and(|end| now >= end + LINGER) {
             break;
         }
-        task.turn(now).await;
-        let wake = task.wake(end);
+        if task.seed.pulse.standstills() == standstills {
+            task.receive(now);
+        }
+        task.turn(now);
+        timer.as_mut().reset(task.wake(now, end).into());
         tokio::select! {
             biased;
             command = commands.recv(), if end.is_none() => match command {
@@ -226,18 +238,13 @@ pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Comman
                     task.session.handle_stop(at);
                     end = Some(at);
                 }
-                Some(command) => task.handle_command(command, Instant::now()).await,
+                Some(command) => task.handle_command(command, Instant::now()),
                 None => {
                     // The recording's task is gone without a word: what is spooled is left to recovery.
                     return;
                 }
             },
-            readable = readable(task.leg.as_ref()) => {
-                if readable.is_ok() && task.seed.pulse.standstills() == standstills {
-                    task.receive();
-                }
-            }
-            () = tokio::time::sleep_until(wake.into()) => {}
+            () = &mut timer => {}
         }
     }
     if let Some(end) = end {
@@ -246,20 +253,13 @@ pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Comman
     if let Some(leg) = &mut task.leg {
         leg.transport.close(Instant::now());
     }
-    task.turn(Instant::now()).await;
+    task.turn(Instant::now());
     task.writer.close().await;
-}
-
-async fn readable(leg: Option<&Leg>) -> io::Result<()> {
-    match leg {
-        Some(leg) => leg.socket.readable().await,
-        None => std::future::pending().await,
-    }
 }
 
 impl Task {
     /// Everything that is due now.
-    async fn turn(&mut self, now: Instant) {
+    fn turn(&mut self, now: Instant) {
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.session.handle_timeout(now);
@@ -268,10 +268,10 @@ impl Task {
         }
         if self.leg.as_ref().is_some_and(|leg| leg.give_up.is_some_and(|at| now >= at)) {
             tracing::info!(participant = %self.seed.participant, "media does not flow, trying another port");
-            self.replace_leg(now).await;
+            self.replace_leg(now);
         }
         if self.retry.is_some_and(|at| now >= at) {
-            self.replace_leg(now).await;
+            self.replace_leg(now);
         }
         if let Some(leg) = &mut self.leg
             && leg.transport.poll_timeout().is_some_and(|at| now >= at)
@@ -281,61 +281,75 @@ impl Task {
         self.drain(now);
     }
 
-    fn wake(&self, end: Option<Instant>) -> Instant {
-        let transport = self.leg.as_ref().and_then(|leg| leg.transport.poll_timeout());
+    fn wake(&self, now: Instant, end: Option<Instant>) -> Instant {
+        let connects = self.leg.as_ref().is_some_and(|leg| leg.give_up.is_some());
+        let read = (connects || now < self.last_packet + QUIET).then_some(now + READ);
         let end = end.map(|end| end + LINGER);
-        [transport, end, self.retry].into_iter().flatten().fold(self.next_tick, Instant::min)
+        [read, end, self.retry].into_iter().flatten().fold(self.next_tick, Instant::min)
     }
 
-    /// Reads what has arrived, a batch at a time.
-    fn receive(&mut self) {
+    /// Reads what has arrived.
+    fn receive(&mut self, now: Instant) {
         let Some(leg) = &mut self.leg else { return };
-        for _ in 0..BATCH {
-            match leg.socket.try_recv_from(&mut self.buffer) {
-                Ok((len, from)) => {
-                    let now = Instant::now();
-                    leg.transport.handle_datagram(from, leg.local, &self.buffer[..len], now);
+        BATCH.with_borrow_mut(|batch| {
+            for _ in 0..BATCHES {
+                // Nothing waits, or the network has an error for an earlier datagram, which is no reason to stop.
+                let Ok(filled) = leg.socket.recv(batch) else { return };
+                for datagram in batch.datagrams() {
+                    leg.transport.handle_datagram(datagram.from, leg.local, datagram.bytes, now);
                 }
-                // An ICMP error of an earlier datagram is no reason to stop.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => {}
+                if filled < RecvBatch::SIZE {
+                    return;
+                }
             }
-        }
-        self.drain(Instant::now());
+        });
     }
 
+    /// Does what transport and session say. What the session asks of the transport leaves now, not with the next packet.
     fn drain(&mut self, now: Instant) {
-        let mut dead = false;
-        if let Some(leg) = &mut self.leg {
-            while let Some(output) = leg.transport.poll_output() {
-                match output {
-                    RtcOutput::Transmit { to, bytes, .. } => {
-                        // A full socket or an unreachable candidate is a lost datagram.
-                        let _ = leg.socket.try_send_to(&bytes, to);
-                    }
-                    RtcOutput::Packet(packet) => {
-                        self.last_packet = Some(packet.arrived);
-                        self.session.handle_packet(packet, now);
-                    }
-                    RtcOutput::Connected => leg.give_up = None,
-                    RtcOutput::Reachable(reachable) => {
-                        leg.give_up = (!reachable).then(|| now + CONNECT_TIMEOUT);
-                        self.session.handle_reachable(reachable, now);
-                    }
-                    RtcOutput::Closed => dead = true,
-                    _ => {}
-                }
-            }
-            if dead {
-                leg.give_up = Some(now);
-                self.session.handle_reachable(false, now);
+        loop {
+            self.drain_transport(now);
+            if !self.drain_session(now) {
+                return;
             }
         }
+    }
+
+    fn drain_transport(&mut self, now: Instant) {
+        let Some(leg) = &mut self.leg else { return };
+        while let Some(output) = leg.transport.poll_output() {
+            match output {
+                RtcOutput::Transmit { to, bytes, .. } => {
+                    // A full socket or an unreachable candidate is a lost datagram.
+                    let _ = leg.socket.send_to(to, &bytes);
+                }
+                RtcOutput::Packet(packet) => {
+                    self.last_packet = packet.arrived;
+                    self.session.handle_packet(packet, now);
+                }
+                RtcOutput::Connected => leg.give_up = None,
+                RtcOutput::Reachable(reachable) => {
+                    leg.give_up = (!reachable).then(|| now + CONNECT_TIMEOUT);
+                    self.session.handle_reachable(reachable, now);
+                }
+                RtcOutput::Closed => {
+                    leg.give_up = Some(now);
+                    self.session.handle_reachable(false, now);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether something was asked of the transport.
+    fn drain_session(&mut self, now: Instant) -> bool {
+        let mut asked = false;
         while let Some(output) = self.session.poll_output() {
             match output {
                 session::Output::KeyFrame(mid) => {
                     if let Some(leg) = &mut self.leg {
                         leg.transport.request_key_frame(mid, now);
+                        asked = true;
                     }
                 }
                 session::Output::Refuse(track, codec) => {
@@ -345,25 +359,16 @@ impl Task {
                 output => self.writer.handle(output),
             }
         }
-        // What was asked of the transport above must leave now, not with the next packet.
-        if let Some(leg) = &mut self.leg {
-            while let Some(output) = leg.transport.poll_output() {
-                match output {
-                    RtcOutput::Transmit { to, bytes, .. } => drop(leg.socket.try_send_to(&bytes, to)),
-                    RtcOutput::Packet(packet) => self.session.handle_packet(packet, now),
-                    _ => {}
-                }
-            }
-        }
+        asked
     }
 
-    async fn handle_command(&mut self, command: Command, now: Instant) {
+    fn handle_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Track(track, _) if !self.session.records(track.src) => {}
             Command::Track(track, since) => {
                 self.session.handle_track(track.id, track.src, track.muted, since);
                 if self.leg.is_none() && self.retry.is_none() {
-                    self.replace_leg(now).await;
+                    self.replace_leg(now);
                 }
             }
             Command::TrackGone(id, at) => self.session.handle_track_gone(&id, at),
@@ -422,11 +427,11 @@ impl Task {
     }
 
     /// A new transport on a new port, with a new name: the old one may still be known to the server.
-    async fn replace_leg(&mut self, now: Instant) {
+    fn replace_leg(&mut self, now: Instant) {
         self.session.handle_reachable(false, now);
         self.session.handle_new_transport(now);
         self.legs_made += 1;
-        (self.leg, self.retry) = match self.new_leg(now).await {
+        (self.leg, self.retry) = match self.new_leg(now) {
             Ok(leg) => (Some(leg), None),
             Err(error) => {
                 tracing::error!(participant = %self.seed.participant, %error, "no transport, trying on");
@@ -436,12 +441,9 @@ impl Task {
         self.offer();
     }
 
-    async fn new_leg(&self, now: Instant) -> Result<Leg, Box<dyn std::error::Error + Send + Sync>> {
-        let socket = UdpSocket::bind((self.seed.local, 0)).await?;
-        socket2::SockRef::from(&socket).set_recv_buffer_size(1 << 20)?;
-        let local = socket.local_addr()?;
-        // A new socket takes datagrams only after the reactor has seen it once.
-        socket.writable().await?;
+    fn new_leg(&self, now: Instant) -> Result<Leg, Box<dyn std::error::Error + Send + Sync>> {
+        let socket = UdpSocket::bind((self.seed.local, 0).into(), false)?;
+        let local = socket.local_addr();
         let config = rtc_client::Config {
             local: vec![local],
             audio_slots: self.slots.0,
@@ -473,8 +475,8 @@ impl Task {
         let stats = self.session.stats();
         self.seed.metrics.media(stats, self.reported);
         self.seed.tally.add(stats, self.reported);
-        if let Some(at) = self.last_packet.take() {
-            let ms = at.saturating_duration_since(self.seed.zero.at).as_millis();
+        if stats.packets > self.reported.packets {
+            let ms = self.last_packet.saturating_duration_since(self.seed.zero.at).as_millis();
             self.seed.tally.last_packet_ms.fetch_max(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
         self.reported = stats;

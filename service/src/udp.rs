@@ -1,7 +1,7 @@
 //! Batched UDP for the workers: receive many datagrams at once (recvmmsg and GRO), send runs of them at once (GSO).
 //!
 //! Nothing here knows a protocol. The caller polls with mio (edge-triggered: receive until `WouldBlock`, or remember
-//! that the socket is still ready), pushes what it wants to send to a [`SendQueue`] and flushes once a loop.
+//! that the socket is still ready) or looks now and then, pushes what it wants to send to a [`SendQueue`] and flushes once a loop.
 
 mod batch;
 mod errors;
@@ -101,6 +101,14 @@ impl UdpSocket {
     /// `WouldBlock` when nothing waits.
     pub fn recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.fill(|buffers, meta| self.state.recv((&self.io).into(), buffers, meta))
+    }
+
+    /// Sends one datagram by itself.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the kernel's buffer is full.
+    pub fn send_to(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        self.io.send_to(bytes, to).map(drop)
     }
 
     /// Sends one datagram, or a run of them of `segment_size` each (the last may be shorter).

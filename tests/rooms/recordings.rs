@@ -112,9 +112,12 @@ async fn a_lost_recorders_room_goes_to_another_within_five_seconds() {
     let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
     let mut first = Link::open(&server, "rec1", 5, &[]).await;
     let mut second = Link::open(&server, "rec2", 1, &[]).await;
+    let asked = Instant::now();
     let started = server.ask("POST", "/v1/rooms/demo/recording", None).await;
     let id = started.body["id"].as_str().expect("an id").to_owned();
-    assert_eq!(first.hear().await["t"], "job", "the one with more room");
+    let job = first.hear().await;
+    assert_eq!(job["t"], "job", "the one with more room");
+    assert!(job["age_ms"].as_u64().is_some_and(|age| age < 500), "{job}");
     first.state(&id, "recording").await;
     wait_for(&server, &id, "recording").await;
     let lost = Instant::now();
@@ -122,6 +125,8 @@ async fn a_lost_recorders_room_goes_to_another_within_five_seconds() {
     let job = second.hear().await;
     assert!(lost.elapsed() < Duration::from_secs(5), "{:?}", lost.elapsed());
     assert_eq!((&job["t"], &job["recording"], &job["again"]), (&json!("job"), &json!(id), &json!(true)));
+    let age = Duration::from_millis(job["age_ms"].as_u64().expect("how old it is"));
+    assert!(age >= lost - asked && age <= asked.elapsed(), "{age:?}");
     second.state(&id, "recording").await;
     // The lost one returns and is told to finish what it holds.
     let mut first = Link::open(&server, "rec1", 5, &[&id]).await;

@@ -7,6 +7,7 @@ mod kill;
 mod long;
 mod many;
 mod people;
+mod refused;
 mod rules;
 mod upload;
 

@@ -218,15 +218,17 @@ async fn hear(link: &mut Link) -> FromLink {
 
 /// Looks for the room, until it comes back or says no: then somebody else has it, or nobody.
 async fn reconnect(target: Target, name: RoomName, token: String) -> Result<Back, RoomError> {
-    let deadline = Instant::now() + SEARCH;
-    loop {
-        match Room::join(&target, &name, &token).await {
-            Ok(joined) => return Ok(Box::new(joined)),
-            Err(error @ RoomError::Refused { .. }) => return Err(error),
-            Err(error) if Instant::now() + RETRY > deadline => return Err(error),
-            Err(_) => tokio::time::sleep(RETRY).await,
+    let search = async {
+        loop {
+            match Room::join(&target, &name, &token).await {
+                Ok(joined) => return Ok(Box::new(joined)),
+                Err(error @ RoomError::Refused { .. }) => return Err(error),
+                Err(_) => tokio::time::sleep(RETRY).await,
+            }
         }
-    }
+    };
+    let in_time = tokio::time::timeout(SEARCH, search).await;
+    in_time.unwrap_or_else(|_| Err(RoomError::Lost(format!("not found in {} s", SEARCH.as_secs()))))
 }
 
 impl Stage<'_> {

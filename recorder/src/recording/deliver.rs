@@ -130,9 +130,10 @@ impl Recording {
         let mut failures = 0;
         loop {
             let file = path.to_owned();
-            let _reader = self.context.lanes.reader().await;
             let facts = self.facts.files.get(name).map(|facts| facts.file.clone());
+            let reader = self.context.lanes.reader().await;
             let repaired = tokio::task::spawn_blocking(move || media::repair(&file, facts.as_ref())).await;
+            drop(reader);
             let error = match repaired.map_err(std::io::Error::other).flatten() {
                 Ok(repaired) => return Some(repaired),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,

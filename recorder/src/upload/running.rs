@@ -278,7 +278,7 @@ impl Running {
     }
 
     fn size_of(&self, number: u32) -> u64 {
-        self.plan.len.saturating_sub(u64::from(number - 1) * PART_SIZE).min(PART_SIZE)
+        self.plan.len.saturating_sub(u64::from(number.saturating_sub(1)) * PART_SIZE).min(PART_SIZE)
     }
 
     /// Asks storage what it holds.

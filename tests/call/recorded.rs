@@ -129,7 +129,7 @@ fn check(file: &Path, recorded: Duration) {
     assert!((decoded.sound_seconds() - wanted).abs() <= TOLERANCE, "{} s of sound", decoded.sound_seconds());
 
     let layout = media_check::layout(&std::fs::read(file).expect("read")).expect("it is WebM");
-    assert_eq!(layout.cue_complaints(), Vec::<String>::new());
+    assert_eq!(layout.complaints(), Vec::<String>::new());
 }
 
 /// Plays a file in the page and jumps about in it.

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-pub use cues::{Block, Cue, Layout, layout};
+pub use cues::{Block, Cluster, Cue, Layout, Sound, layout};
 pub use decode::{Decoded, Picture, decode};
 pub use skew::{Events, Skew, events, skew};
 
@@ -125,6 +125,33 @@ pub fn wav_seconds(file: &Path, decoder: &str) -> io::Result<f64> {
     Ok(bytes as f64 / 2.0 / 48_000.0)
 }
 
+/// Seconds of sound after the first audio track was taken over into another container (`ogg` or `mp4`).
+///
+/// # Errors
+/// When ffmpeg is missing or fails.
+pub fn converted(file: &Path, container: &str) -> io::Result<f64> {
+    let scratch = tempfile::tempdir()?;
+    let path = scratch.path().join("converted").with_extension(container);
+    copy(file, &["-map", "0:a:0"], &path)?;
+    converted_seconds(&path)
+}
+
+/// Copies streams into another file, as `ffmpeg -c copy` does.
+///
+/// # Errors
+/// When ffmpeg is missing or fails.
+pub fn copy(file: &Path, streams: &[&str], into: &Path) -> io::Result<()> {
+    let status = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-y", "-i"])
+        .arg(file)
+        .args(streams)
+        .args(["-c", "copy"])
+        .arg(into)
+        .stdin(Stdio::null())
+        .status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("ffmpeg ended with {status}"))) }
+}
+
 /// What mkvinfo, mkvmerge and `webm_info` find wrong with a file. A good file leaves it empty.
 ///
 /// # Errors
@@ -196,7 +223,7 @@ pub fn check_all(file: &Path) -> Result<(), String> {
     wrong.extend(tool_complaints(file).map_err(|error| error.to_string())?);
     let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
     match layout(&bytes) {
-        Ok(layout) => wrong.extend(layout.cue_complaints()),
+        Ok(layout) => wrong.extend(layout.complaints()),
         Err(error) => wrong.push(error),
     }
     match decode(file) {

@@ -50,6 +50,25 @@ impl Playback {
     }
 }
 
+/// What is to be played.
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub file: Vec<u8>,
+    /// Seconds to play from the start, at ten times the speed.
+    pub play: f64,
+    /// Then it is sought to these parts of the duration.
+    pub seeks: Vec<f64>,
+    /// Where the file has pictures, in seconds; elsewhere none is expected.
+    pub pictures: [f64; 2],
+}
+
+impl Case {
+    /// A file with pictures from its start to its end, or with none at all.
+    pub fn new(file: Vec<u8>, play: f64, seeks: &[f64]) -> Self {
+        Self { file, play, seeks: seeks.to_vec(), pictures: [0.0, f64::MAX] }
+    }
+}
+
 /// A player that is not ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Player {
@@ -63,26 +82,51 @@ impl Player {
     /// # Errors
     /// What the player says when it cannot go on.
     pub async fn play(self, file: Vec<u8>, play: f64, seeks: &[f64]) -> io::Result<Playback> {
-        let server = RangeServer::start(file).await?;
-        let (page, url) = (server.page(), server.url());
-        let playback = match self {
-            Self::Chromium => playback(&Browser::launch().await?, &page, &url, play, seeks).await?,
-            Self::Firefox => playback_in_firefox(&mut Firefox::launch().await?, &page, &url, play, seeks).await?,
-        };
-        Ok(Playback { requests: server.requests(), ..playback })
+        let mut played = self.play_each(vec![Case::new(file, play, seeks)]).await?;
+        played.pop().ok_or_else(|| io::Error::other("nothing was played"))
+    }
+
+    /// Plays one after the other, in one browser: launching it takes longer than most files.
+    ///
+    /// # Errors
+    /// What the player says when it cannot go on.
+    pub async fn play_each(self, cases: Vec<Case>) -> io::Result<Vec<Playback>> {
+        let mut chromium = None;
+        let mut firefox = None;
+        match self {
+            Self::Chromium => chromium = Some(Browser::launch().await?),
+            Self::Firefox => firefox = Some(Firefox::launch().await?),
+        }
+        let mut played = Vec::new();
+        for case in cases {
+            let run = case.script()?;
+            let server = RangeServer::start(case.file).await?;
+            let (page, url) = (server.page(), server.url());
+            let playback = match (&chromium, &mut firefox) {
+                (Some(browser), _) => playback(browser, &page, &url, &run).await?,
+                (_, Some(browser)) => playback_in_firefox(browser, &page, &url, &run).await?,
+                (None, None) => continue,
+            };
+            played.push(Playback { requests: server.requests(), ..playback });
+        }
+        Ok(played)
     }
 }
 
-/// Plays `play` seconds of what is at `url` from its start at ten times the speed, then seeks to each of these parts of its
-/// duration. The player stands in the document at `page`, because Chromium lets no opaque origin read from loopback.
-///
-/// # Errors
-/// What the player says when it cannot go on.
-pub async fn playback(browser: &Browser, page: &str, url: &str, play: f64, seeks: &[f64]) -> io::Result<Playback> {
+impl Case {
+    /// What is run in the page, but for the address.
+    fn script(&self) -> io::Result<String> {
+        let (seeks, pictures) = (serde_json::to_string(&self.seeks)?, serde_json::to_string(&self.pictures)?);
+        Ok(format!("{}, {seeks}, {pictures}", self.play))
+    }
+}
+
+/// Plays what is at `url`. The player stands in the document at `page`, because Chromium lets no opaque origin read from
+/// loopback.
+async fn playback(browser: &Browser, page: &str, url: &str, run: &str) -> io::Result<Playback> {
     let page = browser.open(page).await?;
-    let (url_json, seeks) = (serde_json::to_string(url)?, serde_json::to_string(seeks)?);
-    page.eval::<()>(&format!("{{ {SCRIPT}; window.outcome = run({url_json}, {play}, {seeks}).catch(String) }} null"))
-        .await?;
+    let url_json = serde_json::to_string(url)?;
+    page.eval::<()>(&format!("{{ {SCRIPT}; window.outcome = run({url_json}, {run}).catch(String) }} null")).await?;
     let outcome: Value = page.wait_until("window.outcome", DEADLINE).await?;
     if let Some(error) = outcome.as_str() {
         return Err(io::Error::other(format!("{error}: {:?}", page.errors())));
@@ -94,24 +138,15 @@ pub async fn playback(browser: &Browser, page: &str, url: &str, play: f64, seeks
 }
 
 /// The same in Firefox. Requests are not counted: the server knows them.
-///
-/// # Errors
-/// What the player says when it cannot go on.
-async fn playback_in_firefox(
-    firefox: &mut Firefox,
-    page: &str,
-    url: &str,
-    play: f64,
-    seeks: &[f64],
-) -> io::Result<Playback> {
+async fn playback_in_firefox(firefox: &mut Firefox, page: &str, url: &str, run: &str) -> io::Result<Playback> {
     firefox.open(page).await?;
-    let (url, seeks) = (serde_json::to_string(url)?, serde_json::to_string(seeks)?);
-    let outcome: Value = firefox.eval(&format!("(() => {{ {SCRIPT}; return run({url}, {play}, {seeks}) }})()")).await?;
+    let url = serde_json::to_string(url)?;
+    let outcome: Value = firefox.eval(&format!("(() => {{ {SCRIPT}; return run({url}, {run}) }})()")).await?;
     Ok(serde_json::from_value(outcome)?)
 }
 
 const SCRIPT: &str = r#"
-async function run(url, play, seeks) {
+async function run(url, play, seeks, [first, last]) {
   const video = document.createElement('video');
   video.muted = true;
   // With less, Chromium closes its connection after each megabyte that it reads.
@@ -146,11 +181,12 @@ async function run(url, play, seeks) {
     await arrived;
     // Until then it may still be the one from before.
     const end = performance.now() + 5000;
-    const isThere = () => !video.videoWidth || (picture !== null && Math.abs(picture - target) <= 0.5);
+    const shows = video.videoWidth > 0 && first <= target && target <= last;
+    const isThere = () => !shows || (picture !== null && Math.abs(picture - target) <= 0.5);
     while (!isThere() && performance.now() < end) {
       await Promise.race([failed, new Promise(done => setTimeout(done, 20))]);
     }
-    went.push({ target, arrived: video.currentTime, picture });
+    went.push({ target, arrived: video.currentTime, picture: shows ? picture : null });
   }
   return { duration, sizes, played, seeks: went };
 }

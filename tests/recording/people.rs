@@ -16,14 +16,17 @@ use super::{camera, check_media, files, microphone, millis, spans};
 
 /// Where in its second a bot flashes and beeps.
 const FIRST: Duration = Duration::from_millis(500);
+/// How long a bot's media is: longer than the test, because a round of sound is a packet longer than one of pictures.
+const SECONDS: f64 = 60.0;
 /// How far apart the same moment may be in two files: a picture, and less than an ear hears.
 const FLASHES_MS: f64 = 33.0;
 const BEEPS_MS: f64 = 20.0;
 
 async fn flasher(stand: &Stand, room: &str) -> (Bot, Instant) {
-    let video = Video { picture: Picture::Flashes(FIRST), key_every: 15, seconds: 4.0, ..Video::default() };
+    let picture = Picture::Flashes(FIRST);
+    let video = Video { picture, key_every: 15, seconds: SECONDS, width: 320, height: 180, ..Video::default() };
     let feeds = vec![
-        Feed { source: Source::Mic, media: Sound::Beeps(FIRST).opus(4.0).expect("ffmpeg encodes") },
+        Feed { source: Source::Mic, media: Sound::Beeps(FIRST).opus(SECONDS).expect("ffmpeg encodes") },
         Feed { source: Source::Camera, media: video.vp8().expect("ffmpeg encodes") },
     ];
     let mut bot = Bot::join(stand.address(), room, None, feeds).await.expect("joins");

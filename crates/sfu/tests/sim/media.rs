@@ -56,6 +56,8 @@ pub(crate) struct Publishing {
     pub(crate) muted: bool,
     /// Time between capture and sending.
     pub(crate) delay: Duration,
+    /// For how long its timestamps stood still.
+    pub(crate) stood: Duration,
     /// dBov
     pub(crate) level: i8,
     /// Layers that send, from below.
@@ -93,6 +95,7 @@ impl Publishing {
             layers,
             muted: false,
             delay: Duration::ZERO,
+            stood: Duration::ZERO,
             level: -100,
             live: count,
             deaf: 0,
@@ -161,7 +164,7 @@ impl Publishing {
             let rate = if audio { 48_000 } else { 90_000 };
             // Each encoding counts from somewhere else, as browsers do.
             let base = 1_000_000 * (index as u32 + 1);
-            let ticks = (captured.as_secs_f64() * f64::from(rate)) as u32;
+            let ticks = (captured.saturating_sub(self.stood).as_secs_f64() * f64::from(rate)) as u32;
             let codec = if audio { Codec::Opus } else { Codec::Vp8 };
             made.push(Made { rid, codec, data, timestamp: base.wrapping_add(ticks), captured: captured_at });
         }

@@ -198,3 +198,32 @@ async fn nothing_moves_for_who_wants_no_motion() {
     assert_eq!(moving, 0);
     page.close().await.expect("no errors");
 }
+
+/// While another microphone opens, the old one is heard; where only one can be open, it is opened again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_microphone_opens_before_the_old_one_stops() {
+    const WATCH: &str = "window.mics = []; window.alive = []; window.single = false; (media => {
+        const open = media.getUserMedia.bind(media);
+        const live = () => mics.filter(mic => mic.readyState === 'live').length;
+        media.getUserMedia = async what => {
+            if (what.audio && single && live()) throw new DOMException('busy', 'NotReadableError');
+            const stream = await open(what);
+            if (what.audio) alive.push(live());
+            mics.push(...stream.getAudioTracks());
+            return stream;
+        };
+    })(navigator.mediaDevices)";
+    let stack = Stack::start().await;
+    let browser = Browser::launch().await.expect("chromium starts");
+    let ada = Guest::join_with(&browser, &stack.origin(), "mics", "Ada", "", WATCH).await.expect("Ada joins");
+    for (single, opened) in [(false, 2), (true, 3)] {
+        let choose = format!("(single = {single}, document.querySelector('#mic-device').onchange(), null)");
+        ada.page.eval::<()>(&choose).await.expect("another is chosen");
+        let last = format!(
+            "mics.length === {opened} && mics.every((mic, n) => (mic.readyState === 'live') === (n === {opened} - 1))"
+        );
+        ada.until(&last).await.expect("the new one alone is open");
+    }
+    assert_eq!(ada.page.eval::<Vec<u32>>("alive").await.expect("counts"), [0, 1, 0]);
+    ada.page.close().await.expect("no errors");
+}

@@ -31,6 +31,8 @@ struct Told {
     set_back: f64,
     /// When that changed last.
     set_at: Option<Instant>,
+    /// Its media clock broke since: the next report is no continuation of this one.
+    broken: bool,
 }
 
 /// The publisher's wall clock as seen from here: our time minus its time, at the fastest that a packet ever was. Somebody
@@ -48,14 +50,22 @@ pub(crate) struct WallClock {
 }
 
 impl WallClock {
-    /// The moment at which `packet` was captured; never after its arrival.
-    pub(crate) fn captured(&mut self, packet: &Packet) -> Instant {
-        let arrived = packet.arrived;
-        let (pace, wrong) = self.paces.entry((packet.mid, packet.rid)).or_default();
-        if pace.handle_packet(packet) {
+    /// The moment at which `packet` was captured, never after its arrival; and whether its media clock leapt or stood still:
+    /// its timestamp does not continue those before.
+    pub(crate) fn captured(&mut self, packet: &Packet) -> (Instant, bool) {
+        let key = (packet.mid, packet.rid);
+        let (pace, wrong) = self.paces.entry(key).or_default();
+        let broken = pace.handle_packet(packet);
+        if broken {
             *wrong = packet.report;
+            self.streams.entry(key).and_modify(|told| told.broken = true);
         }
-        let Some(report) = packet.report.filter(|report| *wrong != Some(*report)) else { return arrived };
+        let report = packet.report.filter(|report| *wrong != Some(*report));
+        (report.map_or(packet.arrived, |report| self.by_report(report, packet)), broken)
+    }
+
+    fn by_report(&mut self, report: Report, packet: &Packet) -> Instant {
+        let arrived = packet.arrived;
         let epoch = *self.epoch.get_or_insert(arrived);
         let wall = wall(report, packet) + self.set_back(report, packet);
         let here = seconds(arrived, epoch);
@@ -77,7 +87,7 @@ impl WallClock {
     fn set_back(&mut self, report: Report, packet: &Packet) -> f64 {
         let (ssrc, at) = (packet.ssrc, packet.arrived);
         let timestamp = packet.timestamp;
-        let new = Told { ssrc, report, at, timestamp, set_back: self.set_back, set_at: None };
+        let new = Told { ssrc, report, at, timestamp, set_back: self.set_back, set_at: None, broken: false };
         let key = (packet.mid, packet.rid);
         if self.streams.get(&key).is_none_or(|told| told.ssrc != ssrc) {
             self.streams.insert(key, new);
@@ -94,12 +104,12 @@ impl WallClock {
         // A report is made from both clocks and may show either as the one that leapt: the packets tell which it was.
         let sent = timestamp.wrapping_sub(told.timestamp).cast_signed() as f64 / rate;
         let leapt = (sent - at.saturating_duration_since(told.at).as_secs_f64()).abs() > set.abs() / 2.0;
-        if set.abs() > SET && !leapt {
+        if set.abs() > SET && !leapt && !told.broken {
             told.set_back -= set;
             told.set_at = Some(at);
             self.set_back = told.set_back;
         }
-        (told.report, told.at, told.timestamp) = (report, at, timestamp);
+        (told.report, told.at, told.timestamp, told.broken) = (report, at, timestamp, false);
         let (set_back, quiet) = (told.set_back, told.set_at.is_none_or(|since| at >= since + ALONE));
         // This stream's clock was not set for long: what another says alone has had its time.
         let alone = |told: &&mut Told| told.set_at.is_some_and(|since| at >= since + ALONE);
@@ -154,8 +164,8 @@ mod tests {
         let mut clock = WallClock::default();
         clock.captured(&sent(Format::Opus, 2000, 20));
         for (at, late) in [(2020, 90), (2040, 30), (2060, 250)] {
-            let sound = clock.captured(&sent(Format::Opus, at, 20));
-            let picture = clock.captured(&sent(Format::Vp8, at, late));
+            let sound = clock.captured(&sent(Format::Opus, at, 20)).0;
+            let picture = clock.captured(&sent(Format::Vp8, at, late)).0;
             let apart = sound.max(picture) - sound.min(picture);
             assert!(apart < ms(1), "{apart:?} at {at}");
         }
@@ -179,7 +189,7 @@ mod tests {
                 packet.mid = Mid::from(if later == 0 { "0" } else { "1" });
                 packet.report = reports.get(&later).copied();
                 packet.arrived = epoch() + ms(at + 20);
-                let captured = clock.captured(&packet);
+                let captured = clock.captured(&packet).0;
                 oldest = oldest.max((packet.arrived - captured).as_millis() as u64);
                 captured
             });
@@ -210,7 +220,7 @@ mod tests {
             // Senders report the present, with the timestamp that it would have: a second more after the change.
             packet.report = Some(at(told, if told < 8_000 { 0 } else { 1000 }));
             packet.arrived = epoch() + ms(n + 20);
-            let age = packet.arrived - clock.captured(&packet);
+            let age = packet.arrived - clock.captured(&packet).0;
             assert!(age < ms(10), "{age:?} at {n}");
         }
     }
@@ -227,7 +237,7 @@ mod tests {
             let timestamp = 5_000_000 + (told + leap(told)).cast_signed() * 48;
             packet.report = Some(Report { wall: ms(1_700_000_000_000 + told), timestamp });
             packet.arrived = epoch() + ms(n + 20);
-            late = packet.arrived - clock.captured(&packet);
+            late = packet.arrived - clock.captured(&packet).0;
         }
         assert!(late < ms(10), "{late:?}");
     }
@@ -243,7 +253,7 @@ mod tests {
             let mut packet = packet(Format::Opus, n, of(n).cast_unsigned());
             packet.report = Some(Report { wall: ms(1_700_000_000_000 + told), timestamp: of(told) });
             packet.arrived = epoch() + ms(n + 20);
-            packet.arrived - clock.captured(&packet)
+            packet.arrived - clock.captured(&packet).0
         });
         let ages: Vec<Duration> = ages.collect();
         (ages.iter().filter(|age| **age > ms(10)).count(), ages[ages.len() - 1])
@@ -256,6 +266,23 @@ mod tests {
             let (old, last) = after_a_change(leap);
             assert!(old <= 12 && last < ms(10), "{leap}: {old} packets, {last:?}");
         }
+    }
+
+    #[test]
+    fn a_report_from_while_the_media_clock_stood_still_sets_no_clock() {
+        let mut clock = WallClock::default();
+        let mut age = Duration::ZERO;
+        for n in (5_000_u64..20_000).step_by(20).filter(|n| !(10_000..11_000).contains(n)) {
+            // Senders report the present, with the timestamp that it would have if nothing had happened.
+            let told = n.saturating_sub(5_500) / 5000 * 5000 + 5_500;
+            let of = |at: u64, stood: u64| 5_000_000 + (at - stood) * 48;
+            let mut packet = packet(Format::Opus, n, of(n, if n < 11_000 { 0 } else { 1000 }));
+            let timestamp = of(told, if told < 11_000 { 0 } else { 1000 }).cast_signed();
+            packet.report = Some(Report { wall: ms(1_700_000_000_000 + told), timestamp });
+            packet.arrived = epoch() + ms(n + 20);
+            age = packet.arrived - clock.captured(&packet).0;
+        }
+        assert!(age < ms(10), "{age:?}");
     }
 
     #[test]
@@ -280,7 +307,7 @@ mod tests {
                 let timestamp = (5_000_000 + told * rate / 1000).cast_signed();
                 packet.report = Some(Report { wall: ms(1_700_000_000_000 + told - wrong), timestamp });
                 packet.arrived = epoch() + ms(at + 20);
-                clock.captured(&packet)
+                clock.captured(&packet).0
             });
             apart = captures[0].max(captures[1]) - captures[0].min(captures[1]);
         }
@@ -291,18 +318,18 @@ mod tests {
     fn a_capture_is_never_in_the_future_nor_absurdly_old() {
         let mut clock = WallClock::default();
         let fast = sent(Format::Opus, 2000, 5);
-        assert_eq!(clock.captured(&fast), fast.arrived);
+        assert_eq!(clock.captured(&fast).0, fast.arrived);
         let mut odd = sent(Format::Opus, 2000, 5);
         odd.timestamp = 0;
-        assert_eq!(clock.captured(&odd), odd.arrived);
+        assert_eq!(clock.captured(&odd).0, odd.arrived);
         odd.timestamp = u64::MAX / 2;
-        assert!(clock.captured(&odd) <= odd.arrived);
+        assert!(clock.captured(&odd).0 <= odd.arrived);
     }
 
     #[test]
     fn without_reports_arrival_counts() {
         let mut packet = sent(Format::Vp8, 2000, 77);
         packet.report = None;
-        assert_eq!(WallClock::default().captured(&packet), packet.arrived);
+        assert_eq!(WallClock::default().captured(&packet).0, packet.arrived);
     }
 }

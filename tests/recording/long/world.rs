@@ -1,7 +1,7 @@
 //! A publisher, the SFU and a recorder's participant, with a network between them, moved by one clock that no wall clock
 //! holds back. Everything is the product's but what moves it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -17,24 +17,53 @@ use sfu::command::{Intent, Mode, Offer, Permissions, RoomSettings, Source};
 use sfu::{Command, Event, ParticipantId, Protocol, RequestId, RoomId, Success, Worker};
 use signalling::recording::{self, RecordedFile};
 
-use super::source::{Camera, Drift, Made, Microphone};
+use super::source::{Camera, Counter, Made, Microphone};
 
 const ROOM: RoomId = RoomId(1);
-const PUBLISHER: ParticipantId = ParticipantId(1);
-const RECORDER: ParticipantId = ParticipantId(2);
+pub(super) const PUBLISHER: ParticipantId = ParticipantId(1);
+pub(super) const RECORDER: ParticipantId = ParticipantId(2);
+/// What happens of a recording before its call and after it.
+const BEFORE: Duration = Duration::from_secs(2);
 /// How long the devices need for a packet of sound and for a picture.
 const SOUND_TAKES: Duration = Duration::from_millis(10);
 const PICTURE_TAKES: Duration = Duration::from_millis(60);
 
+/// Something that happens in a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Action {
+    /// The publisher's wall clock is set: it is now so far behind.
+    SetClock(Duration),
+    /// The publisher mutes a source, or no longer, and says so.
+    Mute(Source, bool),
+    /// A device sends nothing until then, a whole second of the call, but counts on.
+    Quiet(Source, Duration),
+    /// Another microphone is opened, which takes so long, whole seconds; its timestamps go on where they were.
+    ChangeMicrophone(Duration),
+    /// Everything is lost between the SFU and a participant, or no longer.
+    Cut(ParticipantId, bool),
+}
+
 /// What the call has to stand.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Conditions {
     pub(super) length: Duration,
-    pub(super) sound: Drift,
-    pub(super) picture: Drift,
+    pub(super) sound: Counter,
+    pub(super) picture: Counter,
     pub(super) link: Link,
-    /// When the publisher's wall clock is set back, and by how much.
-    pub(super) set_back: Option<(Duration, Duration)>,
+    /// Between key frames that come by themselves, whole seconds.
+    pub(super) key_every: Duration,
+    /// By the time in the call, in order.
+    pub(super) actions: Vec<(Duration, Action)>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) file: RecordedFile,
+    /// When the call began, on the recording's clock.
+    pub(super) began: Duration,
+    /// When the publisher was asked for key frames, in the call.
+    pub(super) asked: Vec<Duration>,
 }
 
 fn address(last: u8) -> SocketAddr {
@@ -55,7 +84,12 @@ struct World {
     mids: Vec<Mid>,
     camera: Camera,
     microphone: Microphone,
-    conditions: Conditions,
+    link: Link,
+    actions: VecDeque<(Duration, Action)>,
+    tracks: Vec<sfu::TrackId>,
+    /// How far the publisher's wall clock is behind.
+    behind: Duration,
+    asked: Vec<Duration>,
     /// When media began to flow.
     flows: Option<Instant>,
     session: Session,
@@ -70,22 +104,24 @@ fn permissions(recorder: bool) -> Permissions {
     Permissions { publish, data: false, subscribe: recorder, moderate: false, hidden: recorder, recorder }
 }
 
-/// Records a call into a folder; its files.
-pub(super) fn record(conditions: Conditions, folder: &Path) -> io::Result<Vec<RecordedFile>> {
+/// Records a call into a folder.
+pub(super) fn record(conditions: &Conditions, folder: &Path) -> io::Result<Outcome> {
     let mut world = World::new(conditions, folder);
     world.join();
-    let end = world.epoch + Duration::from_secs(2) + conditions.length;
+    let end = world.epoch + BEFORE + conditions.length;
     while world.step(end) {}
     world.now = end;
     world.session.handle_stop(end);
     world.step(end + Duration::from_millis(250));
     world.session.finish(end);
     world.take_session()?;
-    Ok(world.whole)
+    let began = world.flows.expect("media flows") - world.epoch;
+    let [file] = &world.whole[..] else { panic!("one file: {:?}", world.whole) };
+    Ok(Outcome { file: file.clone(), began, asked: world.asked })
 }
 
 impl World {
-    fn new(conditions: Conditions, folder: &Path) -> Self {
+    fn new(conditions: &Conditions, folder: &Path) -> Self {
         let epoch = Instant::now();
         let config = sfu::Config { candidates: vec![(Protocol::Udp, address(1))], worker: 0, workers: 1 };
         let publish = |kind| Publication { kind, rids: Vec::new(), receive: false };
@@ -112,9 +148,13 @@ impl World {
             publisher: Transport::new(publisher, epoch).expect("a local address"),
             recorder: Transport::new(recorder, epoch).expect("a local address"),
             mids: Vec::new(),
-            camera: Camera::new(conditions.picture),
+            camera: Camera::new(conditions.picture, conditions.key_every),
             microphone: Microphone::new(conditions.sound),
-            conditions,
+            link: conditions.link,
+            actions: conditions.actions.iter().copied().collect(),
+            tracks: Vec::new(),
+            behind: Duration::ZERO,
+            asked: Vec::new(),
             flows: None,
             session: Session::new(zero, alice, "Alice".into(), recording::Mode::default(), BTreeMap::new()),
             next_tick: epoch,
@@ -160,6 +200,7 @@ impl World {
             let id = track_id(*track);
             self.session.handle_track(id, source, false, self.epoch);
         }
+        self.tracks = tracks;
         self.command(2, |request| Command::Join {
             request,
             room: ROOM,
@@ -187,15 +228,16 @@ impl World {
         }
     }
 
-    /// When the next sound and the next picture leave.
-    fn leaving(&self) -> Option<(Instant, Instant)> {
-        let began = self.flows?;
-        Some((began + self.microphone.due() + SOUND_TAKES, began + self.camera.due() + PICTURE_TAKES))
+    /// When the next sound and the next picture leave, and when something happens.
+    fn planned(&self) -> Vec<Instant> {
+        let Some(began) = self.flows else { return Vec::new() };
+        let action = self.actions.front().map(|(at, _)| began + *at);
+        let (sound, picture) = (self.microphone.due() + SOUND_TAKES, self.camera.due() + PICTURE_TAKES);
+        action.into_iter().chain([began + sound, began + picture]).collect()
     }
 
     /// Moves to the next thing that is due; `false`: nothing is, before `until`.
     fn step(&mut self, until: Instant) -> bool {
-        let leaving = self.leaving().into_iter().flat_map(|(sound, picture)| [sound, picture]);
         let timers = [
             self.network.poll_timeout(),
             self.worker.poll_timeout(),
@@ -203,7 +245,7 @@ impl World {
             self.recorder.poll_timeout(),
             Some(self.next_tick),
         ];
-        let due = timers.into_iter().flatten().chain(leaving).min().expect("there is always a tick");
+        let due = timers.into_iter().flatten().chain(self.planned()).min().expect("there is always a tick");
         if due > until {
             return false;
         }
@@ -227,6 +269,9 @@ impl World {
                 transport.handle_timeout(now);
             }
         }
+        while let Some((_, action)) = self.actions.pop_front_if(|(at, _)| self.flows.is_some_and(|f| f + *at <= now)) {
+            self.act(action);
+        }
         self.send();
         if self.next_tick <= now {
             self.next_tick = now + session::TICK;
@@ -240,28 +285,45 @@ impl World {
         true
     }
 
-    fn send(&mut self) {
-        let Some((sound, picture)) = self.leaving() else { return };
-        if sound <= self.now {
-            let made = self.microphone.make();
-            self.send_frame(0, Codec::Opus, &made);
-        }
-        if picture <= self.now {
-            let made = self.camera.make();
-            self.send_frame(1, Codec::Vp8, &made);
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::SetClock(behind) => self.behind = behind,
+            Action::Mute(source, muted) => {
+                let track = self.tracks[usize::from(source == Source::Camera)];
+                self.command(4, |request| Command::Mute { request, participant: PUBLISHER, track, muted });
+            }
+            Action::Quiet(Source::Mic, until) => self.microphone.skip(until),
+            Action::Quiet(_, until) => self.camera.skip(until),
+            Action::ChangeMicrophone(takes) => self.microphone.stand_still(takes),
+            Action::Cut(participant, cut) => {
+                let end = address(if participant == PUBLISHER { 2 } else { 3 });
+                let link = Link { loss: if cut { 1.0 } else { self.link.loss }, ..self.link };
+                self.network.set_link(address(1), end, link);
+                self.network.set_link(end, address(1), link);
+            }
         }
     }
 
-    fn send_frame(&mut self, line: usize, codec: Codec, made: &Made) {
-        let began = self.flows.expect("media flows");
-        let back = self.conditions.set_back.filter(|(at, _)| made.at >= *at).map_or(Duration::ZERO, |(_, by)| by);
+    fn send(&mut self) {
+        let Some(began) = self.flows else { return };
+        if began + self.microphone.due() + SOUND_TAKES <= self.now {
+            let made = self.microphone.make();
+            self.send_frame(0, Codec::Opus, &made, began);
+        }
+        if began + self.camera.due() + PICTURE_TAKES <= self.now {
+            let made = self.camera.make();
+            self.send_frame(1, Codec::Vp8, &made, began);
+        }
+    }
+
+    fn send_frame(&mut self, line: usize, codec: Codec, made: &Made, began: Instant) {
         let frame = Frame {
             mid: self.mids[line],
             rid: None,
             codec,
             data: &made.data,
             timestamp: made.ticks as u32,
-            captured: began + made.at - back,
+            captured: began + made.at - self.behind,
             level: (codec == Codec::Opus).then_some(-20),
         };
         self.publisher.send_frame(&frame, self.now).expect("a sending m-line");
@@ -273,6 +335,9 @@ impl World {
                 self.network.send(Datagram { from: path.local, to: path.remote, bytes }, self.now);
             }
             sfu::Output::Event { participant: RECORDER, event: Event::Slots { slots, .. } } => self.apply(slots),
+            sfu::Output::Event { participant: RECORDER, event: Event::Mute(track) } => {
+                self.session.handle_mute(&track_id(track.id), track.muted, self.now);
+            }
             _ => {}
         }
     }
@@ -283,6 +348,10 @@ impl World {
             match output {
                 Output::Transmit { from, to, bytes } => self.network.send(Datagram { from, to, bytes }, now),
                 Output::Connected => self.flows = Some(now),
+                Output::KeyFrameWanted { .. } => {
+                    self.asked.extend(self.flows.map(|began| now - began));
+                    self.camera.want_key_frame();
+                }
                 _ => {}
             }
         }

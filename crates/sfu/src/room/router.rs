@@ -82,7 +82,8 @@ impl Room {
         let Some(leg) = self.legs.get_mut(&from) else { return };
         let published = leg.published.iter().find(|(mid, _)| *mid == packet.mid).map(|(_, track)| *track);
         // Reports of a muted track keep the clock right for when it speaks again.
-        packet.captured = leg.clock.captured(&packet);
+        let (captured, broken) = leg.clock.captured(&packet);
+        packet.captured = captured;
         let Some(track) = published.and_then(|track| self.tracks.get_mut(&track)).filter(|t| forwards && !t.silent())
         else {
             context.counters.packets_dropped += 1;
@@ -96,13 +97,15 @@ impl Room {
             context.counters.packets_dropped += 1;
             return;
         };
+        // Sound begins anew anywhere, and a recorder has its place at once. A picture waits for the next report.
+        let restarted = changed || broken && track.source.is_audio();
         let (id, appeared) = (track.id, track.layers.len() > known);
         if track.format != Some(packet.format) {
             track.format = Some(packet.format);
             self.announce_codec(id, context);
         }
-        if appeared || changed {
-            self.retarget(id, changed.then_some(layer), context);
+        if appeared || restarted {
+            self.retarget(id, restarted.then_some(layer), context);
         }
         self.fan_out(id, layer, &packet, context);
     }

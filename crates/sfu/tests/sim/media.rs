@@ -56,6 +56,10 @@ pub(crate) struct Publishing {
     pub(crate) muted: bool,
     /// Time between capture and sending.
     pub(crate) delay: Duration,
+    /// Added to its timestamps.
+    pub(crate) ahead: u32,
+    /// For how long they stood still.
+    pub(crate) stood: Duration,
     /// dBov
     pub(crate) level: i8,
     /// Layers that send, from below.
@@ -93,6 +97,8 @@ impl Publishing {
             layers,
             muted: false,
             delay: Duration::ZERO,
+            ahead: 0,
+            stood: Duration::ZERO,
             level: -100,
             live: count,
             deaf: 0,
@@ -160,8 +166,8 @@ impl Publishing {
             data.resize(if audio { 80 } else { size * if key { 4 } else { 1 } }, 0x55);
             let rate = if audio { 48_000 } else { 90_000 };
             // Each encoding counts from somewhere else, as browsers do.
-            let base = 1_000_000 * (index as u32 + 1);
-            let ticks = (captured.as_secs_f64() * f64::from(rate)) as u32;
+            let base = self.ahead.wrapping_add(1_000_000 * (index as u32 + 1));
+            let ticks = (captured.saturating_sub(self.stood).as_secs_f64() * f64::from(rate)) as u32;
             let codec = if audio { Codec::Opus } else { Codec::Vp8 };
             made.push(Made { rid, codec, data, timestamp: base.wrapping_add(ticks), captured: captured_at });
         }

@@ -53,3 +53,25 @@ fn a_slow_encoder_does_not_shift_the_sound() {
     let spread = |errors: &[f64]| errors.iter().fold(0.0f64, |most, e| most.max((e - average(errors)).abs()));
     assert!(spread(&sound) < 0.040 && spread(&picture) < 0.040, "{} {}", spread(&sound), spread(&picture));
 }
+
+/// Another microphone: its timestamps go on where the last one's ended. Receivers get a gap instead, long before the next
+/// report.
+#[test]
+fn sound_that_stood_still_is_soon_where_it_belongs() {
+    let mut world = World::new(2);
+    let a = world.join(browser(&[]), &CALL, &[]);
+    let b = world.join(browser(&[]), &[], &[]);
+    world.connect();
+    world.run(Duration::from_secs(3));
+    let takes = Duration::from_secs(1);
+    let back = world.now + takes;
+    world.clients[a].publishing[0].pause_until(back);
+    world.clients[a].publishing[0].stood = takes;
+    world.run(takes * 3);
+    let heard = world.clients[b].receptions.values().flat_map(|r| &r.sounds);
+    let delays: Vec<_> =
+        heard.map(|(at, _, p)| (*at, (*at - world.epoch).as_secs_f64() - p.timestamp as f64 / 48e3)).collect();
+    let (before, after): (Vec<_>, Vec<_>) = delays.into_iter().partition(|(at, _)| *at < back);
+    let wrong = after.iter().filter(|(_, delay)| (delay - before[before.len() - 1].1).abs() > 0.020).count();
+    assert!(after.len() > 90 && wrong <= 12, "{wrong} of {} packets stand where they do not belong", after.len());
+}

@@ -135,7 +135,7 @@ async fn modes_pauses_and_sizes_are_as_asked_for() {
     tokio::join!(pauses(&stand), modes(&stand), size(&stand));
     stand.wait_for_empty_spool("a").await.expect("nothing is left");
     recorder.stop();
-    recorder.wait().await;
+    recorder.wait().await.expect("ends well");
     stand.end().await;
 }
 
@@ -173,7 +173,7 @@ async fn a_stop_that_races_its_start_leaves_nothing_behind() {
     let media: Vec<_> = stored.iter().map(|object| object.key.clone()).filter(|key| !key.ends_with(".json")).collect();
     assert_eq!(media, told);
     recorder.stop();
-    recorder.wait().await;
+    recorder.wait().await.expect("ends well");
     stand.end().await;
 }
 
@@ -196,7 +196,7 @@ async fn what_would_be_stored_in_the_clear_is_not_recorded() {
     assert!(stored.iter().all(|object| object.key.ends_with("/recording.json")), "{stored:?}");
     bot.leave().await;
     recorder.stop();
-    recorder.wait().await;
+    recorder.wait().await.expect("ends well");
     stand.end().await;
 }
 
@@ -258,7 +258,7 @@ async fn without_a_light_nothing_is_recorded() {
     bot.leave().await;
     again.leave().await;
     recorder.stop();
-    recorder.wait().await;
+    recorder.wait().await.expect("ends well");
     restarted.end().await;
     stand.end().await;
 }

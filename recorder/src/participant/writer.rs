@@ -156,7 +156,6 @@ mod tests {
             start_ms: 0,
             end_ms: 0,
             resolutions: Vec::new(),
-            rotations: Vec::new(),
             gaps: Vec::new(),
             figures: FileFigures::default(),
         })

@@ -39,7 +39,7 @@ pub enum Fault {
     Cut,
     /// A byte of its body is changed. Without one, nothing happens.
     Corrupt,
-    /// A byte of the answer's body is changed, or a digit of its ETag. Without either, nothing happens.
+    /// A byte of the answer's body is changed, or a digit of its ETag; without either, those of the next one that matches.
     CorruptAnswer,
     /// Answered with 200 and an error in the body, never forwarded: AWS does so when completing takes long.
     ErrorIn200,
@@ -181,6 +181,14 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 }
 
 impl Shared {
+    /// What was ordered could not happen to this request: the next one that matches suffers instead.
+    fn put_off(&mut self, fault: Fault, operation: Operation) {
+        let ordered = |order: &&mut Order| order.fault == fault && order.operation.covers(operation);
+        if let Some(order) = self.orders.iter_mut().find(ordered) {
+            order.times += 1;
+        }
+    }
+
     fn fault(&mut self, request: &Message) -> Option<Fault> {
         let operation = Operation::of(request);
         let matching = self.orders.iter_mut().find(|order| order.times > 0 && order.operation.covers(operation));
@@ -276,6 +284,8 @@ async fn relay(
                 let mut answer = forward(target, &request).await?;
                 if answer.damage() {
                     count();
+                } else {
+                    lock(&shared).put_off(fault, Operation::of(&request));
                 }
                 client.write_all(&answer.bytes()).await?;
             }

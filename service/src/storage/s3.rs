@@ -152,7 +152,8 @@ impl S3 {
         let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).content_type(about.kind.0);
         let put = put.set_content_disposition(disposition(key, about)).set_tagging(self.tagging(about));
         let put = put.set_server_side_encryption(self.encryption()).set_ssekms_key_id(self.sse_kms_key.clone());
-        let put = put.body(ByteStream::from(body.bytes)).customize().disable_payload_signing();
+        // Signed with its digest: what was damaged on its way must not replace what was good.
+        let put = put.body(ByteStream::from(body.bytes)).customize();
         let put = match body.patience {
             Some(patience) => put.config_override(with_timeout(patience)),
             None => put,

@@ -333,8 +333,12 @@ impl Manager {
 
     fn handle_status(&mut self, folder: &str, status: Status) {
         let ended = matches!(status.state, RecordingState::Ready | RecordingState::Failed);
+        // Nobody else tells the server that it has to give the job to another recorder.
+        let refused = status.state == RecordingState::Failed && self.running.get(folder).is_some_and(Running::is_live);
         if ended {
             self.running.remove(folder);
+            // Before its end: what is said of capacity after a refusal tells the server to try again.
+            self.tell_capacity();
         } else if let Some(running) = self.running.get_mut(folder) {
             // Figures alone leave what was told before as it was.
             let before = running.last.take().and_then(|last| last.segment);
@@ -343,7 +347,7 @@ impl Manager {
         }
         // While another run of the same recording goes on, its state is the recording's.
         let other = self.running.iter().any(|(name, running)| {
-            name != folder && running.recording == status.recording && (running.is_live() || ended)
+            name != folder && running.recording == status.recording && (running.is_live() || ended && !refused)
         });
         if ended {
             self.ended.retain(|old| old.recording != status.recording);
@@ -546,6 +550,28 @@ mod tests {
         assert!(manager.running.is_empty());
         assert_eq!(states(&mut said).last(), Some(&RecordingState::Failed));
         assert_eq!(stand.context.spool.folders().expect("lists"), ["abc"]);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_the_last_word_about_a_job() {
+        let stand = Stand::new();
+        let (mut manager, mut said) = manager(&stand, RecorderConfig::default());
+        manager.tell_capacity();
+        // An earlier run is on its way to storage.
+        manager.insert("abc.9", RecordingId::parse("abc").expect("an id"), None);
+        std::fs::remove_dir_all(stand.folder.path().join("spool")).expect("the disk is gone");
+        let start = Start { token: String::new(), zero: Instant::now(), paused: false };
+        manager.handle_job(Assignment { job: stand.job("abc"), start });
+        manager.tell_capacity();
+        let done = manager.tasks.join_next_with_id().await.expect("ends");
+        manager.handle_end(done);
+        manager.tell_capacity();
+        let capacities = std::iter::from_fn(|| said.try_recv().ok()).map(|said| match said {
+            FromRecorder::Capacity { capacity } => Some(capacity),
+            _ => None,
+        });
+        let all = RecorderConfig::default().capacity;
+        assert_eq!(capacities.collect::<Vec<_>>(), [Some(all), Some(all - 1), Some(all), None]);
     }
 
     #[tokio::test]

@@ -560,7 +560,7 @@ mod tests {
         // An earlier run is on its way to storage.
         manager.insert("abc.9", RecordingId::parse("abc").expect("an id"), None);
         std::fs::remove_dir_all(stand.folder.path().join("spool")).expect("the disk is gone");
-        let start = Start { token: String::new(), zero: Instant::now(), paused: false };
+        let start = Start { token: String::new(), zero: Instant::now(), paused: false, ends_in: None };
         manager.handle_job(Assignment { job: stand.job("abc"), start });
         manager.tell_capacity();
         let done = manager.tasks.join_next_with_id().await.expect("ends");

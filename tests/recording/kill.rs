@@ -363,7 +363,10 @@ async fn check_stored(stand: &Stand, recording: &Value) {
 
 fn check_file(path: &PathBuf, seconds: f64, sha256: &str) {
     check_media(path, seconds);
-    assert_eq!(media_check::check_seek(path, seconds / 2.0), Ok(()), "{}", path.display());
+    // What was cut in its first second may hold no picture yet.
+    if media_check::probe(path).expect("ffprobe reads").stream("video").is_some() {
+        assert_eq!(media_check::check_seek(path, seconds / 2.0), Ok(()), "{}", path.display());
+    }
     let bytes = std::fs::read(path).expect("a file");
     let digests: Vec<_> = bytes.chunks(PART_SIZE).map(digest).collect();
     assert_eq!(sha256_parts(&digests).as_deref(), Some(sha256), "{}", path.display());

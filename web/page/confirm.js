@@ -17,6 +17,12 @@ export function confirmed({ title, text, action }) {
   dialog.returnValue = '';
   dialog.showModal();
   return new Promise((done) => {
-    dialog.addEventListener('close', () => done(dialog.returnValue === 'yes'), { once: true });
+    const closed = () => {
+      // The event of the question before may come only now; this one stands.
+      if (dialog.open) return;
+      dialog.removeEventListener('close', closed);
+      done(dialog.returnValue === 'yes');
+    };
+    dialog.addEventListener('close', closed);
   });
 }

@@ -31,7 +31,7 @@ pub(crate) enum Linked {
     /// No socket.
     Down,
     /// The server said something.
-    Said(ToRecorder),
+    Said(Box<ToRecorder>),
 }
 
 /// Keeps the link until nobody listens; the returned receiver ends with it.
@@ -99,7 +99,7 @@ async fn talk(mut socket: Socket, tell: &mpsc::Sender<Linked>, say: &mut mpsc::R
                     None => return "closed".into(),
                     Some(Err(error)) => return error.to_string(),
                     Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
-                        Ok(said) => if tell.send(Linked::Said(said)).await.is_err() {
+                        Ok(said) => if tell.send(Linked::Said(Box::new(said))).await.is_err() {
                             return "stopping".into();
                         },
                         Err(error) => tracing::debug!(%error, "not understood"),

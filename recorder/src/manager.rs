@@ -185,7 +185,7 @@ impl Manager {
                 self.hello();
             }
             Linked::Down => self.context.metrics.set_linked(false),
-            Linked::Said(said) => self.handle_said(said),
+            Linked::Said(said) => self.handle_said(*said),
         }
     }
 

@@ -56,7 +56,7 @@ impl Audio {
         self.next
     }
 
-    /// Puts a packet to `at`, and fills up to it. The sound ends at `limit`, and may be longer by [`STEP`] at most.
+    /// Puts a packet to `at`, and fills up to it. The sound ends at `limit`, and may be longer by 20 ms at most.
     pub fn handle_packet(&mut self, at: i64, data: Vec<u8>, filling: Filling, limit: i64, out: &mut Vec<Sound>) {
         let Some(samples) = opus::duration(&data).map(i64::from) else {
             self.dropped += 1;
@@ -79,7 +79,7 @@ impl Audio {
         self.next += samples;
     }
 
-    /// The file ends at `end`: takes the newest packet back if it lasts longer than that by more than [`STEP`].
+    /// The file ends at `end`: takes the newest packet back if it lasts longer than that by more than 20 ms.
     pub fn end_at(&mut self, end: i64) {
         let beyond = self.next - end.saturating_add(STEP);
         if let Some(held) = self.held.take_if(|_| beyond > 0) {

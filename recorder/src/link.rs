@@ -61,7 +61,7 @@ async fn run(target: Target, tell: mpsc::Sender<Linked>, mut say: mpsc::Receiver
     while !tell.is_closed() {
         match target.connect(PATH, true).await {
             Ok(connection) => {
-                // What was meant for the last socket is said again by the manager.
+                // What was meant for the last socket is said again by the manager, after its greeting.
                 while say.try_recv().is_ok() {}
                 if tell.send(Linked::Up).await.is_err() {
                     return;
@@ -91,6 +91,7 @@ async fn run(target: Target, tell: mpsc::Sender<Linked>, mut say: mpsc::Receiver
 async fn talk(mut socket: Socket, tell: &mpsc::Sender<Linked>, say: &mut mpsc::Receiver<FromRecorder>) -> String {
     let mut ping = tokio::time::interval(PING);
     let mut heard = Instant::now();
+    let mut greeted = false;
     loop {
         tokio::select! {
             message = socket.next() => {
@@ -115,7 +116,9 @@ async fn talk(mut socket: Socket, tell: &mpsc::Sender<Linked>, say: &mut mpsc::R
                     let _ = timeout(CLOSE, async { while let Some(Ok(_)) = socket.next().await {} }).await;
                     return "stopping".into();
                 };
-                let Ok(text) = serde_json::to_string(&message) else { continue };
+                // The manager may have said something before it heard of this socket.
+                greeted |= matches!(message, FromRecorder::Hello { .. });
+                let Some(text) = greeted.then(|| serde_json::to_string(&message).ok()).flatten() else { continue };
                 match timeout(SILENCE, socket.send(Message::text(text))).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return error.to_string(),

@@ -182,7 +182,7 @@ async function run(url, play, seeks, [first, last]) {
     // Until then it may still be the one from before.
     const end = performance.now() + 5000;
     const shows = video.videoWidth > 0 && first <= target && target <= last;
-    const isThere = () => !shows || (picture !== null && Math.abs(picture - target) <= 0.5);
+    const isThere = () => !shows || (picture !== null && Math.abs(picture - target) <= 0.05);
     while (!isThere() && performance.now() < end) {
       await Promise.race([failed, new Promise(done => setTimeout(done, 20))]);
     }

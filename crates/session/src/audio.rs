@@ -15,6 +15,10 @@ const MAX_PACKET: i64 = 5760;
 /// Samples of 20 ms: blocks stand at their true time, but the count of samples stays as close to it as this.
 const STEP: i64 = 960;
 
+/// Two packets are heard at least 2 ms apart, also where a clock that goes back would bring them together: decoders round to
+/// milliseconds, some twice, and complain of two frames at one time. No packet is shorter.
+const APART: i64 = 96;
+
 /// What stands in for missing sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filling {
@@ -41,6 +45,8 @@ pub struct Audio {
     held: Option<Sound>,
     /// How much later than the count of samples says the last packet is heard. Less than [`STEP`], either way.
     phase: i64,
+    /// Before this nothing more is heard.
+    free: i64,
     toc: Option<u8>,
     /// Packets of real sound.
     pub packets: u64,
@@ -74,9 +80,17 @@ impl Audio {
         }
         self.toc = data.first().copied();
         self.packets += 1;
+        let at = self.place(at);
         self.phase = at - self.next;
         out.extend(self.held.replace(Sound { at, data }));
         self.next += samples;
+    }
+
+    /// Where what should be heard at `at` is: apart from what is heard before it.
+    fn place(&mut self, at: i64) -> i64 {
+        let at = at.max(self.free);
+        self.free = at + APART;
+        at
     }
 
     /// The file ends at `end`: takes the newest packet back if it lasts longer than that by more than 20 ms.
@@ -104,7 +118,9 @@ impl Audio {
             if conceal.is_none() {
                 (0..frames).for_each(|_| data.extend(SILENT_FRAME));
             }
-            out.push(Sound { at: self.next + self.phase.max(0), data });
+            // In the middle where the last packet was late: the next one is not, or there would be nothing to fill.
+            let at = self.place(self.next + self.phase.clamp(0, STEP / 2));
+            out.push(Sound { at, data });
             self.next += frames * frame;
             self.filled += (frames * frame).cast_unsigned();
         }
@@ -133,8 +149,19 @@ mod tests {
             assert!((sound.at - next).abs() < STEP, "{} {next}", sound.at);
             next += i64::from(opus::duration(&sound.data).expect("a packet"));
         }
-        assert!(sounds.windows(2).all(|pair| pair[0].at < pair[1].at));
+        assert!(sounds.windows(2).all(|pair| pair[0].at + APART <= pair[1].at));
         assert_eq!(next, end);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_brings_no_two_packets_together() {
+        let (mut audio, mut out) = (Audio::default(), Vec::new());
+        // Almost a packet late, then almost one early; then one is lost in between.
+        for at in [900, 960, 1_920, 2_880 + 959, 5 * 960 - 959, 5 * 960] {
+            audio.handle_packet(at, packet(), Filling::Conceal, i64::MAX, &mut out);
+        }
+        audio.fill(6 * 960, Filling::Conceal, &mut out);
+        check(&out, 0, 6 * 960);
     }
 
     #[test]

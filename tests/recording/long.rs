@@ -3,7 +3,7 @@
 mod source;
 mod world;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use netsim::Link;
@@ -225,22 +225,9 @@ fn silence_without_packets_has_its_length() {
         assert_eq!((flashes, beeps), (all, 0), "{silent:?}");
     }
     for container in ["ogg", "mp4"] {
-        let seconds = converted(&recorded.path(), container);
+        let seconds = media_check::converted(&recorded.path(), container).expect("ffmpeg converts");
         assert!((seconds - 62.0).abs() <= MAX_ERROR, "{seconds} s of sound in {container}");
     }
-}
-
-/// Seconds of sound after its packets were copied into another container.
-fn converted(file: &Path, container: &str) -> f64 {
-    let copy = file.with_extension(container);
-    let status = std::process::Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-i"])
-        .arg(file)
-        .args(["-map", "0:a:0", "-c", "copy"])
-        .arg(&copy)
-        .status();
-    assert!(status.expect("ffmpeg runs").success());
-    media_check::wav_seconds(&copy, "opus").expect("ffmpeg converts")
 }
 
 /// Another microphone is opened: nothing comes meanwhile, then its timestamps go on where they were.

@@ -203,10 +203,7 @@ mod tests {
         muxer.finish(Duration::from_secs(2));
         let mut bytes = vec![0; HEAD_LEN];
         while let Some(output) = muxer.poll_output() {
-            match output {
-                Output::Append(more) => bytes.extend_from_slice(&more),
-                Output::PatchHead(head) => bytes[..HEAD_LEN].copy_from_slice(&head),
-            }
+            output.apply(&mut bytes);
         }
         bytes
     }

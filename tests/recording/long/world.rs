@@ -2,15 +2,14 @@
 //! holds back. Everything is the product's but what moves it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use netsim::{Datagram, Link, Network};
+use recorder::spool::media::MediaFile;
 use rtc_client::{Codec, Frame, Kind, Mid, Output, Publication, Transport};
 use session::{Session, Zero};
 use sfu::command::{Intent, Mode, Offer, Permissions, RoomSettings, Source};
@@ -94,7 +93,7 @@ struct World {
     flows: Option<Instant>,
     session: Session,
     next_tick: Instant,
-    files: BTreeMap<Arc<str>, (File, u64)>,
+    files: BTreeMap<Arc<str>, MediaFile>,
     folder: PathBuf,
     whole: Vec<RecordedFile>,
 }
@@ -368,16 +367,11 @@ impl World {
         while let Some(output) = self.session.poll_output() {
             match output {
                 session::Output::Open(facts) => {
-                    let file = File::create(self.folder.join(&facts.name))?;
-                    self.files.insert(facts.name.as_str().into(), (file, webm::HEAD_LEN as u64));
+                    let file = MediaFile::create(&self.folder.join(&facts.name))?;
+                    self.files.insert(facts.name.as_str().into(), file);
                 }
-                session::Output::Write(name, webm::Output::Append(bytes)) => {
-                    let (file, len) = self.files.get_mut(&name).expect("an open file");
-                    file.write_all_at(&bytes, *len)?;
-                    *len += bytes.len() as u64;
-                }
-                session::Output::Write(name, webm::Output::PatchHead(head)) => {
-                    self.files[&name].0.write_all_at(&head, 0)?;
+                session::Output::Write(name, output) => {
+                    self.files.get_mut(&name).expect("an open file").write(&output)?;
                 }
                 session::Output::KeyFrame(mid) => self.recorder.request_key_frame(mid, self.now),
                 session::Output::Finish(_, whole) => self.whole.extend(whole.map(|whole| *whole)),

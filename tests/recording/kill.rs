@@ -131,15 +131,16 @@ async fn matrix(storage: Storage, moments: &[Moment], faults: Option<u64>) {
     // Each lane has an installation of its own, because its storage goes away and comes back.
     let lane = |lane: usize| async move {
         let mut stand = Stand::start(storage).await.expect("starts");
-        for (n, moment) in moments.iter().enumerate().filter(|(n, _)| n % LANES == lane) {
-            let before = stand.proxy().suffered();
+        let mine: Vec<_> = moments.iter().enumerate().filter(|(n, _)| n % LANES == lane).collect();
+        for (n, moment) in &mine {
             if let Some(seed) = faults {
-                stand.proxy().order_random(seed + n as u64, 4);
+                stand.proxy().order_random(seed + *n as u64, 4);
             }
-            killed_at(&mut stand, &format!("kill{n}"), *moment).await;
-            assert!(faults.is_none() || stand.proxy().suffered() > before, "{moment:?}: nothing was suffered");
+            killed_at(&mut stand, &format!("kill{n}"), **moment).await;
             assert_eq!(stand.proxy().violations(), Vec::<String>::new());
         }
+        // One or another has so few requests that each may have been spared.
+        assert!(faults.is_none() || stand.proxy().suffered() >= mine.len(), "hardly anything was suffered");
         stand.end().await;
     };
     futures_util::future::join_all((0..LANES).map(lane)).await;

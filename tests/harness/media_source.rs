@@ -26,8 +26,8 @@ pub enum Picture {
     Bars,
     /// Black, and white for 100 ms once a second, from this time on.
     Flashes(Duration),
-    /// The same, but none in seconds 0, 7, 14 and so on.
-    Rhythm(Duration),
+    /// The same, but none in each of so many seconds, the first of all among them.
+    Rhythm(Duration, u32),
     /// Moving test bars under noise, which no encoder makes small.
     Noise,
 }
@@ -124,8 +124,8 @@ impl Video {
             Picture::Bars => format!("testsrc2=size={width}x{height}:rate={fps}"),
             Picture::Noise => format!("testsrc2=size={width}x{height}:rate={fps},noise=alls=100:allf=t"),
             Picture::Flashes(first) => format!("{black},drawbox=color=white:t=fill:enable='{}'", once_a_second(*first)),
-            Picture::Rhythm(first) => format!(
-                "{black},drawbox=color=white:t=fill:enable='{}*gte(mod(t+0.000001,7),1)'",
+            Picture::Rhythm(first, dark) => format!(
+                "{black},drawbox=color=white:t=fill:enable='{}*gte(mod(t+0.000001,{dark}),1)'",
                 once_a_second(*first)
             ),
         }

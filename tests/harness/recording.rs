@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use service::storage::{StorageConfig, StorageKind, Store};
+use signalling::recording::Manifest;
 use tempfile::TempDir;
 
 use crate::fault_proxy::FaultProxy;
@@ -17,7 +18,7 @@ const API_KEY: &str = "an api key of the tests";
 const RECORDER_KEY: &str = "a recorder key of the tests";
 /// How long a recording may take to become what it should.
 const PATIENCE: Duration = Duration::from_secs(40);
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(20);
 
 /// Where recordings go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -320,17 +321,36 @@ impl Stand {
     /// # Errors
     /// If it never has.
     pub async fn wait(&self, id: &str, states: &[&str]) -> io::Result<Value> {
+        let is_in = |recording: &Value| recording["state"].as_str().is_some_and(|state| states.contains(&state));
+        self.wait_until(id, &format!("{states:?}"), is_in).await
+    }
+
+    /// Waits until a recording is as it should be, which is `what`; returns it.
+    ///
+    /// # Errors
+    /// If it takes too long.
+    pub async fn wait_until(&self, id: &str, what: &str, check: impl Fn(&Value) -> bool) -> io::Result<Value> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let (_, recording) = self.call(reqwest::Method::GET, &format!("/v1/recordings/{id}"), None).await?;
-            if recording["state"].as_str().is_some_and(|state| states.contains(&state)) {
+            if check(&recording) {
                 return Ok(recording);
             }
             if Instant::now() > deadline {
-                return Err(io::Error::other(format!("never {states:?}: {recording}")));
+                return Err(io::Error::other(format!("never {what}: {recording}")));
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// What storage holds of a recording, which is more than the API tells.
+    ///
+    /// # Errors
+    /// If it is not there, or is no manifest.
+    pub async fn manifest(&self, recording: &Value) -> io::Result<Manifest> {
+        let key = format!("{}/recording.json", recording["folder"].as_str().unwrap_or_default());
+        let bytes = self.store().map_err(io::Error::other)?.get(&key).await.map_err(io::Error::other)?;
+        serde_json::from_slice(&bytes).map_err(io::Error::other)
     }
 
     /// Downloads a file by the link that the API gives, without any key, to a path of the test's.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use signalling::recording::{Manifest, RecorderSegment};
+use signalling::recording::RecorderSegment;
 use tests::bot::Bot;
 use tests::media_check;
 use tests::recorder_process::RecorderProcess;
@@ -42,9 +42,7 @@ async fn fills(room: &str, megabytes: u32, min_free_mb: u64) -> bool {
     let gap = spans.windows(2).map(|pair| pair[1].0 - pair[0].1).fold(0.0, f64::max);
     println!("{spans:?}, without a file for {gap} ms");
     assert!(spans.len() >= 2 && gap <= 3_000.0, "{spans:?}");
-    let folder = recording["folder"].as_str().expect("a folder");
-    let manifest = stand.store().expect("opens").get(&format!("{folder}/recording.json")).await.expect("a manifest");
-    let manifest: Manifest = serde_json::from_slice(&manifest).expect("JSON");
+    let manifest = stand.manifest(&recording).await.expect("a manifest");
     let recovered = manifest.segments.iter().any(|segment| segment.recovered);
     bot.leave().await;
     spare.stop();

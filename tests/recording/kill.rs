@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use recorder::upload::{digest, sha256_parts};
 use serde_json::Value;
 use service::storage::{PART_SIZE, Store};
-use signalling::recording::{Manifest, RecordedFile};
+use signalling::recording::RecordedFile;
 use tests::bot::{Bot, Feed};
 use tests::fault_proxy::{Fault, Operation};
 use tests::media_check;
@@ -213,7 +213,10 @@ async fn killed_at(stand: &mut Stand, room: &str, moment: Moment) {
             kill(recorder).await;
             let killed_after = on.elapsed();
             let second = spawn(stand);
-            tokio::time::sleep(ON.saturating_sub(on.elapsed()).max(Duration::from_secs(4))).await;
+            let killed = killed_after.as_secs_f64() * 1000.0;
+            let goes_on = |recording: &Value| files(recording).iter().any(|file| millis(&file["start_ms"]) > killed);
+            stand.wait_until(&id, "recorded again", goes_on).await.expect("goes on");
+            tokio::time::sleep(ON.saturating_sub(on.elapsed()).max(Duration::from_secs(2))).await;
             stand.stop(room).await.expect("stops");
             let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
             check(stand, &recording, killed_after, &moment).await;
@@ -326,8 +329,7 @@ async fn check_stored(stand: &Stand, recording: &Value) {
     assert_eq!(recording["error"], Value::Null, "{recording}");
     let store = stand.store().expect("opens");
     let folder = recording["folder"].as_str().expect("a folder");
-    let manifest = store.get(&format!("{folder}/recording.json")).await.expect("a manifest");
-    let manifest: Manifest = serde_json::from_slice(&manifest).expect("JSON");
+    let manifest = stand.manifest(recording).await.expect("a manifest");
     let kept: Vec<&RecordedFile> = manifest.files().collect();
     let shown = |file: &Value| {
         (

@@ -202,8 +202,12 @@ fn damage_is_short_and_never_written() {
         outages.iter().for_each(|at| recorded.forget(*at, *at + lasts + SECOND));
         recorded.assert_in_sync();
         let (_, most) = recorded.spacing(2..60);
-        assert!(most <= outage as i64 + 1100, "{most} ms without a picture after {outage} ms");
-        assert!((asks..=9).contains(&recorded.outcome.asked.len()), "{:?}", recorded.outcome.asked);
+        // What comes again comes into its place.
+        let may = if asks == 0 { 300 } else { outage as i64 + 1100 };
+        assert!(most <= may, "{most} ms without a picture after {outage} ms");
+        let (asked, lost) = (recorded.outcome.asked.len(), recorded.outcome.file.figures.lost);
+        println!("{outage} ms: {asked} key frames asked, {lost} lost, {most} ms");
+        assert!((asks..=9).contains(&asked), "{:?}", recorded.outcome.asked);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use service::storage::Sse;
 use signalling::message::Source;
+use signalling::recording::{Happening, Manifest};
 use tests::bot::{Bot, Feed};
 use tests::media_check;
 use tests::media_source::{Sound, Video};
@@ -31,12 +32,11 @@ async fn join(stand: &Stand, room: &str, feeds: Vec<Feed>) -> Bot {
 }
 
 /// Waits until it is ready; its manifest, which says more than the API.
-async fn ready(stand: &Stand, id: &str) -> (Value, Value) {
+async fn ready(stand: &Stand, id: &str) -> (Value, Manifest) {
     let recording = stand.wait(id, &["ready", "failed"]).await.expect("ends");
     assert_eq!(recording["state"], "ready", "{recording}");
-    let key = format!("{}/recording.json", recording["folder"].as_str().expect("a folder"));
-    let manifest = stand.store().expect("opens").get(&key).await.expect("is stored");
-    (recording, serde_json::from_slice(&manifest).expect("JSON"))
+    let manifest = stand.manifest(&recording).await.expect("a manifest");
+    (recording, manifest)
 }
 
 /// What each file is of, in order.
@@ -65,27 +65,27 @@ async fn pauses(stand: &Stand) {
     let [file] = files(&recording) else { panic!("one file: {recording}") };
     let path = stand.download(file).await.expect("downloads");
     check_media(&path, (millis(&recording["ended_ms"]) - millis(&recording["started_ms"])) / 1000.0);
-    let gaps = manifest["segments"][0]["files"][0]["gaps"].as_array().cloned().unwrap_or_default();
-    let of = |source: &str| {
-        let gap = gaps.iter().find(|gap| gap["cause"] == "pause" && gap["source"] == source);
-        let gap = gap.unwrap_or_else(|| panic!("no gap of the {source}: {manifest}"));
-        (millis(&gap["t"]), millis(&gap["ms"]))
+    let of = |source: Source| {
+        let mut gaps = manifest.files().flat_map(|file| &file.gaps);
+        let gap = gaps.find(|gap| gap.cause == "pause" && gap.source == Some(source));
+        let gap = gap.unwrap_or_else(|| panic!("no gap of the {source:?}: {manifest:?}"));
+        (gap.t as f64, gap.ms as f64)
     };
-    for source in ["mic", "camera"] {
+    for source in [Source::Mic, Source::Camera] {
         let (_, ms) = of(source);
         // A picture that can be begun with is asked for and comes a little later.
-        assert!((length - 300.0..length + 1500.0).contains(&ms), "{source}: {ms} ms of {length}");
+        assert!((length - 300.0..length + 1500.0).contains(&ms), "{source:?}: {ms} ms of {length}");
     }
-    let (t, ms) = of("camera");
+    let (t, ms) = of(Source::Camera);
     let from = t - millis(&file["start_ms"]);
     let layout = media_check::layout(&std::fs::read(&path).expect("a file")).expect("a layout");
     let pictures: Vec<_> = layout.blocks_of(1).map(|block| block.at as f64).collect();
     assert!(pictures.iter().any(|at| *at < from) && pictures.iter().any(|at| *at >= from + ms - 1.0), "on both sides");
     let within: Vec<_> = pictures.iter().filter(|at| (from + 50.0..from + ms - 50.0).contains(*at)).collect();
     assert!(within.is_empty(), "pictures in the pause from {from} for {ms}: {within:?}");
-    let happened: Vec<_> =
-        manifest["timeline"].as_array().expect("a timeline").iter().map(|one| &one["what"]).collect();
-    assert!(happened.contains(&&json!("pause")) && happened.contains(&&json!("resume")), "{happened:?}");
+    for what in [Happening::Pause, Happening::Resume] {
+        assert!(manifest.timeline.iter().any(|moment| moment.what == what), "{manifest:?}");
+    }
     bot.leave().await;
 }
 
@@ -118,7 +118,7 @@ async fn modes(stand: &Stand) {
     audio.leave().await;
 }
 
-/// A recording that is as large as it may be ends by itself, a second's worth later at most.
+/// A recording that is as large as it may be ends by itself, three seconds' worth later at most.
 async fn size(stand: &Stand) {
     let bot = join(stand, "size", vec![microphone(), noisy_camera()]).await;
     let id = stand.record_with("size", json!({ "max_size_mb": 2 })).await.expect("records");
@@ -168,6 +168,8 @@ async fn a_stop_that_races_its_start_leaves_nothing_behind() {
         assert_eq!(files(recording).is_empty(), recording["state"] == "failed", "{recording}");
         told.extend(files(recording).iter().map(|file| format!("{folder}/{}", file["name"].as_str().expect("a name"))));
     }
+    let failed = recordings.iter().filter(|recording| recording["state"] == "failed").count();
+    assert!((1..RACES as usize).contains(&failed), "{failed} of {RACES} were too short to hold anything");
     told.sort();
     let stored = store.list("").await.expect("lists");
     let media: Vec<_> = stored.iter().map(|object| object.key.clone()).filter(|key| !key.ends_with(".json")).collect();

@@ -58,7 +58,7 @@ pub(super) struct Camera {
 impl Camera {
     pub(super) fn new(counter: Counter, key_every: Duration) -> Self {
         let video = Video {
-            picture: Picture::Rhythm(BEGIN),
+            picture: Picture::Rhythm(BEGIN, 7),
             width: 64,
             height: 48,
             fps: FPS,

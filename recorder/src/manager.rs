@@ -262,7 +262,9 @@ impl Manager {
         };
         match refusal {
             None => {
-                let folder = self.context.spool.new_folder(&id);
+                // Whoever works on a folder to its end ends the run of that name then.
+                let taken = |name: &str| self.folders.values().any(|folder| folder == name);
+                let folder = self.context.spool.new_folder(&id, taken);
                 let (orders, receiver) = mpsc::unbounded_channel();
                 self.insert(&folder, id, Some(orders));
                 self.spawn(

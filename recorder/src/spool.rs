@@ -107,10 +107,11 @@ impl Spool {
         Ok(found)
     }
 
-    /// A folder for a recording that does not exist yet: another run of the same one may still be on its way to storage.
-    pub fn new_folder(&self, recording: &RecordingId) -> String {
+    /// A folder for a recording that does not exist yet: another run of the same one may still be on its way to storage. Some are
+    /// `taken` although they are not there: not yet, or not any more.
+    pub fn new_folder(&self, recording: &RecordingId, taken: impl Fn(&str) -> bool) -> String {
         let names = std::iter::once(recording.to_string()).chain((2_u32..).map(|run| format!("{recording}.{run}")));
-        let mut free = names.filter(|name| !self.path.join(name).exists());
+        let mut free = names.filter(|name| !taken(name) && !self.path.join(name).exists());
         free.next().unwrap_or_else(|| recording.to_string())
     }
 

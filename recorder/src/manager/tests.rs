@@ -53,6 +53,27 @@ async fn a_recording_that_breaks_down_every_time_is_left_to_the_next_start() {
 }
 
 #[tokio::test]
+async fn a_run_that_ends_leaves_the_next_one_alone() {
+    let stand = Stand::new();
+    let (mut manager, _said) = manager(&stand, RecorderConfig::default());
+    let id = RecordingId::parse("abc").expect("an id");
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    manager.insert("abc", id.clone(), None);
+    // Its folder has gone, and it has said so; it is not quite at its end.
+    manager.spawn("abc", async { ended.await.expect("is told") });
+    let ready =
+        Status { recording: id.clone(), state: RecordingState::Ready, segment: None, progress: None, failure: None };
+    manager.handle_status("abc", ready);
+    let start = Start { token: String::new(), zero: Instant::now(), paused: false, ends_in: None };
+    manager.handle_job(Assignment { job: stand.job("abc"), start });
+    assert!(manager.is_live(&id));
+    end.send(()).expect("waits");
+    let done = manager.tasks.join_next_with_id().await.expect("ends");
+    manager.handle_end(done);
+    assert!(manager.is_live(&id), "the next one goes on");
+}
+
+#[tokio::test]
 async fn a_refusal_is_the_last_word_about_a_job() {
     let stand = Stand::new();
     let (mut manager, mut said) = manager(&stand, RecorderConfig::default());

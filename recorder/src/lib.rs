@@ -125,7 +125,7 @@ fn context(config: &Config) -> Result<Context, Error> {
     let (store, metrics) = (Store::open(&config.storage)?, Metrics::default());
     let lanes = Arc::default();
     let pulse = pulse::Pulse::start();
-    Ok(Context { recorder, spool, store, target, metrics, lanes, pulse, segments: Default::default() })
+    Ok(Context { recorder, spool, store, target, metrics, lanes, pulse })
 }
 
 /// Starts the recorder: takes up what a crash left, then works for the server.

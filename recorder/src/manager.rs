@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::RecorderConfig;
 use crate::link::Linked;
 use crate::load::{self, Load};
-use crate::recording::{Assignment, Context, Order, Recording, Start, Status, Statuses};
+use crate::recording::{Assignment, Context, Order, Recording, Start, Status, Statuses, number};
 use crate::spool;
 
 /// How often the disk and the load are looked at.
@@ -223,10 +223,12 @@ impl Manager {
                 options,
             } => {
                 let recorder = self.context.recorder.clone();
+                let zero = zero(started_ms, age_ms);
+                let run = if again { number(zero.elapsed()) } else { 0 };
                 let job =
-                    Job { v: journal::VERSION, recorder, recording, room, room_id, folder, started_ms, again, options };
+                    Job { v: journal::VERSION, recorder, recording, room, room_id, folder, started_ms, run, options };
                 let ends_in = ends_in_ms.map(Duration::from_millis);
-                let start = Start { token, zero: zero(started_ms, age_ms), paused, ends_in };
+                let start = Start { token, zero, paused, ends_in };
                 self.handle_job(Assignment { job, start });
             }
             ToRecorder::Stop { recording } | ToRecorder::Unknown { recording } => self.order(&recording, Order::Stop),

@@ -8,7 +8,6 @@
 mod deliver;
 mod live;
 mod participants;
-mod segments;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timeline;
@@ -33,7 +32,6 @@ use crate::participant::Tally;
 use crate::pulse::Pulse;
 use crate::spool::{Ledger, Spool};
 use crate::upload::{Backoff, Ended, Lanes, Progress, Upload};
-use segments::Segments;
 
 /// Why storage must not be written to, once that is known; `None`: it may.
 type Proof = JoinHandle<Option<String>>;
@@ -58,8 +56,6 @@ pub(crate) struct Context {
     pub(crate) lanes: Arc<Lanes>,
     /// Whether this process stood still.
     pub(crate) pulse: Pulse,
-    /// Who writes which segment.
-    pub(crate) segments: Segments,
 }
 
 /// What the link orders.
@@ -118,6 +114,13 @@ pub(crate) struct Recording {
     state: RecordingState,
     /// Whether storage has shown that it does what it must, or that cannot be known: what is recorded will be kept.
     proven: bool,
+}
+
+/// More files of a kind than anybody has made of one participant by that age of the recording: nobody makes one in a
+/// millisecond. All recorders know the age from the same clock, so no two runs give a file the same name.
+pub(crate) fn number(age: Duration) -> u32 {
+    // Begins anew after 46 days.
+    u32::try_from(age.as_millis() % 4_000_000_000).unwrap_or(0).max(1)
 }
 
 /// What a new recording is made of.

@@ -114,7 +114,7 @@ async fn a_manifest_that_storage_does_not_give_stops_nothing() {
     stop(&server, &mut link).await;
     let (segment, lies) = (link.segment(&job, 5), job["folder"].as_str().expect("a folder"));
     store.put(&format!("{lies}/p1-av-rec1.webm"), bytes::Bytes::from("media"), ContentType::WEBM).await.expect("put");
-    let key = format!("{lies}/segments/rec1.json");
+    let key = format!("{lies}/segments/rec1-0.json");
     store.put(&key, bytes::Bytes::from(segment.to_string()), ContentType::JSON).await.expect("put");
     link.say(json!({ "t": "state", "recording": id, "state": "ready", "segment": segment })).await;
     wait_for(&server, &id, "ready").await;
@@ -170,7 +170,7 @@ async fn what_was_deleted_stays_so_over_a_restart() {
     late.finish(&storage, &job, b"late").await;
     let lies = folder(&storage, &job);
     until("its part is gone", async || {
-        !lies.join("p1-av-rec2.webm").exists() && !lies.join("segments/rec2.json").exists()
+        !lies.join("p1-av-rec2.webm").exists() && !lies.join("segments/rec2-0.json").exists()
     })
     .await;
     assert_eq!(server.ask("GET", &format!("/v1/recordings/{id}"), None).await.code(), "recording_not_found");
@@ -343,7 +343,7 @@ async fn an_encrypted_server_hands_out_no_plain_links() {
         let (segment, lies) = (link.segment(&job, 10), job["folder"].as_str().expect("a folder"));
         let media = bytes::Bytes::from("0123456789");
         store.put(&format!("{lies}/p1-av-rec1.webm"), media, ContentType::WEBM).await.expect("put");
-        let key = format!("{lies}/segments/rec1.json");
+        let key = format!("{lies}/segments/rec1-0.json");
         store.put(&key, bytes::Bytes::from(segment.to_string()), ContentType::JSON).await.expect("put");
         link.say(json!({ "t": "state", "recording": id, "state": "ready", "segment": segment })).await;
         let ready = wait_for(&server, &id, "ready").await;

@@ -42,9 +42,9 @@ pub struct Job {
     pub folder: String,
     /// Zero of the recording's clock.
     pub started_ms: u64,
-    /// Whether a recorder had it before.
+    /// Which run of the recording this is: its files' numbers begin after this one. 0: nobody had it before.
     #[serde(default)]
-    pub again: bool,
+    pub run: u32,
     /// How.
     pub options: RecordingOptions,
 }
@@ -293,6 +293,7 @@ impl Facts {
         RecorderSegment {
             v: signalling::recording::MANIFEST_VERSION,
             recorder: self.job.recorder.clone(),
+            run: self.job.run,
             recording: self.job.recording.clone(),
             room: self.job.room.clone(),
             room_id: self.job.room_id.clone(),
@@ -349,7 +350,7 @@ mod tests {
             room_id: "r1".into(),
             folder: "r1/abc".into(),
             started_ms: 5,
-            again: false,
+            run: 0,
             options: RecordingOptions::default(),
         }
     }

@@ -1,6 +1,6 @@
 //! After the media: every file whole, in storage, checked; then the segment; then the spool's folder goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use service::storage::{ContentType, Error, PART_SIZE};
 use session::journal::Fact;
 use signalling::code::Code;
 use signalling::message::RecordingState;
-use signalling::recording::{Happening, Moment, RecordedFile, RecorderSegment};
+use signalling::recording::{RecordedFile, RecorderSegment};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError};
 
 use super::Recording;
 use crate::spool::media::{self, Repair, Repaired};
-use crate::upload::{Backoff, DENIALS, Ended, Progress};
+use crate::upload::{Backoff, Ended, Progress};
 
 /// How often a recording that is being stored says how far it is.
 const REPORT: Duration = Duration::from_secs(1);
@@ -283,67 +283,31 @@ impl Recording {
         tokio::time::sleep(pause).await;
     }
 
-    /// The last object of a recording; trying for ever, as everywhere.
+    /// The last object of a run; trying for ever, as everywhere.
     async fn write_segment(&self) -> RecorderSegment {
-        let job = &self.facts.job;
-        let key = self.key(&format!("segments/{}.json", job.recorder));
+        let segment = self.facts.segment();
+        let key = segment.key();
         let mut failures = 0;
-        loop {
-            match self.try_segment(&key, failures).await {
-                Ok(segment) => return segment,
-                Err(error) => self.pause(&key, &error, failures).await,
-            }
+        while let Err(error) = self.try_segment(&key, &segment).await {
+            self.pause(&key, &error, failures).await;
             failures += 1;
         }
+        segment
     }
 
-    async fn try_segment(&self, key: &str, failures: u32) -> Result<RecorderSegment, Error> {
-        // Two runs of one recording may end together, and each adds itself to what is there.
-        let _alone = self.context.segments.lock(self.id()).await;
+    async fn try_segment(&self, key: &str, segment: &RecorderSegment) -> Result<(), Error> {
         let store = &self.context.store;
-        let mut segment = self.facts.segment();
-        // This recorder may have recorded a part of it before, and have lost and got it again since.
-        match store.get(key).await {
-            Ok(bytes) => match serde_json::from_slice::<RecorderSegment>(&bytes) {
-                Ok(before) => segment = merge(before, segment),
-                // The bytes are what storage holds: it was checked. Nobody else could read them either.
-                Err(error) => tracing::warn!(key, %error, "replacing a segment that cannot be read"),
-            },
-            Err(Error::NotFound(_)) => {}
-            Err(Error::Denied { .. }) if failures >= DENIALS => {}
-            Err(error) => return Err(error),
-        }
-        let json = serde_json::to_vec_pretty(&segment)
+        let json = serde_json::to_vec_pretty(segment)
             .map_err(|error| Error::Refused { what: format!("write {key}"), why: error.to_string() })?;
         store.put(key, Bytes::from(json.clone()), ContentType::JSON).await?;
         if store.get(key).await? != json {
             return Err(Error::Unavailable { what: format!("write {key}"), why: "it reads back otherwise".into() });
         }
-        Ok(segment)
+        Ok(())
     }
 }
 
 /// Whether a part still is what was sent, in a file whose repair left so many bytes as they were. The first one holds the head.
 fn is_unchanged(number: u32, size: u64, kept: u64) -> bool {
     number > 1 && u64::from(number - 1) * PART_SIZE as u64 + size <= kept
-}
-
-/// Two runs of one recorder in one recording.
-pub(super) fn merge(before: RecorderSegment, now: RecorderSegment) -> RecorderSegment {
-    let mut files: Vec<_> =
-        before.files.into_iter().filter(|old| now.files.iter().all(|new| new.name != old.name)).collect();
-    files.extend(now.files);
-    files.sort_by(|a, b| (a.start_ms, &a.name).cmp(&(b.start_ms, &b.name)));
-    let mut timeline = before.timeline;
-    // This run may have been merged before, and have missed the answer or have been killed then.
-    let mut known: BTreeMap<u64, Vec<Happening>> = BTreeMap::new();
-    timeline.iter().for_each(|moment| known.entry(moment.t).or_default().push(moment.what.clone()));
-    let is_new = |moment: &Moment| known.get(&moment.t).is_none_or(|happened| !happened.contains(&moment.what));
-    timeline.extend(now.timeline.into_iter().filter(is_new));
-    timeline.sort_by_key(|moment| moment.t);
-    let (ended_ms, recovered) = (before.ended_ms.max(now.ended_ms), before.recovered || now.recovered);
-    let new = now.error.as_ref().filter(|new| before.error.as_ref().is_none_or(|old| !old.contains(*new)));
-    let errors: Vec<_> = before.error.iter().chain(new).cloned().collect();
-    let error = (!errors.is_empty()).then(|| errors.join("; "));
-    RecorderSegment { files, timeline, ended_ms, recovered, error, ..now }
 }

@@ -34,7 +34,7 @@ impl Stand {
             room_id: "r1".into(),
             folder: format!("r1/{recording}"),
             started_ms: 0,
-            again: false,
+            run: 0,
             options: RecordingOptions::default(),
         }
     }
@@ -61,28 +61,11 @@ async fn the_timeline_is_stored_and_never_told() {
         last = Some(status.state);
     }
     assert_eq!(last, Some(RecordingState::Ready));
-    let key = format!("r1/abc/segments/{}.json", stand.context.recorder);
+    let key = format!("r1/abc/segments/{}-0.json", stand.context.recorder);
     let stored = stand.context.store.get(&key).await.expect("is stored");
     let stored: RecorderSegment = serde_json::from_slice(&stored).expect("JSON");
     assert_eq!(stored.timeline, [moment]);
     assert!(stand.folder.path().join("spool").exists() && !stand.folder.path().join("spool/abc").exists());
-}
-
-#[tokio::test]
-async fn a_run_that_is_merged_again_adds_nothing() {
-    let stand = Stand::new();
-    let moment = |t, what| Moment { t, what };
-    let segment = |timeline| {
-        let job = stand.job("abc");
-        RecorderSegment { timeline, ..Facts::of(job).segment() }
-    };
-    let before = segment(vec![moment(1, Happening::Pause), moment(5, Happening::Resume)]);
-    let now = segment(vec![moment(5, Happening::Pause), moment(5, Happening::Resume), moment(3, Happening::Resume)]);
-    let once = deliver::merge(before, now.clone());
-    let all = [moment(1, Happening::Pause), moment(3, Happening::Resume), moment(5, Happening::Resume)];
-    assert_eq!(once.timeline[..3], all);
-    assert_eq!(once.timeline[3..], [moment(5, Happening::Pause)]);
-    assert_eq!(deliver::merge(once.clone(), now), once);
 }
 
 fn file(name: &str, size: u64) -> RecordedFile {

@@ -169,8 +169,7 @@ async fn write(app: &Arc<App>) {
 async fn adopt_unknown(app: &App) {
     let unknown = std::mem::take(&mut app.recordings.state().unknown);
     for segment in unknown {
-        let key = format!("{}/segments/{}.json", segment.folder, segment.recorder);
-        if let Ok(Some(_)) = app.store.head(&key).await {
+        if let Ok(Some(_)) = app.store.head(&segment.key()).await {
             let mut state = app.recordings.state();
             if !state.deleted.contains(&segment.recording) {
                 state.adopt(&segment);
@@ -250,10 +249,16 @@ async fn put(store: &Store, manifest: &Manifest) -> Result<(), Error> {
 /// Takes the segments as the recorders wrote them: they are what survives both binaries. What a recorder only told of is no
 /// part of the recording: it never came to storage.
 async fn compose(store: &Store, manifest: &mut Manifest) -> Result<(), Error> {
-    let prefix = format!("{}/segments/", manifest.folder);
     let told = std::mem::take(&mut manifest.segments);
-    for object in store.list(&prefix).await? {
-        let read = match store.get(&object.key).await {
+    let objects = store.list(&format!("{}/segments/", manifest.folder)).await?;
+    let mut read = futures_util::stream::iter(objects)
+        .map(|object| async move {
+            let bytes = store.get(&object.key).await;
+            (object.key, bytes)
+        })
+        .buffered(AT_ONCE);
+    while let Some((key, bytes)) = read.next().await {
+        let read = match bytes {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
             Err(error @ (Error::Unavailable { .. } | Error::Denied { .. })) => return Err(error),
             Err(error) => Err(error.to_string()),
@@ -261,18 +266,18 @@ async fn compose(store: &Store, manifest: &mut Manifest) -> Result<(), Error> {
         let segment: RecorderSegment = match read {
             Ok(segment) => segment,
             Err(why) => {
-                tracing::warn!(key = object.key, why, "a segment cannot be read");
-                let is_its = |told: &&RecorderSegment| object.key == format!("{prefix}{}.json", told.recorder);
-                manifest.segments.extend(told.iter().find(is_its).cloned());
+                tracing::warn!(key, why, "a segment cannot be read");
+                manifest.segments.extend(told.iter().find(|told| told.key() == key).cloned());
                 continue;
             }
         };
         // A copy under another name would count twice.
-        if manifest.segments.iter().all(|known| known.recorder != segment.recorder) {
+        let run = |segment: &RecorderSegment| (segment.recorder.clone(), segment.run);
+        if manifest.segments.iter().all(|known| run(known) != run(&segment)) {
             manifest.segments.push(segment);
         }
     }
-    manifest.segments.sort_by(|a, b| a.recorder.cmp(&b.recorder));
+    manifest.segments.sort_by(|a, b| (&a.recorder, a.run).cmp(&(&b.recorder, b.run)));
     manifest.timeline = timeline::merge(&manifest.segments);
     let last = manifest.segments.iter().filter_map(|segment| segment.ended_ms).max();
     manifest.ended_ms = manifest.ended_ms.or_else(|| last.map(|ms| manifest.started_ms + ms));

@@ -252,7 +252,8 @@ impl State {
     pub(super) fn put_segment(&mut self, segment: RecorderSegment) {
         let id = segment.recording.clone();
         let Some(manifest) = self.manifests.get_mut(&id) else { return };
-        match manifest.segments.iter_mut().find(|known| known.recorder == segment.recorder) {
+        let run = |segment: &RecorderSegment| (segment.recorder.clone(), segment.run);
+        match manifest.segments.iter_mut().find(|known| run(known) == run(&segment)) {
             Some(known) if is_same(known, &segment) => return,
             // Recorders keep their timelines to storage; what one said of it before is better than nothing until then.
             Some(known) if segment.timeline.is_empty() => {

@@ -164,7 +164,7 @@ impl Manager {
                     return Ok(());
                 }
             }
-            if self.stopping && self.running.is_empty() {
+            if self.stopping && self.running.is_empty() && self.tasks.is_empty() {
                 return Ok(());
             }
         }

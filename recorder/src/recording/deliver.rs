@@ -21,6 +21,8 @@ use crate::upload::{Backoff, Ended, Progress};
 const REPORT: Duration = Duration::from_secs(1);
 /// So often storage may say that it does not let us list uploads, before that is taken for its last word: keys expire.
 const LISTINGS: u32 = 3;
+/// So often it may be away when it is asked for them, which is a quarter of an hour: the spool's disk is needed for others.
+const ASKED: u32 = 30;
 /// So often uploads may break down, which none should ever, before the recording is left to the next start.
 const BREAKDOWNS: u32 = 10;
 
@@ -51,7 +53,6 @@ impl Recording {
             return self.send(RecordingState::Failed, None, Some((Code::Internal, why)));
         }
         let segment = self.write_segment().await;
-        self.end_stray_uploads().await;
         tracing::info!(recording = %self.id(), files = segment.files.len(), "ready");
         self.context.metrics.delivered();
         let status = super::Status {
@@ -63,6 +64,8 @@ impl Recording {
             failure: None,
         };
         let _ = self.statuses.send((self.folder.clone(), status));
+        // Nobody waits for the clearing up.
+        self.end_stray_uploads().await;
         let (spool, folder) = (self.context.spool.clone(), self.folder.clone());
         let removed = tokio::task::spawn_blocking(move || spool.remove(&folder)).await;
         if let Err(error) = removed.map_err(std::io::Error::other).flatten() {
@@ -244,7 +247,7 @@ impl Recording {
                 Err(error) => error,
             };
             listings += u32::from(matches!(error, Error::Denied { .. }));
-            let passing = matches!(error, Error::Unavailable { .. })
+            let passing = matches!(error, Error::Unavailable { .. }) && failures < ASKED
                 || matches!(error, Error::Denied { .. }) && listings < LISTINGS;
             if !passing {
                 tracing::info!(folder, %error, "unfinished uploads that nobody noted are left to the bucket's own rules");

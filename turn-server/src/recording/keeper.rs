@@ -21,9 +21,6 @@ use super::writes::Write;
 use crate::app::App;
 use crate::webhooks::Event;
 
-/// How often we look for something to write.
-const EVERY: Duration = Duration::from_millis(200);
-
 /// How long we wait after a failure.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -134,10 +131,11 @@ fn take(state: &mut State, mut manifest: Manifest, has_segments: bool) {
 /// Writes what changes, until the process ends.
 pub(super) async fn run(app: &Arc<App>) {
     let parts = async {
+        let came = app.recordings.state().came.clone();
         loop {
             adopt_unknown(app).await;
             delete_unwanted(app).await;
-            tokio::time::sleep(EVERY).await;
+            came.notified().await;
         }
     };
     tokio::join!(parts, write(app));
@@ -146,6 +144,7 @@ pub(super) async fn run(app: &Arc<App>) {
 /// Writes manifests, some at a time: one that hangs or fails is no reason for others to wait.
 async fn write(app: &Arc<App>) {
     let mut writes = JoinSet::new();
+    let noted = app.recordings.state().noted.clone();
     let due = || app.recordings.state().writes.poll(Instant::now());
     loop {
         while writes.len() < AT_ONCE
@@ -157,8 +156,16 @@ async fn write(app: &Arc<App>) {
                 app.recordings.state().writes.handle_ended(&id, failed.then_some(write), Instant::now());
             });
         }
+        let retry = app.recordings.state().writes.poll_timeout().filter(|_| writes.len() < AT_ONCE);
+        let retry = async {
+            match retry {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = noted.notified() => {}
+            () = retry => {}
             Some(_) = writes.join_next() => {}
         }
     }

@@ -41,6 +41,8 @@ impl Recording {
         self.hear();
         self.proven = true;
         self.set_state(RecordingState::Finalising);
+        // What is whole does not wait for what is not.
+        self.upload_rest();
         self.repair().await;
         if self.facts.stopped_ms.is_none() {
             let end = self.facts.files.values().map(|facts| facts.file.end_ms).max().unwrap_or(0);
@@ -165,6 +167,7 @@ impl Recording {
         let parts = unchanged.map(|(number, _)| *number).collect();
         self.append(Fact::Repaired { file: name.to_owned(), parts }).await;
         self.append(Fact::Whole { file }).await;
+        self.upload_rest();
     }
 
     /// Uploads until storage has every file; one whose task broke down is begun again. `false`: that is of no use.
@@ -210,7 +213,7 @@ impl Recording {
         self.uploading.remove(&name);
     }
 
-    /// Starts the uploads that are not running: all of them after a crash.
+    /// Starts the uploads of whole files that are not running: all of them after a crash.
     fn upload_rest(&mut self) {
         let rest: Vec<_> = self
             .facts

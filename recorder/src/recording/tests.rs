@@ -8,6 +8,9 @@ use signalling::recording::{Happening, Moment, RecordingOptions};
 use super::*;
 use crate::config::{Config, RecorderConfig};
 
+/// For what takes a moment.
+const DEADLINE: Duration = Duration::from_secs(20);
+
 /// A recorder's insides, on a folder that ends with this value.
 pub(crate) struct Stand {
     pub(crate) folder: tempfile::TempDir,
@@ -93,6 +96,15 @@ fn spooled(stand: &Stand, files: &[(&str, Option<&[u8]>)]) -> (Recording, mpsc::
     (recording, told)
 }
 
+/// Waits for what nobody tells.
+async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 async fn last(mut told: mpsc::UnboundedReceiver<(String, Status)>) -> Status {
     let mut last = None;
     while let Some((_, status)) = told.recv().await {
@@ -112,6 +124,21 @@ async fn an_upload_that_breaks_down_is_begun_again() {
     assert_eq!((status.state, status.segment.and_then(|segment| segment.error)), (RecordingState::Ready, None));
     assert_eq!(stand.context.store.get("r1/abc/p1-av-1.webm").await.expect("is stored"), "media");
     assert!(!stand.folder.path().join("spool/abc").exists());
+}
+
+#[tokio::test]
+async fn a_whole_file_does_not_wait_for_the_repair_of_another() {
+    let stand = Stand::new();
+    let (recording, told) = spooled(&stand, &[("p1-av-1.webm", Some(b"media"))]);
+    recording.ledger.append(Fact::Open { file: file("p2-av-1.webm", 0) }).expect("appends");
+    // Nobody can write to it.
+    let torn = recording.ledger.journal().folder().join("p2-av-1.webm");
+    std::fs::create_dir(&torn).expect("a folder");
+    let delivered = tokio::spawn(recording.deliver());
+    until("it is stored", async || stand.context.store.get("r1/abc/p1-av-1.webm").await.is_ok()).await;
+    std::fs::remove_dir(&torn).expect("goes");
+    delivered.await.expect("ends");
+    assert_eq!(last(told).await.segment.map(|segment| segment.files.len()), Some(1));
 }
 
 #[tokio::test]

@@ -239,6 +239,8 @@ impl Manager {
     }
 
     fn handle_job(&mut self, Assignment { job, start }: Assignment) {
+        // The server counts a room as taken with every job; what does not take one is to be told.
+        self.capacity_told = None;
         let id = job.recording.clone();
         let live = self.running.values().find(|running| running.recording == id && running.is_live());
         if let Some(live) = live {
@@ -276,9 +278,9 @@ impl Manager {
             }
             Some((code, why)) => {
                 tracing::warn!(recording = %id, %code, why, "job refused");
+                // Before the refusal: what is said of capacity after one tells the server to try again.
+                self.tell_capacity();
                 self.say_status(Status::failed(id, code, why.to_owned()));
-                // The server counts the room as taken, and nothing changed here that would tell it otherwise.
-                self.capacity_told = None;
             }
         }
     }
@@ -341,7 +343,7 @@ impl Manager {
         let refused = status.state == RecordingState::Failed && self.running.get(folder).is_some_and(Running::is_live);
         if ended {
             self.running.remove(folder);
-            // Before its end: what is said of capacity after a refusal tells the server to try again.
+            // Before its end, as with every refusal.
             self.tell_capacity();
         } else if let Some(running) = self.running.get_mut(folder) {
             // Figures alone leave what was told before as it was.

@@ -121,10 +121,25 @@ async fn a_refused_job_does_not_take_a_room() {
     let job = Job { folder: "elsewhere".into(), ..stand.job("abc") };
     let start = Start { token: String::new(), zero: Instant::now(), paused: false, ends_in: None };
     manager.handle_job(Assignment { job, start });
+    assert_eq!(said.try_recv(), Ok(FromRecorder::Capacity { capacity: 3 }), "which the server counts as 2");
     let refused = said.try_recv().expect("is told");
     assert!(matches!(refused, FromRecorder::State { state: RecordingState::Failed, .. }), "{refused:?}");
     manager.tell_capacity();
-    assert_eq!(said.try_recv(), Ok(FromRecorder::Capacity { capacity: 3 }), "which the server counts as 2");
+    assert!(said.try_recv().is_err(), "the refusal is the last word");
+}
+
+#[tokio::test]
+async fn a_job_that_is_given_again_does_not_take_a_second_room() {
+    let stand = Stand::new();
+    let (mut manager, mut said) = manager(&stand, RecorderConfig { capacity: 3, ..RecorderConfig::default() });
+    let (orders, _receiver) = mpsc::unbounded_channel();
+    manager.insert("abc", RecordingId::parse("abc").expect("an id"), Some(orders));
+    manager.tell_capacity();
+    assert_eq!(said.try_recv(), Ok(FromRecorder::Capacity { capacity: 2 }));
+    let start = Start { token: String::new(), zero: Instant::now(), paused: false, ends_in: None };
+    manager.handle_job(Assignment { job: stand.job("abc"), start });
+    manager.tell_capacity();
+    assert_eq!(said.try_recv(), Ok(FromRecorder::Capacity { capacity: 2 }), "which the server counts as 1");
 }
 
 #[test]

@@ -163,21 +163,6 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     Ok(Running { address, id, shutdown, task })
 }
 
-/// Runs until `shutdown` is done.
-///
-/// # Errors
-/// [`Error`].
-pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let running = start(config).await?;
-    let stop = running.shutdown.clone();
-    let mut ended = std::pin::pin!(running.wait());
-    tokio::select! {
-        () = shutdown => stop.cancel(),
-        done = &mut ended => return done,
-    }
-    ended.await
-}
-
 /// Stores everything that lies in the spool; returns the recordings.
 ///
 /// # Errors

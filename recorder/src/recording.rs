@@ -11,6 +11,7 @@ mod participants;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timeline;
+mod tries;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -95,6 +96,13 @@ impl Status {
 /// Where a recording tells how it stands: its folder in the spool, and the status.
 pub(crate) type Statuses = mpsc::UnboundedSender<(String, Status)>;
 
+/// The upload of a file.
+struct Uploading {
+    task: AbortHandle,
+    /// How far the file is.
+    progress: watch::Receiver<Progress>,
+}
+
 /// A recording's task.
 pub(crate) struct Recording {
     context: Context,
@@ -104,15 +112,13 @@ pub(crate) struct Recording {
     heard: mpsc::UnboundedReceiver<Fact>,
     uploads: JoinSet<Result<RecordedFile, Ended>>,
     /// The upload of each file, while and after it runs.
-    uploading: BTreeMap<String, AbortHandle>,
-    /// How far each file is.
-    lens: BTreeMap<String, watch::Receiver<Progress>>,
+    uploading: BTreeMap<String, Uploading>,
     tally: Arc<Tally>,
     /// Participants in the room.
     people: u32,
     statuses: Statuses,
     state: RecordingState,
-    /// Whether storage has shown that it does what it must, or that cannot be known: what is recorded will be kept.
+    /// Whether storage has shown that it does what it must, or could not be asked in time: what is recorded will be kept.
     proven: bool,
 }
 
@@ -183,7 +189,6 @@ impl Recording {
             heard,
             uploads: JoinSet::new(),
             uploading: BTreeMap::new(),
-            lens: BTreeMap::new(),
             tally: Arc::default(),
             people: 0,
             statuses,
@@ -277,7 +282,7 @@ impl Recording {
     /// How it stands.
     fn progress(&self) -> recording::Progress {
         let len = |name: &String, facts: &session::journal::FileFacts| {
-            let grown = self.lens.get(name).map_or(0, |len| len.borrow().len);
+            let grown = self.uploading.get(name).map_or(0, |uploading| uploading.progress.borrow().len);
             grown.max(facts.file.size)
         };
         let stored = |facts: &session::journal::FileFacts| match facts.stored {
@@ -296,7 +301,6 @@ impl Recording {
 
     /// Uploads a file as it grows, or what is left of it after a crash.
     fn start_upload(&mut self, name: &str, progress: watch::Receiver<Progress>) {
-        self.lens.insert(name.to_owned(), progress.clone());
         let before = self.facts.files.get(name).filter(|facts| facts.whole).cloned();
         let upload = Upload {
             store: self.context.store.clone(),
@@ -305,13 +309,13 @@ impl Recording {
             about: About { kind: ContentType::of(name), tags: self.facts.job.options.tags.clone() },
             path: self.ledger.journal().folder().join(name),
             name: name.to_owned(),
-            progress,
+            progress: progress.clone(),
             metrics: self.context.metrics.clone(),
             lanes: self.context.lanes.clone(),
             backoff: Backoff::default(),
         };
         let task = self.uploads.spawn(upload.run(before));
-        self.uploading.insert(name.to_owned(), task);
+        self.uploading.insert(name.to_owned(), Uploading { task, progress });
     }
 
     fn key(&self, name: &str) -> String {

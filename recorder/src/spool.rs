@@ -12,7 +12,8 @@
 //! Bytes go to the system with the cluster that they belong to, so a killed process loses what its memory held (at most
 //! two seconds); the whole spool is synced every second, so a power cut costs one more. Folders are synced when a file is
 //! begun or a recording is removed, files when they are whole and after each step of a repair. The journal is synced with
-//! every fact that cannot be found again by reading the file; what else it notes waits for one of those, or for the second.
+//! every fact that cannot be found again by reading the file; what else it notes waits for one of those, or for the next second in
+//! which media is written.
 
 pub mod journal;
 pub mod ledger;

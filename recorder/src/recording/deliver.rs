@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError};
 
 use super::Recording;
+use super::tries::Tries;
 use crate::spool::media::{self, Repair, Repaired};
-use crate::upload::{Backoff, Ended, Progress};
+use crate::upload::{Ended, Progress};
 
 /// How often a recording that is being stored says how far it is.
 const REPORT: Duration = Duration::from_secs(1);
@@ -90,7 +91,7 @@ impl Recording {
         for name in torn {
             // Its upload waits for a writer that is gone, or is busy with parts that may change now.
             if let Some(upload) = self.uploading.remove(&name) {
-                upload.abort();
+                upload.task.abort();
             }
             let path = self.ledger.journal().folder().join(&name);
             match self.repair_one(&path, &name).await {
@@ -110,7 +111,7 @@ impl Recording {
 
     /// Keeps a file that is of no use to the recording, however long the disk takes, and says so.
     async fn set_aside(&mut self, name: &str, why: &str) {
-        let mut failures = 0;
+        let mut tries = Tries::default();
         loop {
             match self.context.spool.set_aside(&self.folder, name) {
                 Ok(kept) => {
@@ -121,8 +122,7 @@ impl Recording {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
                 Err(error) => {
                     tracing::error!(recording = %self.id(), name, why, %error, "cannot be set aside yet");
-                    tokio::time::sleep(Backoff::default().after(failures)).await;
-                    failures += 1;
+                    tries.pause().await;
                 }
             }
         }
@@ -132,7 +132,7 @@ impl Recording {
 
     /// Finishes a file, however long the disk takes to have room for its cues; `None`: it is not there.
     async fn repair_one(&self, path: &Path, name: &str) -> Option<Repair> {
-        let mut failures = 0;
+        let mut tries = Tries::default();
         loop {
             let file = path.to_owned();
             let facts = self.facts.files.get(name).map(|facts| facts.file.clone());
@@ -145,10 +145,8 @@ impl Recording {
                 Err(error) => error,
             };
             if self.context.spool.make_room(&error).is_err() {
-                let pause = Backoff::default().after(failures);
                 tracing::error!(file = %path.display(), %error, "cannot be repaired yet");
-                tokio::time::sleep(pause).await;
-                failures += 1;
+                tries.pause().await;
             }
         }
     }
@@ -173,7 +171,8 @@ impl Recording {
     /// Uploads until storage has every file; one whose task broke down is begun again. `false`: that is of no use.
     async fn upload_all(&mut self) -> bool {
         let mut report = tokio::time::interval(REPORT);
-        for breakdowns in 0..BREAKDOWNS {
+        let mut breakdowns = Tries::default();
+        while breakdowns.failures() < BREAKDOWNS {
             self.upload_rest();
             loop {
                 tokio::select! {
@@ -189,14 +188,14 @@ impl Recording {
             if self.facts.files.values().all(|facts| facts.stored) {
                 return true;
             }
-            tokio::time::sleep(Backoff::default().after(breakdowns)).await;
+            breakdowns.pause().await;
         }
         false
     }
 
     async fn handle_uploaded(&mut self, done: Result<(Id, Result<RecordedFile, Ended>), JoinError>) {
         let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let name = self.uploading.iter().find(|(_, task)| task.id() == id).map(|(name, _)| name.clone());
+        let name = self.uploading.iter().find(|(_, upload)| upload.task.id() == id).map(|(name, _)| name.clone());
         // Of a file that was repaired since, or never had any media.
         let Some(name) = name else { return };
         match done {
@@ -235,7 +234,7 @@ impl Recording {
         let names = self.facts.files.keys().chain(&self.facts.dropped);
         let keys: BTreeSet<String> = names.map(|name| self.key(name)).collect();
         let folder = format!("{}/", self.facts.job.folder);
-        let (mut failures, mut listings) = (0, 0);
+        let (mut tries, mut listings) = (Tries::default(), 0);
         loop {
             let error = match self.try_end_stray_uploads(&folder, &keys).await {
                 Ok(0) => return,
@@ -250,14 +249,13 @@ impl Recording {
                 Err(error) => error,
             };
             listings += u32::from(matches!(error, Error::Denied { .. }));
-            let passing = matches!(error, Error::Unavailable { .. }) && failures < ASKED
+            let passing = matches!(error, Error::Unavailable { .. }) && tries.failures() < ASKED
                 || matches!(error, Error::Denied { .. }) && listings < LISTINGS;
             if !passing {
                 tracing::info!(folder, %error, "unfinished uploads that nobody noted are left to the bucket's own rules");
                 return self.end_void_uploads().await;
             }
-            self.pause(&folder, &error, failures).await;
-            failures += 1;
+            self.pause(&folder, &error, &mut tries).await;
         }
     }
 
@@ -282,21 +280,19 @@ impl Recording {
         }
     }
 
-    async fn pause(&self, what: &str, error: &Error, failures: u32) {
-        let pause = Backoff::default().after(failures);
-        tracing::warn!(what, %error, retry_ms = pause.as_millis() as u64, "storage");
+    async fn pause(&self, what: &str, error: &Error, tries: &mut Tries) {
+        tracing::warn!(what, %error, failures = tries.failures(), "storage");
         self.context.metrics.upload_failed();
-        tokio::time::sleep(pause).await;
+        tries.pause().await;
     }
 
     /// The last object of a run; trying for ever, as everywhere.
     async fn write_segment(&self) -> RecorderSegment {
         let segment = self.facts.segment();
         let key = segment.key();
-        let mut failures = 0;
+        let mut tries = Tries::default();
         while let Err(error) = self.try_segment(&key, &segment).await {
-            self.pause(&key, &error, failures).await;
-            failures += 1;
+            self.pause(&key, &error, &mut tries).await;
         }
         segment
     }

@@ -340,7 +340,7 @@ impl Stage<'_> {
         if is_too_large(self.recording.progress().bytes, limit) {
             return Turn::End("max_size_mb is reached");
         }
-        if self.recording.lens.values().any(|len| len.borrow().len >= MAX_LEN) {
+        if self.recording.uploading.values().any(|uploading| uploading.progress.borrow().len >= MAX_LEN) {
             // The server gives the room to somebody again, who begins new files.
             return Turn::End("a file is as large as storage takes");
         }

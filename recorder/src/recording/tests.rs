@@ -118,7 +118,8 @@ async fn an_upload_that_breaks_down_is_begun_again() {
     let stand = Stand::new();
     let (mut recording, told) = spooled(&stand, &[("p1-av-1.webm", Some(b"media"))]);
     let broken = recording.uploads.spawn(async { panic!("as a bug would") });
-    recording.uploading.insert("p1-av-1.webm".into(), broken);
+    let progress = watch::channel(Progress::default()).1;
+    recording.uploading.insert("p1-av-1.webm".into(), Uploading { task: broken, progress });
     recording.deliver().await;
     let status = last(told).await;
     assert_eq!((status.state, status.segment.and_then(|segment| segment.error)), (RecordingState::Ready, None));

@@ -195,11 +195,20 @@ impl Spool {
     pub fn set_aside(&self, folder: &str, name: &str) -> io::Result<PathBuf> {
         let aside = self.path.join(ASIDE);
         fs::create_dir_all(&aside)?;
-        let kept = aside.join(format!("{folder}-{name}"));
+        let kept = self.aside(folder, name);
         fs::rename(self.path.join(folder).join(name), &kept)?;
         sync_dir(&aside)?;
         sync_dir(&self.path)?;
         Ok(kept)
+    }
+
+    /// Whether a file was kept so, perhaps just before a crash.
+    pub fn is_aside(&self, folder: &str, name: &str) -> bool {
+        self.aside(folder, name).exists()
+    }
+
+    fn aside(&self, folder: &str, name: &str) -> PathBuf {
+        self.path.join(ASIDE).join(format!("{folder}-{name}"))
     }
 
     /// Sets bytes of a full disk aside, unless they are, and while as much is left. Whoever cannot end a file for want of

@@ -81,13 +81,7 @@ impl Recording {
     async fn repair(&mut self) {
         let torn = self.facts.files.values().filter(|facts| !facts.whole).map(|facts| facts.file.name.clone());
         let mut torn: Vec<String> = torn.collect();
-        match self.context.spool.media(&self.folder) {
-            Ok(found) => {
-                let known = |name: &String| self.facts.files.contains_key(name) || self.facts.dropped.contains(name);
-                torn.extend(found.into_iter().filter(|name| !known(name)));
-            }
-            Err(error) => tracing::error!(recording = %self.id(), %error, "the spool's folder cannot be read"),
-        }
+        torn.extend(self.unknown().await);
         for name in torn {
             // Its upload waits for a writer that is gone, or is busy with parts that may change now.
             if let Some(upload) = self.uploading.remove(&name) {
@@ -100,10 +94,29 @@ impl Recording {
                 }
                 Some(Repair::Done(_)) => self.set_aside(&name, "nothing is known of it").await,
                 Some(Repair::Unreadable(why)) => self.set_aside(&name, &why).await,
+                // A crash came between that and the note of it.
+                None if self.context.spool.is_aside(&self.folder, &name) => {
+                    self.set_aside(&name, "it could not be finished").await;
+                }
                 Some(Repair::Empty) | None => {
                     // Not even one cluster: at most the first seconds of a file.
                     let _ = std::fs::remove_file(&path);
                     self.append(Fact::Empty { file: name }).await;
+                }
+            }
+        }
+    }
+
+    /// Files that the journal does not know, however long the disk takes to list them: the folder goes with what is in it.
+    async fn unknown(&self) -> Vec<String> {
+        let known = |name: &String| self.facts.files.contains_key(name) || self.facts.dropped.contains(name);
+        let mut tries = Tries::default();
+        loop {
+            match self.context.spool.media(&self.folder) {
+                Ok(found) => return found.into_iter().filter(|name| !known(name)).collect(),
+                Err(error) => {
+                    tracing::error!(recording = %self.id(), %error, "the spool's folder cannot be read yet");
+                    tries.pause().await;
                 }
             }
         }

@@ -143,6 +143,18 @@ async fn a_whole_file_does_not_wait_for_the_repair_of_another() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_kept_just_before_a_crash_is_told() {
+    let stand = Stand::new();
+    let (recording, told) = spooled(&stand, &[]);
+    recording.ledger.append(Fact::Open { file: file("p1-av-1.webm", 0) }).expect("appends");
+    std::fs::write(recording.ledger.journal().folder().join("p1-av-1.webm"), "").expect("written");
+    stand.context.spool.set_aside("abc", "p1-av-1.webm").expect("kept");
+    recording.deliver().await;
+    let error = last(told).await.segment.and_then(|segment| segment.error).expect("is told");
+    assert!(error.starts_with("p1-av-1.webm: ") && error.contains("kept"), "{error}");
+}
+
+#[tokio::test]
 async fn a_file_that_is_nowhere_is_told_and_the_rest_is_stored() {
     let stand = Stand::new();
     let (recording, told) = spooled(&stand, &[("p1-av-1.webm", Some(b"media")), ("p2-av-1.webm", None)]);

@@ -132,7 +132,7 @@ impl Recording {
                     break;
                 }
                 // It was, before a crash.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
+                Err(error) if self.is_gone(&error) => break,
                 Err(error) => {
                     tracing::error!(recording = %self.id(), name, why, %error, "cannot be set aside yet");
                     tries.pause().await;
@@ -141,6 +141,11 @@ impl Recording {
         }
         let why = format!("{why}; it is kept in the recorder's spool");
         self.append(Fact::Lost { file: name.to_owned(), why }).await;
+    }
+
+    /// Whether a file is not there, although the spool is.
+    fn is_gone(&self, error: &std::io::Error) -> bool {
+        error.kind() == std::io::ErrorKind::NotFound && self.ledger.journal().is_there()
     }
 
     /// Finishes a file, however long the disk takes to have room for its cues; `None`: it is not there.
@@ -154,7 +159,7 @@ impl Recording {
             drop(reader);
             let error = match repaired.map_err(std::io::Error::other).flatten() {
                 Ok(repaired) => return Some(repaired),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+                Err(error) if self.is_gone(&error) => return None,
                 Err(error) => error,
             };
             if self.context.spool.make_room(&error).is_err() {

@@ -155,6 +155,20 @@ async fn a_file_that_was_kept_just_before_a_crash_is_told() {
 }
 
 #[tokio::test]
+async fn a_spool_that_is_away_for_a_moment_loses_nothing() {
+    let stand = Stand::new();
+    let (recording, told) = spooled(&stand, &[("p1-av-1.webm", Some(b"media"))]);
+    let [there, away] = ["abc", "away"].map(|name| stand.folder.path().join("spool").join(name));
+    std::fs::rename(&there, &away).expect("goes");
+    let delivered = tokio::spawn(recording.deliver());
+    until("it is tried", async || stand.context.metrics.upload_failures() > 0).await;
+    std::fs::rename(&away, &there).expect("comes back");
+    delivered.await.expect("ends");
+    let segment = last(told).await.segment.expect("a segment");
+    assert_eq!((segment.files.len(), segment.error), (1, None));
+}
+
+#[tokio::test]
 async fn a_file_that_is_nowhere_is_told_and_the_rest_is_stored() {
     let stand = Stand::new();
     let (recording, told) = spooled(&stand, &[("p1-av-1.webm", Some(b"media")), ("p2-av-1.webm", None)]);

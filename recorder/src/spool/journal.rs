@@ -37,6 +37,11 @@ impl Journal {
         &self.folder
     }
 
+    /// Whether the folder is where it was: a disk that is away for a moment takes every file with it.
+    pub fn is_there(&self) -> bool {
+        Self::path(&self.folder).exists()
+    }
+
     /// Appends a fact and waits until the disk has it.
     ///
     /// # Errors

@@ -146,12 +146,10 @@ impl Spool {
     /// # Errors
     /// What the system says.
     pub fn media(&self, folder: &str) -> io::Result<Vec<String>> {
-        let folder = self.path.join(folder);
-        let journal = Journal::path(&folder);
-        let entries =
-            fs::read_dir(&folder)?.filter(|entry| entry.as_ref().map_or(true, |entry| entry.path() != journal));
+        let entries = fs::read_dir(self.path.join(folder))?;
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
-        names.filter_map(Result::transpose).collect()
+        let names = names.filter_map(Result::transpose);
+        names.filter(|name| name.as_ref().map_or(true, |name| !Journal::is_its(name))).collect()
     }
 
     /// Forgets a recording, at once: whoever is killed meanwhile finds a folder that only has to be removed.

@@ -133,9 +133,17 @@ pub(super) async fn run(app: &Arc<App>) {
     let parts = async {
         let came = app.recordings.state().came.clone();
         loop {
-            adopt_unknown(app).await;
-            delete_unwanted(app).await;
-            came.notified().await;
+            let left = adopt_unknown(app).await | delete_unwanted(app).await;
+            let retry = async {
+                match left {
+                    true => tokio::time::sleep(RETRY).await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = came.notified() => {}
+                () = retry => {}
+            }
         }
     };
     tokio::join!(parts, write(app));
@@ -172,32 +180,48 @@ async fn write(app: &Arc<App>) {
 }
 
 /// A recorder finished a part of a recording that we do not know. If it lies in storage, the recording is ours: its
-/// manifest was lost, or another server began it.
-async fn adopt_unknown(app: &App) {
+/// manifest was lost, or another server began it. `true`: storage did not say of all.
+async fn adopt_unknown(app: &App) -> bool {
     let unknown = std::mem::take(&mut app.recordings.state().unknown);
+    let mut left = Vec::new();
     for segment in unknown {
-        if let Ok(Some(_)) = app.store.head(&segment.key()).await {
-            let mut state = app.recordings.state();
-            if !state.deleted.contains(&segment.recording) {
-                state.adopt(&segment);
+        match app.store.head(&segment.key()).await {
+            Ok(Some(_)) => {
+                let mut state = app.recordings.state();
+                if !state.deleted.contains(&segment.recording) {
+                    state.adopt(&segment);
+                }
             }
+            Err(Error::Unavailable { .. }) => left.push(segment),
+            // AWS denies what is not there if it does not let us list the bucket.
+            Ok(None) | Err(_) => {}
         }
     }
+    let again = !left.is_empty();
+    app.recordings.state().unknown.extend(left);
+    again
 }
 
-/// A recorder went on storing what was deleted: that goes, too, its files before what tells of them.
-async fn delete_unwanted(app: &App) {
+/// A recorder went on storing what was deleted: that goes, too, and so does what its other runs stored before. `true`: not all
+/// went.
+async fn delete_unwanted(app: &App) -> bool {
     let unwanted = std::mem::take(&mut app.recordings.state().unwanted);
-    for segment in unwanted {
-        let files = segment.files.iter().map(|file| file.name.clone());
-        for name in files.chain([format!("segments/{}.json", segment.recorder)]) {
-            let key = format!("{}/{name}", segment.folder);
-            if let Err(error) = app.store.delete(&key).await {
-                // It is told again on the recorder's next link.
-                tracing::warn!(key, %error, "what was deleted came back and cannot be deleted");
-            }
+    let mut left = Vec::new();
+    // It says itself where it lies; a folder that ends with its id is nobody else's.
+    let its = |segment: &RecorderSegment| segment.folder.rsplit('/').next() == Some(segment.recording.as_str());
+    for segment in unwanted.into_iter().filter(its) {
+        let is_deleted = app.recordings.state().deleted.contains(&segment.recording);
+        if !is_deleted {
+            // It could not be, and was put back.
+            app.recordings.state().take_late(segment);
+        } else if let Err(error) = super::delete_objects(&app.store, &segment.folder).await {
+            tracing::warn!(folder = segment.folder, %error, "what was deleted came back and cannot be deleted yet");
+            left.push(segment);
         }
     }
+    let again = !left.is_empty();
+    app.recordings.state().unwanted.extend(left);
+    again
 }
 
 /// Writes a manifest; `true`: it has to be tried again.

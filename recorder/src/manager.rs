@@ -157,7 +157,7 @@ impl Manager {
                     self.stopping = true;
                     self.order_all(Order::Stop);
                     let time = Duration::from_secs(self.config.stop_timeout_s);
-                    deadline.as_mut().reset(tokio::time::Instant::now() + time);
+                    deadline.set(tokio::time::sleep(time));
                 }
                 () = &mut deadline => {
                     tracing::warn!(left = self.running.len(), "stopping; the next start goes on with what is left");

@@ -123,9 +123,18 @@ impl Spool {
     pub fn create(&self, folder: &str, job: &Job) -> io::Result<Journal> {
         let folder = self.path.join(folder);
         fs::create_dir(&folder)?;
-        let journal = Journal::open(&folder)?;
+        let begun = self.begin(&folder, job);
+        if begun.is_err() {
+            // A full disk would get another one with every job.
+            let _ = fs::remove_dir_all(&folder);
+        }
+        begun
+    }
+
+    fn begin(&self, folder: &Path, job: &Job) -> io::Result<Journal> {
+        let journal = Journal::open(folder)?;
         journal.append(&Fact::Job(job.clone()))?;
-        sync_dir(&folder)?;
+        sync_dir(folder)?;
         sync_dir(&self.path)?;
         Ok(journal)
     }

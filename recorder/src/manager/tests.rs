@@ -142,6 +142,16 @@ async fn a_job_that_is_given_again_does_not_take_a_second_room() {
     assert_eq!(said.try_recv(), Ok(FromRecorder::Capacity { capacity: 2 }), "which the server counts as 1");
 }
 
+#[tokio::test]
+async fn any_time_may_be_given_to_the_end() {
+    let stand = Stand::new();
+    let (manager, _said) = manager(&stand, RecorderConfig { stop_timeout_s: u64::MAX, ..RecorderConfig::default() });
+    let (_tell, link) = mpsc::channel(1);
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    manager.run(link, shutdown).await.expect("ends well");
+}
+
 #[test]
 fn a_recording_is_as_old_as_the_server_says_whatever_the_wall_clock_does() {
     let minute = Duration::from_secs(60);

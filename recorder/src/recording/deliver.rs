@@ -55,7 +55,11 @@ impl Recording {
             let why = "the recorder cannot store it, and keeps it in its spool".to_owned();
             return self.send(RecordingState::Failed, None, Some((Code::Internal, why)));
         }
-        let segment = self.write_segment().await;
+        let segment = self.facts.segment();
+        // Who was stopped before it was in the room has nothing to tell.
+        if !(segment.files.is_empty() && segment.timeline.is_empty() && segment.error.is_none()) {
+            self.write_segment(&segment).await;
+        }
         tracing::info!(recording = %self.id(), files = segment.files.len(), "ready");
         self.context.metrics.delivered();
         let status = super::Status {
@@ -305,14 +309,12 @@ impl Recording {
     }
 
     /// The last object of a run; trying for ever, as everywhere.
-    async fn write_segment(&self) -> RecorderSegment {
-        let segment = self.facts.segment();
+    async fn write_segment(&self, segment: &RecorderSegment) {
         let key = segment.key();
         let mut tries = Tries::default();
-        while let Err(error) = self.try_segment(&key, &segment).await {
+        while let Err(error) = self.try_segment(&key, segment).await {
             self.pause(&key, &error, &mut tries).await;
         }
-        segment
     }
 
     async fn try_segment(&self, key: &str, segment: &RecorderSegment) -> Result<(), Error> {

@@ -295,9 +295,12 @@ impl Stage<'_> {
         self.recording.context.metrics.broke_down();
         let now = Instant::now();
         self.pcs.retain(|_, of| *of != participant);
-        let breaks = self.breaks.entry(participant).or_default();
+        let breaks = self.breaks.entry(participant.clone()).or_default();
         *breaks += 1;
-        if *breaks <= BREAKS {
+        if *breaks == BREAKS + 1 {
+            let why = "what records it breaks down again and again".into();
+            self.recording.ledger.try_note(Fact::GivenUp { participant, why });
+        } else if *breaks <= BREAKS {
             self.first_file = self.number(now);
             tracks.into_iter().for_each(|track| self.handle_track(track, now));
         }

@@ -169,6 +169,24 @@ async fn a_spool_that_is_away_for_a_moment_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_recording_is_ready_before_storage_lists_its_uploads() {
+    let stand = Stand::new();
+    // Their folder leads nowhere: storage cannot list them.
+    let uploads = stand.folder.path().join("store/.uploads");
+    std::fs::create_dir_all(stand.folder.path().join("store")).expect("a folder");
+    std::os::unix::fs::symlink(&uploads, &uploads).expect("made");
+    let (recording, mut told) = spooled(&stand, &[]);
+    let delivered = tokio::spawn(recording.deliver());
+    let ready = async { while told.recv().await.expect("a status").1.state != RecordingState::Ready {} };
+    tokio::time::timeout(DEADLINE, ready).await.expect("waits for nothing else");
+    assert!(stand.folder.path().join("spool/abc").exists(), "it asks on");
+    std::fs::remove_file(&uploads).expect("goes");
+    delivered.await.expect("ends");
+    assert!(!stand.folder.path().join("spool/abc").exists());
+    assert_eq!(stand.context.store.list("").await.expect("lists"), [], "nothing was recorded, so nothing is stored");
+}
+
+#[tokio::test]
 async fn a_file_that_is_nowhere_is_told_and_the_rest_is_stored() {
     let stand = Stand::new();
     let (recording, told) = spooled(&stand, &[("p1-av-1.webm", Some(b"media")), ("p2-av-1.webm", None)]);

@@ -125,7 +125,7 @@ fn context(config: &Config) -> Result<Context, Error> {
     let (store, metrics) = (Store::open(&config.storage)?, Metrics::default());
     let lanes = Arc::default();
     let pulse = pulse::Pulse::start();
-    Ok(Context { recorder, spool, store, target, metrics, lanes, pulse, segments: Default::default() })
+    Ok(Context { recorder, spool, store, target, metrics, lanes, pulse })
 }
 
 /// Starts the recorder: takes up what a crash left, then works for the server.
@@ -161,21 +161,6 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     });
     tracing::info!(recorder = %id, %address, "the recorder runs");
     Ok(Running { address, id, shutdown, task })
-}
-
-/// Runs until `shutdown` is done.
-///
-/// # Errors
-/// [`Error`].
-pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let running = start(config).await?;
-    let stop = running.shutdown.clone();
-    let mut ended = std::pin::pin!(running.wait());
-    tokio::select! {
-        () = shutdown => stop.cancel(),
-        done = &mut ended => return done,
-    }
-    ended.await
 }
 
 /// Stores everything that lies in the spool; returns the recordings.

@@ -119,20 +119,26 @@ async fn talk(mut socket: Socket, tell: &mpsc::Sender<Linked>, say: &mut mpsc::R
                 // The manager may have said something before it heard of this socket.
                 greeted |= matches!(message, FromRecorder::Hello { .. });
                 let Some(text) = greeted.then(|| serde_json::to_string(&message).ok()).flatten() else { continue };
-                match timeout(SILENCE, socket.send(Message::text(text))).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return error.to_string(),
-                    Err(_) => return "it takes nothing".into(),
+                if let Err(why) = send(&mut socket, Message::text(text)).await {
+                    return why;
                 }
             }
             _ = ping.tick() => {
                 if heard.elapsed() > SILENCE {
                     return "silence".into();
                 }
-                if let Err(error) = socket.send(Message::Ping(Vec::new().into())).await {
-                    return error.to_string();
+                if let Err(why) = send(&mut socket, Message::Ping(Vec::new().into())).await {
+                    return why;
                 }
             }
         }
+    }
+}
+
+/// Sends, or says why not: a server that reads nothing more is lost as well.
+async fn send(socket: &mut Socket, message: Message) -> Result<(), String> {
+    match timeout(SILENCE, socket.send(message)).await {
+        Ok(sent) => sent.map_err(|error| error.to_string()),
+        Err(_) => Err("it takes nothing".into()),
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::RecorderConfig;
 use crate::link::Linked;
 use crate::load::{self, Load};
-use crate::recording::{Assignment, Context, Order, Recording, Start, Status, Statuses};
+use crate::recording::{Assignment, Context, Order, Recording, Start, Status, Statuses, number};
 use crate::spool;
 
 /// How often the disk and the load are looked at.
@@ -157,14 +157,14 @@ impl Manager {
                     self.stopping = true;
                     self.order_all(Order::Stop);
                     let time = Duration::from_secs(self.config.stop_timeout_s);
-                    deadline.as_mut().reset(tokio::time::Instant::now() + time);
+                    deadline.set(tokio::time::sleep(time));
                 }
                 () = &mut deadline => {
                     tracing::warn!(left = self.running.len(), "stopping; the next start goes on with what is left");
                     return Ok(());
                 }
             }
-            if self.stopping && self.running.is_empty() {
+            if self.stopping && self.running.is_empty() && self.tasks.is_empty() {
                 return Ok(());
             }
         }
@@ -223,10 +223,12 @@ impl Manager {
                 options,
             } => {
                 let recorder = self.context.recorder.clone();
+                let zero = zero(started_ms, age_ms);
+                let run = if again { number(zero.elapsed()) } else { 0 };
                 let job =
-                    Job { v: journal::VERSION, recorder, recording, room, room_id, folder, started_ms, again, options };
+                    Job { v: journal::VERSION, recorder, recording, room, room_id, folder, started_ms, run, options };
                 let ends_in = ends_in_ms.map(Duration::from_millis);
-                let start = Start { token, zero: zero(started_ms, age_ms), paused, ends_in };
+                let start = Start { token, zero, paused, ends_in };
                 self.handle_job(Assignment { job, start });
             }
             ToRecorder::Stop { recording } | ToRecorder::Unknown { recording } => self.order(&recording, Order::Stop),
@@ -237,6 +239,8 @@ impl Manager {
     }
 
     fn handle_job(&mut self, Assignment { job, start }: Assignment) {
+        // The server counts a room as taken with every job; what does not take one is to be told.
+        self.capacity_told = None;
         let id = job.recording.clone();
         let live = self.running.values().find(|running| running.recording == id && running.is_live());
         if let Some(live) = live {
@@ -262,7 +266,9 @@ impl Manager {
         };
         match refusal {
             None => {
-                let folder = self.context.spool.new_folder(&id);
+                // Whoever works on a folder to its end ends the run of that name then.
+                let taken = |name: &str| self.folders.values().any(|folder| folder == name);
+                let folder = self.context.spool.new_folder(&id, taken);
                 let (orders, receiver) = mpsc::unbounded_channel();
                 self.insert(&folder, id, Some(orders));
                 self.spawn(
@@ -272,9 +278,9 @@ impl Manager {
             }
             Some((code, why)) => {
                 tracing::warn!(recording = %id, %code, why, "job refused");
+                // Before the refusal: what is said of capacity after one tells the server to try again.
+                self.tell_capacity();
                 self.say_status(Status::failed(id, code, why.to_owned()));
-                // The server counts the room as taken, and nothing changed here that would tell it otherwise.
-                self.capacity_told = None;
             }
         }
     }
@@ -337,7 +343,7 @@ impl Manager {
         let refused = status.state == RecordingState::Failed && self.running.get(folder).is_some_and(Running::is_live);
         if ended {
             self.running.remove(folder);
-            // Before its end: what is said of capacity after a refusal tells the server to try again.
+            // Before its end, as with every refusal.
             self.tell_capacity();
         } else if let Some(running) = self.running.get_mut(folder) {
             // Figures alone leave what was told before as it was.

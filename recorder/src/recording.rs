@@ -8,10 +8,10 @@
 mod deliver;
 mod live;
 mod participants;
-mod segments;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timeline;
+mod tries;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,6 @@ use crate::participant::Tally;
 use crate::pulse::Pulse;
 use crate::spool::{Ledger, Spool};
 use crate::upload::{Backoff, Ended, Lanes, Progress, Upload};
-use segments::Segments;
 
 /// Why storage must not be written to, once that is known; `None`: it may.
 type Proof = JoinHandle<Option<String>>;
@@ -58,8 +57,6 @@ pub(crate) struct Context {
     pub(crate) lanes: Arc<Lanes>,
     /// Whether this process stood still.
     pub(crate) pulse: Pulse,
-    /// Who writes which segment.
-    pub(crate) segments: Segments,
 }
 
 /// What the link orders.
@@ -99,6 +96,13 @@ impl Status {
 /// Where a recording tells how it stands: its folder in the spool, and the status.
 pub(crate) type Statuses = mpsc::UnboundedSender<(String, Status)>;
 
+/// The upload of a file.
+struct Uploading {
+    task: AbortHandle,
+    /// How far the file is.
+    progress: watch::Receiver<Progress>,
+}
+
 /// A recording's task.
 pub(crate) struct Recording {
     context: Context,
@@ -108,16 +112,21 @@ pub(crate) struct Recording {
     heard: mpsc::UnboundedReceiver<Fact>,
     uploads: JoinSet<Result<RecordedFile, Ended>>,
     /// The upload of each file, while and after it runs.
-    uploading: BTreeMap<String, AbortHandle>,
-    /// How far each file is.
-    lens: BTreeMap<String, watch::Receiver<Progress>>,
+    uploading: BTreeMap<String, Uploading>,
     tally: Arc<Tally>,
     /// Participants in the room.
     people: u32,
     statuses: Statuses,
     state: RecordingState,
-    /// Whether storage has shown that it does what it must, or that cannot be known: what is recorded will be kept.
+    /// Whether storage has shown that it does what it must, or could not be asked in time: what is recorded will be kept.
     proven: bool,
+}
+
+/// More files of a kind than anybody has made of one participant by that age of the recording: nobody makes one in a
+/// millisecond. All recorders know the age from the same clock, so no two runs give a file the same name.
+pub(crate) fn number(age: Duration) -> u32 {
+    // Begins anew after 46 days.
+    u32::try_from(age.as_millis() % 4_000_000_000).unwrap_or(0).max(1)
 }
 
 /// What a new recording is made of.
@@ -180,7 +189,6 @@ impl Recording {
             heard,
             uploads: JoinSet::new(),
             uploading: BTreeMap::new(),
-            lens: BTreeMap::new(),
             tally: Arc::default(),
             people: 0,
             statuses,
@@ -274,7 +282,7 @@ impl Recording {
     /// How it stands.
     fn progress(&self) -> recording::Progress {
         let len = |name: &String, facts: &session::journal::FileFacts| {
-            let grown = self.lens.get(name).map_or(0, |len| len.borrow().len);
+            let grown = self.uploading.get(name).map_or(0, |uploading| uploading.progress.borrow().len);
             grown.max(facts.file.size)
         };
         let stored = |facts: &session::journal::FileFacts| match facts.stored {
@@ -293,7 +301,6 @@ impl Recording {
 
     /// Uploads a file as it grows, or what is left of it after a crash.
     fn start_upload(&mut self, name: &str, progress: watch::Receiver<Progress>) {
-        self.lens.insert(name.to_owned(), progress.clone());
         let before = self.facts.files.get(name).filter(|facts| facts.whole).cloned();
         let upload = Upload {
             store: self.context.store.clone(),
@@ -302,13 +309,13 @@ impl Recording {
             about: About { kind: ContentType::of(name), tags: self.facts.job.options.tags.clone() },
             path: self.ledger.journal().folder().join(name),
             name: name.to_owned(),
-            progress,
+            progress: progress.clone(),
             metrics: self.context.metrics.clone(),
             lanes: self.context.lanes.clone(),
             backoff: Backoff::default(),
         };
         let task = self.uploads.spawn(upload.run(before));
-        self.uploading.insert(name.to_owned(), task);
+        self.uploading.insert(name.to_owned(), Uploading { task, progress });
     }
 
     fn key(&self, name: &str) -> String {

@@ -12,7 +12,8 @@
 //! Bytes go to the system with the cluster that they belong to, so a killed process loses what its memory held (at most
 //! two seconds); the whole spool is synced every second, so a power cut costs one more. Folders are synced when a file is
 //! begun or a recording is removed, files when they are whole and after each step of a repair. The journal is synced with
-//! every fact that cannot be found again by reading the file; what else it notes waits for one of those, or for the second.
+//! every fact that cannot be found again by reading the file; what else it notes waits for one of those, or for the next second in
+//! which media is written.
 
 pub mod journal;
 pub mod ledger;
@@ -107,10 +108,11 @@ impl Spool {
         Ok(found)
     }
 
-    /// A folder for a recording that does not exist yet: another run of the same one may still be on its way to storage.
-    pub fn new_folder(&self, recording: &RecordingId) -> String {
+    /// A folder for a recording that does not exist yet: another run of the same one may still be on its way to storage. Some are
+    /// `taken` although they are not there: not yet, or not any more.
+    pub fn new_folder(&self, recording: &RecordingId, taken: impl Fn(&str) -> bool) -> String {
         let names = std::iter::once(recording.to_string()).chain((2_u32..).map(|run| format!("{recording}.{run}")));
-        let mut free = names.filter(|name| !self.path.join(name).exists());
+        let mut free = names.filter(|name| !taken(name) && !self.path.join(name).exists());
         free.next().unwrap_or_else(|| recording.to_string())
     }
 
@@ -121,9 +123,18 @@ impl Spool {
     pub fn create(&self, folder: &str, job: &Job) -> io::Result<Journal> {
         let folder = self.path.join(folder);
         fs::create_dir(&folder)?;
-        let journal = Journal::open(&folder)?;
+        let begun = self.begin(&folder, job);
+        if begun.is_err() {
+            // A full disk would get another one with every job.
+            let _ = fs::remove_dir_all(&folder);
+        }
+        begun
+    }
+
+    fn begin(&self, folder: &Path, job: &Job) -> io::Result<Journal> {
+        let journal = Journal::open(folder)?;
         journal.append(&Fact::Job(job.clone()))?;
-        sync_dir(&folder)?;
+        sync_dir(folder)?;
         sync_dir(&self.path)?;
         Ok(journal)
     }
@@ -144,12 +155,10 @@ impl Spool {
     /// # Errors
     /// What the system says.
     pub fn media(&self, folder: &str) -> io::Result<Vec<String>> {
-        let folder = self.path.join(folder);
-        let journal = Journal::path(&folder);
-        let entries =
-            fs::read_dir(&folder)?.filter(|entry| entry.as_ref().map_or(true, |entry| entry.path() != journal));
+        let entries = fs::read_dir(self.path.join(folder))?;
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
-        names.filter_map(Result::transpose).collect()
+        let names = names.filter_map(Result::transpose);
+        names.filter(|name| name.as_ref().map_or(true, |name| !Journal::is_its(name))).collect()
     }
 
     /// Forgets a recording, at once: whoever is killed meanwhile finds a folder that only has to be removed.
@@ -193,11 +202,20 @@ impl Spool {
     pub fn set_aside(&self, folder: &str, name: &str) -> io::Result<PathBuf> {
         let aside = self.path.join(ASIDE);
         fs::create_dir_all(&aside)?;
-        let kept = aside.join(format!("{folder}-{name}"));
+        let kept = self.aside(folder, name);
         fs::rename(self.path.join(folder).join(name), &kept)?;
         sync_dir(&aside)?;
         sync_dir(&self.path)?;
         Ok(kept)
+    }
+
+    /// Whether a file was kept so, perhaps just before a crash.
+    pub fn is_aside(&self, folder: &str, name: &str) -> bool {
+        self.aside(folder, name).exists()
+    }
+
+    fn aside(&self, folder: &str, name: &str) -> PathBuf {
+        self.path.join(ASIDE).join(format!("{folder}-{name}"))
     }
 
     /// Sets bytes of a full disk aside, unless they are, and while as much is left. Whoever cannot end a file for want of

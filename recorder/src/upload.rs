@@ -120,7 +120,12 @@ impl Upload {
                         running.upload.progress.changed().await.map_err(|_| Ended::Unfinished)?;
                     }
                 }
-                Err(StepError::Spool(error)) if error.kind() == io::ErrorKind::NotFound => return Err(Ended::Gone),
+                // The spool is there, and the file is not in it.
+                Err(StepError::Spool(error))
+                    if error.kind() == io::ErrorKind::NotFound && running.upload.ledger.journal().is_there() =>
+                {
+                    return Err(Ended::Gone);
+                }
                 Err(error) => {
                     running.pause(&error, failures).await;
                     failures += 1;

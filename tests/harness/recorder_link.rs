@@ -95,7 +95,7 @@ impl Link {
         let segment = self.segment(job, file.len());
         std::fs::create_dir_all(folder.join("segments")).expect("a folder");
         std::fs::write(folder.join(segment["files"][0]["name"].as_str().expect("a name")), file).expect("written");
-        std::fs::write(folder.join("segments").join(format!("{}.json", self.name)), segment.to_string())
+        std::fs::write(folder.join("segments").join(format!("{}-0.json", self.name)), segment.to_string())
             .expect("written");
         let id = job["recording"].as_str().expect("an id");
         self.state(id, "finalising").await;

@@ -40,11 +40,11 @@ const LARGE_STEPS: [(Operation, Fault); 15] = [
     (Operation::Complete, Fault::Hang),
     (Operation::Complete, Fault::HangAfter),
     (Operation::Head, Fault::HangAfter),
-    (Operation::ListUploads, Fault::Hang),
-    (Operation::GetSegment, Fault::Hang),
     (Operation::PutSegment, Fault::Hang),
     (Operation::PutSegment, Fault::HangAfter),
+    (Operation::GetSegment, Fault::Hang),
     (Operation::GetSegment, Fault::HangAfter),
+    (Operation::ListUploads, Fault::Hang),
 ];
 
 /// The same for a file of one part.
@@ -119,8 +119,8 @@ async fn a_storage_that_is_away_for_ten_minutes_loses_nothing_long() {
     tokio::time::sleep(Duration::from_secs(600)).await;
     stand.proxy().come_back().await.expect("listens again");
     let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
-    check(&stand, &recording, stopped_after, &Moment::Uploading).await;
     stand.wait_for_empty_spool("a").await.expect("nothing is left");
+    check(&stand, &recording, stopped_after, &Moment::Uploading).await;
     kill(recorder).await;
     bot.leave().await;
     stand.end().await;
@@ -191,8 +191,8 @@ async fn killed_at_each(storage: Storage, room: &str, feeds: Vec<Feed>, steps: &
     let last = spawn(&stand);
     let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
     let [file] = files(&recording) else { panic!("one file: {recording}") };
-    check_stored(&stand, &recording).await;
     stand.wait_for_empty_spool("a").await.expect("nothing is left");
+    check_stored(&stand, &recording).await;
     assert_eq!(stand.proxy().violations(), Vec::<String>::new());
     kill(last).await;
     bot.leave().await;
@@ -219,8 +219,8 @@ async fn killed_at(stand: &mut Stand, room: &str, moment: Moment) {
             tokio::time::sleep(ON.saturating_sub(on.elapsed()).max(Duration::from_secs(2))).await;
             stand.stop(room).await.expect("stops");
             let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
-            check(stand, &recording, killed_after, &moment).await;
             stand.wait_for_empty_spool("a").await.expect("nothing is left");
+            check(stand, &recording, killed_after, &moment).await;
             kill(second).await;
             bot.leave().await;
             return;
@@ -246,8 +246,8 @@ async fn killed_at(stand: &mut Stand, room: &str, moment: Moment) {
     };
     let second = spawn(stand);
     let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
-    check(stand, &recording, killed_after, &moment).await;
     stand.wait_for_empty_spool("a").await.expect("nothing is left");
+    check(stand, &recording, killed_after, &moment).await;
     kill(second).await;
     bot.leave().await;
 }
@@ -281,13 +281,13 @@ async fn a_recorder_killed_while_it_uploads_what_it_records_loses_two_seconds_at
     tokio::time::sleep(Duration::from_secs(1)).await;
     stand.stop("parts").await.expect("stops");
     let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
+    stand.wait_for_empty_spool("a").await.expect("nothing is left");
     check_stored(&stand, &recording).await;
     let spans = spans(&recording);
     assert_eq!(spans.len(), kills.len() + 1, "{spans:?}");
     for (span, killed) in spans.iter().zip(&kills) {
         assert!(killed - span.1 <= MAY_MISS && span.1 - killed < 500.0, "killed at {kills:?}: {spans:?}");
     }
-    stand.wait_for_empty_spool("a").await.expect("nothing is left");
     assert_eq!(stand.proxy().violations(), Vec::<String>::new());
     kill(recorder).await;
     bot.leave().await;

@@ -193,7 +193,7 @@ async fn the_manifest_follows_while_it_is_on_and_is_whole_at_the_end() {
     other["ended_ms"] = json!(10);
     let segments = folder(&storage, &job).join("segments");
     std::fs::create_dir_all(&segments).expect("a folder");
-    std::fs::write(segments.join("rec0.json"), other.to_string()).expect("written");
+    std::fs::write(segments.join("rec0-0.json"), other.to_string()).expect("written");
     assert_eq!(server.ask("DELETE", PATH, None).await.status, 202);
     link.finish(&storage, &job, b"media").await;
     wait_for(&server, &id, "ready").await;

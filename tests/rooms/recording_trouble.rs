@@ -37,6 +37,17 @@ async fn stop(server: &Server, link: &mut Link) {
     assert_eq!(link.hear().await["t"], "stop");
 }
 
+/// Stores a file and its segment as a recorder would; what it tells of them.
+async fn put_part(store: &Store, link: &Link, job: &Value, media: &'static str) -> Value {
+    let (segment, lies) = (link.segment(job, media.len()), job["folder"].as_str().expect("a folder"));
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let key = format!("{lies}/{}", text(&segment["files"][0]["name"]));
+    store.put(&key, bytes::Bytes::from(media), ContentType::WEBM).await.expect("put");
+    let key = format!("{lies}/segments/{}-0.json", text(&segment["recorder"]));
+    store.put(&key, bytes::Bytes::from(segment.to_string()), ContentType::JSON).await.expect("put");
+    segment
+}
+
 async fn ids(server: &Server, bearer: &str) -> Vec<String> {
     let listed = server.ask_as(bearer, "GET", "/v1/recordings", None).await;
     let all = listed.body["recordings"].as_array().cloned().unwrap_or_default();
@@ -112,10 +123,7 @@ async fn a_manifest_that_storage_does_not_give_stops_nothing() {
     let mut link = Link::open(&server, "rec1", 2, &[]).await;
     let (job, id) = recorded(&server, &mut link).await;
     stop(&server, &mut link).await;
-    let (segment, lies) = (link.segment(&job, 5), job["folder"].as_str().expect("a folder"));
-    store.put(&format!("{lies}/p1-av-rec1.webm"), bytes::Bytes::from("media"), ContentType::WEBM).await.expect("put");
-    let key = format!("{lies}/segments/rec1.json");
-    store.put(&key, bytes::Bytes::from(segment.to_string()), ContentType::JSON).await.expect("put");
+    let segment = put_part(&store, &link, &job, "media").await;
     link.say(json!({ "t": "state", "recording": id, "state": "ready", "segment": segment })).await;
     wait_for(&server, &id, "ready").await;
     // It is asked for again, and comes in time.
@@ -170,10 +178,41 @@ async fn what_was_deleted_stays_so_over_a_restart() {
     late.finish(&storage, &job, b"late").await;
     let lies = folder(&storage, &job);
     until("its part is gone", async || {
-        !lies.join("p1-av-rec2.webm").exists() && !lies.join("segments/rec2.json").exists()
+        !lies.join("p1-av-rec2.webm").exists() && !lies.join("segments/rec2-0.json").exists()
     })
     .await;
     assert_eq!(server.ask("GET", &format!("/v1/recordings/{id}"), None).await.code(), "recording_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_back_deleted_goes_as_soon_as_storage_lets_it() {
+    let bucket = tempfile::tempdir().expect("a folder");
+    let s3 = S3Server::start(bucket.path()).await.expect("serves");
+    let proxy = FaultProxy::start(s3.address()).await.expect("starts");
+    let config = s3.config("tests");
+    let store = Store::open(&config).expect("opens");
+    let address = proxy.address();
+    let server = Server::start_with(|server| {
+        server.storage = config;
+        server.storage.endpoint = format!("http://{address}");
+    })
+    .await;
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut link = Link::open(&server, "rec1", 2, &[]).await;
+    let (job, id) = recorded(&server, &mut link).await;
+    stop(&server, &mut link).await;
+    let report = |segment: Value| json!({ "t": "state", "recording": id, "state": "ready", "segment": segment });
+    link.say(report(put_part(&store, &link, &job, "media").await)).await;
+    wait_for(&server, &id, "ready").await;
+    assert_eq!(server.ask("DELETE", &format!("/v1/recordings/{id}"), None).await.status, 204);
+    // A run of which nobody told is there, too.
+    let late = put_part(&store, &link, &job, "late").await;
+    let other = format!("{}/segments/rec1-5000.json", job["folder"].as_str().expect("a folder"));
+    store.put(&other, bytes::Bytes::from("{}"), ContentType::JSON).await.expect("put");
+    proxy.order(Operation::Delete, Fault::Status(403), 1);
+    link.say(report(late)).await;
+    until("it is gone", async || store.list("").await.is_ok_and(|objects| objects.is_empty())).await;
+    assert_eq!(proxy.suffered(), 1);
 }
 
 /// Who brings in an old part says nothing of who records now.
@@ -340,11 +379,7 @@ async fn an_encrypted_server_hands_out_no_plain_links() {
         let mut link = Link::open(&server, "rec1", 9, &[]).await;
         let (job, id) = recorded(&server, &mut link).await;
         stop(&server, &mut link).await;
-        let (segment, lies) = (link.segment(&job, 10), job["folder"].as_str().expect("a folder"));
-        let media = bytes::Bytes::from("0123456789");
-        store.put(&format!("{lies}/p1-av-rec1.webm"), media, ContentType::WEBM).await.expect("put");
-        let key = format!("{lies}/segments/rec1.json");
-        store.put(&key, bytes::Bytes::from(segment.to_string()), ContentType::JSON).await.expect("put");
+        let segment = put_part(&store, &link, &job, "0123456789").await;
         link.say(json!({ "t": "state", "recording": id, "state": "ready", "segment": segment })).await;
         let ready = wait_for(&server, &id, "ready").await;
         let url = ready["files"][0]["url"].as_str().expect("a link");

@@ -378,7 +378,7 @@ async fn what_was_deleted_does_not_come_back() {
     let mut link = Link::open(&server, "rec1", 9, &[&id]).await;
     link.finish(&storage, &job, b"media").await;
     let lies = folder(&storage, &job);
-    while lies.join("p1-av-rec1.webm").exists() || lies.join("segments/rec1.json").exists() {
+    while lies.join("p1-av-rec1.webm").exists() || lies.join("segments/rec1-0.json").exists() {
         assert!(Instant::now() < until, "it lies there");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -185,7 +185,7 @@ pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal
         state.late.remove(id);
         state.manifests.remove(id)
     };
-    let deleted = delete_objects(&app.store, manifest).await;
+    let deleted = delete_objects(&app.store, &manifest.folder).await;
     let mut state = app.recordings.state();
     if let Err(error) = deleted {
         state.deleted.take_back(id);
@@ -199,8 +199,9 @@ pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal
     Ok(())
 }
 
-async fn delete_objects(store: &Store, manifest: &Manifest) -> Result<(), service::storage::Error> {
-    let folder = format!("{}/", manifest.folder);
+/// Deletes everything that lies in a recording's folder.
+async fn delete_objects(store: &Store, folder: &str) -> Result<(), service::storage::Error> {
+    let folder = format!("{folder}/");
     // A template may have put another recording below this one.
     let own = |key: &str| {
         let rest = key.strip_prefix(&folder).unwrap_or("/");

@@ -42,7 +42,7 @@ pub(crate) struct Files {
     /// The recording's zero since 1970.
     wall: Duration,
     /// How many files of each kind were opened.
-    pub(crate) opened: BTreeMap<FileKind, u32>,
+    opened: BTreeMap<FileKind, u32>,
     growing: BTreeMap<FileKind, File>,
     closing: Vec<Closing>,
     /// Where everything ends, once that is known.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use signalling::id::{RecorderId, RecordingId, RoomName};
+use signalling::id::{ParticipantId, RecorderId, RecordingId, RoomName};
 use signalling::recording::{
     FileFigures, Gap, Moment, RecordedFile, RecordedTrack, RecorderSegment, RecordingOptions, Resolution,
 };
@@ -42,9 +42,9 @@ pub struct Job {
     pub folder: String,
     /// Zero of the recording's clock.
     pub started_ms: u64,
-    /// Whether a recorder had it before.
+    /// Which run of the recording this is: its files' numbers begin after this one. 0: nobody had it before.
     #[serde(default)]
-    pub again: bool,
+    pub run: u32,
     /// How.
     pub options: RecordingOptions,
 }
@@ -143,6 +143,13 @@ pub enum Fact {
     Recovered,
     /// Something happened in the room.
     Happened(Moment),
+    /// A participant is not recorded any more.
+    GivenUp {
+        /// Who.
+        participant: ParticipantId,
+        /// Why, for users.
+        why: String,
+    },
 }
 
 /// What a journal says of one file.
@@ -235,6 +242,7 @@ impl Facts {
             Fact::Stopped { at_ms } => self.stopped_ms = Some(at_ms),
             Fact::Recovered => self.recovered = true,
             Fact::Happened(moment) => self.timeline.push(moment),
+            Fact::GivenUp { participant, why } => self.errors.push(format!("{participant}: {why}")),
             Fact::Track { file, track } => self.edit(&file, |facts| {
                 if !facts.file.codecs.contains(&track.codec) {
                     facts.file.codecs.push(track.codec.clone());
@@ -293,6 +301,7 @@ impl Facts {
         RecorderSegment {
             v: signalling::recording::MANIFEST_VERSION,
             recorder: self.job.recorder.clone(),
+            run: self.job.run,
             recording: self.job.recording.clone(),
             room: self.job.room.clone(),
             room_id: self.job.room_id.clone(),
@@ -337,7 +346,6 @@ pub fn close_gaps(file: &mut RecordedFile) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use signalling::id::ParticipantId;
     use signalling::message::Source;
 
     fn job() -> Job {
@@ -349,7 +357,7 @@ mod tests {
             room_id: "r1".into(),
             folder: "r1/abc".into(),
             started_ms: 5,
-            again: false,
+            run: 0,
             options: RecordingOptions::default(),
         }
     }
@@ -430,7 +438,8 @@ mod tests {
         facts.apply(Fact::Lost { file: name(), why: "gone".into() });
         let void = ["u1", "u2"].map(|id| (name(), id.to_owned()));
         assert_eq!((&facts.void[..], facts.files.len(), facts.dropped.contains(&name())), (&void[..], 0, true));
-        assert_eq!(facts.segment().error.as_deref(), Some("p1-av-1.webm: gone"));
+        facts.apply(Fact::GivenUp { participant: file(0).participant, why: "broken".into() });
+        assert_eq!(facts.segment().error.as_deref(), Some("p1-av-1.webm: gone; p1: broken"));
     }
 
     #[test]

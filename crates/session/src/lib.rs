@@ -144,11 +144,6 @@ impl Session {
         self.stats
     }
 
-    /// How many files of each kind there were.
-    pub fn opened(&self) -> &BTreeMap<FileKind, u32> {
-        &self.files.opened
-    }
-
     /// Whether a source becomes part of a file; no other one needs to be sent here.
     pub fn records(&self, source: Source) -> bool {
         FileKind::of(self.files.mode, source).is_some()

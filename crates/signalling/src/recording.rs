@@ -1,9 +1,9 @@
-//! Recordings as they lie in storage: keys, each recorder's segment and the manifest that the server composes of them.
+//! Recordings as they lie in storage: keys, the segments that recorders write and the manifest that the server composes of them.
 //!
 //! ```text
 //! {prefix}/{folder}/{participant}-{av|screen|mic|camera|screen_audio}-{n}.{webm|mkv}
-//! {prefix}/{folder}/segments/{recorder}.json       one RecorderSegment, written by the recorder, last
-//! {prefix}/{folder}/recording.json                 the Manifest, composed by turn-server
+//! {prefix}/{folder}/segments/{recorder}-{run}.json   one RecorderSegment, written by the recorder, last
+//! {prefix}/{folder}/recording.json                   the Manifest, composed by turn-server
 //! ```
 //! `folder` is `{room_id}/{recording}` unless the operator's template says otherwise; it always ends with the recording's
 //! id, so that no two recordings ever share one.
@@ -53,13 +53,16 @@ impl Default for RecordingOptions {
     }
 }
 
-/// What one recorder wrote of a recording.
+/// What one recorder wrote of a recording from one job until its end, which is a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecorderSegment {
     /// Manifest version, [`MANIFEST_VERSION`].
     pub v: u32,
     /// Who wrote it.
     pub recorder: RecorderId,
+    /// In which of its runs: the number that the names of its files begin after.
+    #[serde(default)]
+    pub run: u32,
     /// Of which recording.
     pub recording: RecordingId,
     /// The room's name.
@@ -84,6 +87,13 @@ pub struct RecorderSegment {
     /// Which files could not be stored, and why; absent: all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl RecorderSegment {
+    /// Where it lies, below the storage prefix. No other run has the same key, and the same one writes the same again.
+    pub fn key(&self) -> String {
+        format!("{}/segments/{}-{}.json", self.folder, self.recorder, self.run)
+    }
 }
 
 /// One media file of a recording. Times are milliseconds on the recording's clock.
@@ -277,7 +287,7 @@ pub struct Manifest {
     /// When it was switched off, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<u64>,
-    /// What each recorder wrote.
+    /// What each run of a recorder wrote.
     pub segments: Vec<RecorderSegment>,
     /// What happened in the room, as all recorders saw it, in order.
     #[serde(default)]

@@ -102,6 +102,7 @@ mod tests {
         RecorderSegment {
             v: crate::recording::MANIFEST_VERSION,
             recorder: RecorderId::parse(recorder).expect("an id"),
+            run: 0,
             recording: RecordingId::parse("r1").expect("an id"),
             room: RoomName::parse("demo").expect("a name"),
             room_id: "x".into(),

@@ -53,6 +53,27 @@ async fn a_recording_that_breaks_down_every_time_is_left_to_the_next_start() {
 }
 
 #[tokio::test]
+async fn a_run_that_ends_leaves_the_next_one_alone() {
+    let stand = Stand::new();
+    let (mut manager, _said) = manager(&stand, RecorderConfig::default());
+    let id = RecordingId::parse("abc").expect("an id");
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    manager.insert("abc", id.clone(), None);
+    // Its folder has gone, and it has said so; it is not quite at its end.
+    manager.spawn("abc", async { ended.await.expect("is told") });
+    let ready =
+        Status { recording: id.clone(), state: RecordingState::Ready, segment: None, progress: None, failure: None };
+    manager.handle_status("abc", ready);
+    let start = Start { token: String::new(), zero: Instant::now(), paused: false, ends_in: None };
+    manager.handle_job(Assignment { job: stand.job("abc"), start });
+    assert!(manager.is_live(&id));
+    end.send(()).expect("waits");
+    let done = manager.tasks.join_next_with_id().await.expect("ends");
+    manager.handle_end(done);
+    assert!(manager.is_live(&id), "the next one goes on");
+}
+
+#[tokio::test]
 async fn a_refusal_is_the_last_word_about_a_job() {
     let stand = Stand::new();
     let (mut manager, mut said) = manager(&stand, RecorderConfig::default());
@@ -100,10 +121,35 @@ async fn a_refused_job_does_not_take_a_room() {
     let job = Job { folder: "elsewhere".into(), ..stand.job("abc") };
     let start = Start { token: String::new(), zero: Instant::now(), paused: false, ends_in: None };
     manager.handle_job(Assignment { job, start });
+    assert_eq!(said.try_recv(), Ok(FromRecorder::Capacity { capacity: 3 }), "which the server counts as 2");
     let refused = said.try_recv().expect("is told");
     assert!(matches!(refused, FromRecorder::State { state: RecordingState::Failed, .. }), "{refused:?}");
     manager.tell_capacity();
-    assert_eq!(said.try_recv(), Ok(FromRecorder::Capacity { capacity: 3 }), "which the server counts as 2");
+    assert!(said.try_recv().is_err(), "the refusal is the last word");
+}
+
+#[tokio::test]
+async fn a_job_that_is_given_again_does_not_take_a_second_room() {
+    let stand = Stand::new();
+    let (mut manager, mut said) = manager(&stand, RecorderConfig { capacity: 3, ..RecorderConfig::default() });
+    let (orders, _receiver) = mpsc::unbounded_channel();
+    manager.insert("abc", RecordingId::parse("abc").expect("an id"), Some(orders));
+    manager.tell_capacity();
+    assert_eq!(said.try_recv(), Ok(FromRecorder::Capacity { capacity: 2 }));
+    let start = Start { token: String::new(), zero: Instant::now(), paused: false, ends_in: None };
+    manager.handle_job(Assignment { job: stand.job("abc"), start });
+    manager.tell_capacity();
+    assert_eq!(said.try_recv(), Ok(FromRecorder::Capacity { capacity: 2 }), "which the server counts as 1");
+}
+
+#[tokio::test]
+async fn any_time_may_be_given_to_the_end() {
+    let stand = Stand::new();
+    let (manager, _said) = manager(&stand, RecorderConfig { stop_timeout_s: u64::MAX, ..RecorderConfig::default() });
+    let (_tell, link) = mpsc::channel(1);
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    manager.run(link, shutdown).await.expect("ends well");
 }
 
 #[test]

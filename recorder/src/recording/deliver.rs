@@ -1,6 +1,6 @@
 //! After the media: every file whole, in storage, checked; then the segment; then the spool's folder goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,18 +9,21 @@ use service::storage::{ContentType, Error, PART_SIZE};
 use session::journal::Fact;
 use signalling::code::Code;
 use signalling::message::RecordingState;
-use signalling::recording::{Happening, Moment, RecordedFile, RecorderSegment};
+use signalling::recording::{RecordedFile, RecorderSegment};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError};
 
 use super::Recording;
+use super::tries::Tries;
 use crate::spool::media::{self, Repair, Repaired};
-use crate::upload::{Backoff, DENIALS, Ended, Progress};
+use crate::upload::{Ended, Progress};
 
 /// How often a recording that is being stored says how far it is.
 const REPORT: Duration = Duration::from_secs(1);
 /// So often storage may say that it does not let us list uploads, before that is taken for its last word: keys expire.
 const LISTINGS: u32 = 3;
+/// So often it may be away when it is asked for them, which is a quarter of an hour: the spool's disk is needed for others.
+const ASKED: u32 = 30;
 /// So often uploads may break down, which none should ever, before the recording is left to the next start.
 const BREAKDOWNS: u32 = 10;
 
@@ -39,6 +42,8 @@ impl Recording {
         self.hear();
         self.proven = true;
         self.set_state(RecordingState::Finalising);
+        // What is whole does not wait for what is not.
+        self.upload_rest();
         self.repair().await;
         if self.facts.stopped_ms.is_none() {
             let end = self.facts.files.values().map(|facts| facts.file.end_ms).max().unwrap_or(0);
@@ -50,8 +55,11 @@ impl Recording {
             let why = "the recorder cannot store it, and keeps it in its spool".to_owned();
             return self.send(RecordingState::Failed, None, Some((Code::Internal, why)));
         }
-        let segment = self.write_segment().await;
-        self.end_stray_uploads().await;
+        let segment = self.facts.segment();
+        // Who was stopped before it was in the room has nothing to tell.
+        if !(segment.files.is_empty() && segment.timeline.is_empty() && segment.error.is_none()) {
+            self.write_segment(&segment).await;
+        }
         tracing::info!(recording = %self.id(), files = segment.files.len(), "ready");
         self.context.metrics.delivered();
         let status = super::Status {
@@ -63,6 +71,8 @@ impl Recording {
             failure: None,
         };
         let _ = self.statuses.send((self.folder.clone(), status));
+        // Nobody waits for the clearing up.
+        self.end_stray_uploads().await;
         let (spool, folder) = (self.context.spool.clone(), self.folder.clone());
         let removed = tokio::task::spawn_blocking(move || spool.remove(&folder)).await;
         if let Err(error) = removed.map_err(std::io::Error::other).flatten() {
@@ -75,17 +85,11 @@ impl Recording {
     async fn repair(&mut self) {
         let torn = self.facts.files.values().filter(|facts| !facts.whole).map(|facts| facts.file.name.clone());
         let mut torn: Vec<String> = torn.collect();
-        match self.context.spool.media(&self.folder) {
-            Ok(found) => {
-                let known = |name: &String| self.facts.files.contains_key(name) || self.facts.dropped.contains(name);
-                torn.extend(found.into_iter().filter(|name| !known(name)));
-            }
-            Err(error) => tracing::error!(recording = %self.id(), %error, "the spool's folder cannot be read"),
-        }
+        torn.extend(self.unknown().await);
         for name in torn {
             // Its upload waits for a writer that is gone, or is busy with parts that may change now.
             if let Some(upload) = self.uploading.remove(&name) {
-                upload.abort();
+                upload.task.abort();
             }
             let path = self.ledger.journal().folder().join(&name);
             match self.repair_one(&path, &name).await {
@@ -94,6 +98,10 @@ impl Recording {
                 }
                 Some(Repair::Done(_)) => self.set_aside(&name, "nothing is known of it").await,
                 Some(Repair::Unreadable(why)) => self.set_aside(&name, &why).await,
+                // A crash came between that and the note of it.
+                None if self.context.spool.is_aside(&self.folder, &name) => {
+                    self.set_aside(&name, "it could not be finished").await;
+                }
                 Some(Repair::Empty) | None => {
                     // Not even one cluster: at most the first seconds of a file.
                     let _ = std::fs::remove_file(&path);
@@ -103,9 +111,24 @@ impl Recording {
         }
     }
 
+    /// Files that the journal does not know, however long the disk takes to list them: the folder goes with what is in it.
+    async fn unknown(&self) -> Vec<String> {
+        let known = |name: &String| self.facts.files.contains_key(name) || self.facts.dropped.contains(name);
+        let mut tries = Tries::default();
+        loop {
+            match self.context.spool.media(&self.folder) {
+                Ok(found) => return found.into_iter().filter(|name| !known(name)).collect(),
+                Err(error) => {
+                    tracing::error!(recording = %self.id(), %error, "the spool's folder cannot be read yet");
+                    tries.pause().await;
+                }
+            }
+        }
+    }
+
     /// Keeps a file that is of no use to the recording, however long the disk takes, and says so.
     async fn set_aside(&mut self, name: &str, why: &str) {
-        let mut failures = 0;
+        let mut tries = Tries::default();
         loop {
             match self.context.spool.set_aside(&self.folder, name) {
                 Ok(kept) => {
@@ -113,11 +136,10 @@ impl Recording {
                     break;
                 }
                 // It was, before a crash.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
+                Err(error) if self.is_gone(&error) => break,
                 Err(error) => {
                     tracing::error!(recording = %self.id(), name, why, %error, "cannot be set aside yet");
-                    tokio::time::sleep(Backoff::default().after(failures)).await;
-                    failures += 1;
+                    tries.pause().await;
                 }
             }
         }
@@ -125,9 +147,14 @@ impl Recording {
         self.append(Fact::Lost { file: name.to_owned(), why }).await;
     }
 
+    /// Whether a file is not there, although the spool is.
+    fn is_gone(&self, error: &std::io::Error) -> bool {
+        error.kind() == std::io::ErrorKind::NotFound && self.ledger.journal().is_there()
+    }
+
     /// Finishes a file, however long the disk takes to have room for its cues; `None`: it is not there.
     async fn repair_one(&self, path: &Path, name: &str) -> Option<Repair> {
-        let mut failures = 0;
+        let mut tries = Tries::default();
         loop {
             let file = path.to_owned();
             let facts = self.facts.files.get(name).map(|facts| facts.file.clone());
@@ -136,14 +163,12 @@ impl Recording {
             drop(reader);
             let error = match repaired.map_err(std::io::Error::other).flatten() {
                 Ok(repaired) => return Some(repaired),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+                Err(error) if self.is_gone(&error) => return None,
                 Err(error) => error,
             };
             if self.context.spool.make_room(&error).is_err() {
-                let pause = Backoff::default().after(failures);
                 tracing::error!(file = %path.display(), %error, "cannot be repaired yet");
-                tokio::time::sleep(pause).await;
-                failures += 1;
+                tries.pause().await;
             }
         }
     }
@@ -162,12 +187,14 @@ impl Recording {
         let parts = unchanged.map(|(number, _)| *number).collect();
         self.append(Fact::Repaired { file: name.to_owned(), parts }).await;
         self.append(Fact::Whole { file }).await;
+        self.upload_rest();
     }
 
     /// Uploads until storage has every file; one whose task broke down is begun again. `false`: that is of no use.
     async fn upload_all(&mut self) -> bool {
         let mut report = tokio::time::interval(REPORT);
-        for breakdowns in 0..BREAKDOWNS {
+        let mut breakdowns = Tries::default();
+        while breakdowns.failures() < BREAKDOWNS {
             self.upload_rest();
             loop {
                 tokio::select! {
@@ -183,14 +210,14 @@ impl Recording {
             if self.facts.files.values().all(|facts| facts.stored) {
                 return true;
             }
-            tokio::time::sleep(Backoff::default().after(breakdowns)).await;
+            breakdowns.pause().await;
         }
         false
     }
 
     async fn handle_uploaded(&mut self, done: Result<(Id, Result<RecordedFile, Ended>), JoinError>) {
         let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let name = self.uploading.iter().find(|(_, task)| task.id() == id).map(|(name, _)| name.clone());
+        let name = self.uploading.iter().find(|(_, upload)| upload.task.id() == id).map(|(name, _)| name.clone());
         // Of a file that was repaired since, or never had any media.
         let Some(name) = name else { return };
         match done {
@@ -207,7 +234,7 @@ impl Recording {
         self.uploading.remove(&name);
     }
 
-    /// Starts the uploads that are not running: all of them after a crash.
+    /// Starts the uploads of whole files that are not running: all of them after a crash.
     fn upload_rest(&mut self) {
         let rest: Vec<_> = self
             .facts
@@ -229,7 +256,7 @@ impl Recording {
         let names = self.facts.files.keys().chain(&self.facts.dropped);
         let keys: BTreeSet<String> = names.map(|name| self.key(name)).collect();
         let folder = format!("{}/", self.facts.job.folder);
-        let (mut failures, mut listings) = (0, 0);
+        let (mut tries, mut listings) = (Tries::default(), 0);
         loop {
             let error = match self.try_end_stray_uploads(&folder, &keys).await {
                 Ok(0) => return,
@@ -244,14 +271,13 @@ impl Recording {
                 Err(error) => error,
             };
             listings += u32::from(matches!(error, Error::Denied { .. }));
-            let passing = matches!(error, Error::Unavailable { .. })
+            let passing = matches!(error, Error::Unavailable { .. }) && tries.failures() < ASKED
                 || matches!(error, Error::Denied { .. }) && listings < LISTINGS;
             if !passing {
                 tracing::info!(folder, %error, "unfinished uploads that nobody noted are left to the bucket's own rules");
                 return self.end_void_uploads().await;
             }
-            self.pause(&folder, &error, failures).await;
-            failures += 1;
+            self.pause(&folder, &error, &mut tries).await;
         }
     }
 
@@ -276,74 +302,34 @@ impl Recording {
         }
     }
 
-    async fn pause(&self, what: &str, error: &Error, failures: u32) {
-        let pause = Backoff::default().after(failures);
-        tracing::warn!(what, %error, retry_ms = pause.as_millis() as u64, "storage");
+    async fn pause(&self, what: &str, error: &Error, tries: &mut Tries) {
+        tracing::warn!(what, %error, failures = tries.failures(), "storage");
         self.context.metrics.upload_failed();
-        tokio::time::sleep(pause).await;
+        tries.pause().await;
     }
 
-    /// The last object of a recording; trying for ever, as everywhere.
-    async fn write_segment(&self) -> RecorderSegment {
-        let job = &self.facts.job;
-        let key = self.key(&format!("segments/{}.json", job.recorder));
-        let mut failures = 0;
-        loop {
-            match self.try_segment(&key, failures).await {
-                Ok(segment) => return segment,
-                Err(error) => self.pause(&key, &error, failures).await,
-            }
-            failures += 1;
+    /// The last object of a run; trying for ever, as everywhere.
+    async fn write_segment(&self, segment: &RecorderSegment) {
+        let key = segment.key();
+        let mut tries = Tries::default();
+        while let Err(error) = self.try_segment(&key, segment).await {
+            self.pause(&key, &error, &mut tries).await;
         }
     }
 
-    async fn try_segment(&self, key: &str, failures: u32) -> Result<RecorderSegment, Error> {
-        // Two runs of one recording may end together, and each adds itself to what is there.
-        let _alone = self.context.segments.lock(self.id()).await;
+    async fn try_segment(&self, key: &str, segment: &RecorderSegment) -> Result<(), Error> {
         let store = &self.context.store;
-        let mut segment = self.facts.segment();
-        // This recorder may have recorded a part of it before, and have lost and got it again since.
-        match store.get(key).await {
-            Ok(bytes) => match serde_json::from_slice::<RecorderSegment>(&bytes) {
-                Ok(before) => segment = merge(before, segment),
-                // The bytes are what storage holds: it was checked. Nobody else could read them either.
-                Err(error) => tracing::warn!(key, %error, "replacing a segment that cannot be read"),
-            },
-            Err(Error::NotFound(_)) => {}
-            Err(Error::Denied { .. }) if failures >= DENIALS => {}
-            Err(error) => return Err(error),
-        }
-        let json = serde_json::to_vec_pretty(&segment)
+        let json = serde_json::to_vec_pretty(segment)
             .map_err(|error| Error::Refused { what: format!("write {key}"), why: error.to_string() })?;
         store.put(key, Bytes::from(json.clone()), ContentType::JSON).await?;
         if store.get(key).await? != json {
             return Err(Error::Unavailable { what: format!("write {key}"), why: "it reads back otherwise".into() });
         }
-        Ok(segment)
+        Ok(())
     }
 }
 
 /// Whether a part still is what was sent, in a file whose repair left so many bytes as they were. The first one holds the head.
 fn is_unchanged(number: u32, size: u64, kept: u64) -> bool {
     number > 1 && u64::from(number - 1) * PART_SIZE as u64 + size <= kept
-}
-
-/// Two runs of one recorder in one recording.
-pub(super) fn merge(before: RecorderSegment, now: RecorderSegment) -> RecorderSegment {
-    let mut files: Vec<_> =
-        before.files.into_iter().filter(|old| now.files.iter().all(|new| new.name != old.name)).collect();
-    files.extend(now.files);
-    files.sort_by(|a, b| (a.start_ms, &a.name).cmp(&(b.start_ms, &b.name)));
-    let mut timeline = before.timeline;
-    // This run may have been merged before, and have missed the answer or have been killed then.
-    let mut known: BTreeMap<u64, Vec<Happening>> = BTreeMap::new();
-    timeline.iter().for_each(|moment| known.entry(moment.t).or_default().push(moment.what.clone()));
-    let is_new = |moment: &Moment| known.get(&moment.t).is_none_or(|happened| !happened.contains(&moment.what));
-    timeline.extend(now.timeline.into_iter().filter(is_new));
-    timeline.sort_by_key(|moment| moment.t);
-    let (ended_ms, recovered) = (before.ended_ms.max(now.ended_ms), before.recovered || now.recovered);
-    let new = now.error.as_ref().filter(|new| before.error.as_ref().is_none_or(|old| !old.contains(*new)));
-    let errors: Vec<_> = before.error.iter().chain(new).cloned().collect();
-    let error = (!errors.is_empty()).then(|| errors.join("; "));
-    RecorderSegment { files, timeline, ended_ms, recovered, error, ..now }
 }

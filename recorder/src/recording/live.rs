@@ -16,11 +16,11 @@ use tokio::task::JoinHandle;
 
 use super::participants::{Broken, Participants};
 use super::timeline::Timeline;
-use super::{Order, Proof, Recording, Start};
+use super::{Order, Proof, Recording, Start, number};
 use crate::dial::Target;
 use crate::participant::{self, Command, Seed, Told};
 use crate::room::{Heard, Room, RoomError};
-use crate::upload::plan as upload;
+use crate::upload::plan::MAX_LEN;
 
 /// The first join is tried for so long; the red light is on and somebody waits.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -89,9 +89,8 @@ pub(super) async fn run(
     let job = recording.facts.job.clone();
     let target = recording.context.target.clone();
     let now = Instant::now();
-    let age = now.saturating_duration_since(zero);
     // Nothing is written yet: files begin where the recording does.
-    let fresh = !job.again;
+    let fresh = job.run == 0;
     let zero = Zero { at: zero, wall: Duration::from_millis(job.started_ms) };
     let (room, welcome) = tokio::select! {
         joined = first_join(&target, &job.room, &token) => joined?,
@@ -109,7 +108,7 @@ pub(super) async fn run(
         told,
         offers: HashMap::new(),
         pcs: HashMap::new(),
-        first_file: if fresh { 0 } else { after(age) },
+        first_file: job.run,
         paused,
         timeline: Timeline::default(),
         reports: 0,
@@ -167,13 +166,6 @@ async fn proven(proof: &mut Option<Proof>) -> Option<String> {
 /// Whether a recording of so many bytes is over.
 fn is_too_large(bytes: u64, max_size_mb: u64) -> bool {
     max_size_mb > 0 && bytes >= max_size_mb.saturating_mul(MEGABYTE)
-}
-
-/// More files of a kind than anybody has made of one participant by that age of the recording: nobody makes one in a
-/// millisecond. All recorders know the age from the same clock, so no two runs give a file the same name.
-fn after(age: Duration) -> u32 {
-    // Begins anew after 46 days.
-    u32::try_from(age.as_millis() % 4_000_000_000).unwrap_or(0).max(1)
 }
 
 /// Joins, patiently: a room that was just made, or a server that is busy, deserves a second try.
@@ -303,9 +295,12 @@ impl Stage<'_> {
         self.recording.context.metrics.broke_down();
         let now = Instant::now();
         self.pcs.retain(|_, of| *of != participant);
-        let breaks = self.breaks.entry(participant).or_default();
+        let breaks = self.breaks.entry(participant.clone()).or_default();
         *breaks += 1;
-        if *breaks <= BREAKS {
+        if *breaks == BREAKS + 1 {
+            let why = "what records it breaks down again and again".into();
+            self.recording.ledger.try_note(Fact::GivenUp { participant, why });
+        } else if *breaks <= BREAKS {
             self.first_file = self.number(now);
             tracks.into_iter().for_each(|track| self.handle_track(track, now));
         }
@@ -319,7 +314,7 @@ impl Stage<'_> {
 
     /// A number that is above those of all files so far, however many there were.
     fn number(&self, now: Instant) -> u32 {
-        self.first_file.max(after(now.saturating_duration_since(self.zero.at)))
+        self.first_file.max(number(now.saturating_duration_since(self.zero.at)))
     }
 
     /// Writes down what happened in the room.
@@ -348,7 +343,7 @@ impl Stage<'_> {
         if is_too_large(self.recording.progress().bytes, limit) {
             return Turn::End("max_size_mb is reached");
         }
-        if self.recording.lens.values().any(|len| len.borrow().len >= upload::MAX_LEN) {
+        if self.recording.uploading.values().any(|uploading| uploading.progress.borrow().len >= MAX_LEN) {
             // The server gives the room to somebody again, who begins new files.
             return Turn::End("a file is as large as storage takes");
         }

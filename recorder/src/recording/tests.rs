@@ -8,6 +8,9 @@ use signalling::recording::{Happening, Moment, RecordingOptions};
 use super::*;
 use crate::config::{Config, RecorderConfig};
 
+/// For what takes a moment.
+const DEADLINE: Duration = Duration::from_secs(20);
+
 /// A recorder's insides, on a folder that ends with this value.
 pub(crate) struct Stand {
     pub(crate) folder: tempfile::TempDir,
@@ -34,7 +37,7 @@ impl Stand {
             room_id: "r1".into(),
             folder: format!("r1/{recording}"),
             started_ms: 0,
-            again: false,
+            run: 0,
             options: RecordingOptions::default(),
         }
     }
@@ -61,28 +64,11 @@ async fn the_timeline_is_stored_and_never_told() {
         last = Some(status.state);
     }
     assert_eq!(last, Some(RecordingState::Ready));
-    let key = format!("r1/abc/segments/{}.json", stand.context.recorder);
+    let key = format!("r1/abc/segments/{}-0.json", stand.context.recorder);
     let stored = stand.context.store.get(&key).await.expect("is stored");
     let stored: RecorderSegment = serde_json::from_slice(&stored).expect("JSON");
     assert_eq!(stored.timeline, [moment]);
     assert!(stand.folder.path().join("spool").exists() && !stand.folder.path().join("spool/abc").exists());
-}
-
-#[tokio::test]
-async fn a_run_that_is_merged_again_adds_nothing() {
-    let stand = Stand::new();
-    let moment = |t, what| Moment { t, what };
-    let segment = |timeline| {
-        let job = stand.job("abc");
-        RecorderSegment { timeline, ..Facts::of(job).segment() }
-    };
-    let before = segment(vec![moment(1, Happening::Pause), moment(5, Happening::Resume)]);
-    let now = segment(vec![moment(5, Happening::Pause), moment(5, Happening::Resume), moment(3, Happening::Resume)]);
-    let once = deliver::merge(before, now.clone());
-    let all = [moment(1, Happening::Pause), moment(3, Happening::Resume), moment(5, Happening::Resume)];
-    assert_eq!(once.timeline[..3], all);
-    assert_eq!(once.timeline[3..], [moment(5, Happening::Pause)]);
-    assert_eq!(deliver::merge(once.clone(), now), once);
 }
 
 fn file(name: &str, size: u64) -> RecordedFile {
@@ -110,6 +96,15 @@ fn spooled(stand: &Stand, files: &[(&str, Option<&[u8]>)]) -> (Recording, mpsc::
     (recording, told)
 }
 
+/// Waits for what nobody tells.
+async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 async fn last(mut told: mpsc::UnboundedReceiver<(String, Status)>) -> Status {
     let mut last = None;
     while let Some((_, status)) = told.recv().await {
@@ -123,12 +118,72 @@ async fn an_upload_that_breaks_down_is_begun_again() {
     let stand = Stand::new();
     let (mut recording, told) = spooled(&stand, &[("p1-av-1.webm", Some(b"media"))]);
     let broken = recording.uploads.spawn(async { panic!("as a bug would") });
-    recording.uploading.insert("p1-av-1.webm".into(), broken);
+    let progress = watch::channel(Progress::default()).1;
+    recording.uploading.insert("p1-av-1.webm".into(), Uploading { task: broken, progress });
     recording.deliver().await;
     let status = last(told).await;
     assert_eq!((status.state, status.segment.and_then(|segment| segment.error)), (RecordingState::Ready, None));
     assert_eq!(stand.context.store.get("r1/abc/p1-av-1.webm").await.expect("is stored"), "media");
     assert!(!stand.folder.path().join("spool/abc").exists());
+}
+
+#[tokio::test]
+async fn a_whole_file_does_not_wait_for_the_repair_of_another() {
+    let stand = Stand::new();
+    let (recording, told) = spooled(&stand, &[("p1-av-1.webm", Some(b"media"))]);
+    recording.ledger.append(Fact::Open { file: file("p2-av-1.webm", 0) }).expect("appends");
+    // Nobody can write to it.
+    let torn = recording.ledger.journal().folder().join("p2-av-1.webm");
+    std::fs::create_dir(&torn).expect("a folder");
+    let delivered = tokio::spawn(recording.deliver());
+    until("it is stored", async || stand.context.store.get("r1/abc/p1-av-1.webm").await.is_ok()).await;
+    std::fs::remove_dir(&torn).expect("goes");
+    delivered.await.expect("ends");
+    assert_eq!(last(told).await.segment.map(|segment| segment.files.len()), Some(1));
+}
+
+#[tokio::test]
+async fn a_file_that_was_kept_just_before_a_crash_is_told() {
+    let stand = Stand::new();
+    let (recording, told) = spooled(&stand, &[]);
+    recording.ledger.append(Fact::Open { file: file("p1-av-1.webm", 0) }).expect("appends");
+    std::fs::write(recording.ledger.journal().folder().join("p1-av-1.webm"), "").expect("written");
+    stand.context.spool.set_aside("abc", "p1-av-1.webm").expect("kept");
+    recording.deliver().await;
+    let error = last(told).await.segment.and_then(|segment| segment.error).expect("is told");
+    assert!(error.starts_with("p1-av-1.webm: ") && error.contains("kept"), "{error}");
+}
+
+#[tokio::test]
+async fn a_spool_that_is_away_for_a_moment_loses_nothing() {
+    let stand = Stand::new();
+    let (recording, told) = spooled(&stand, &[("p1-av-1.webm", Some(b"media"))]);
+    let [there, away] = ["abc", "away"].map(|name| stand.folder.path().join("spool").join(name));
+    std::fs::rename(&there, &away).expect("goes");
+    let delivered = tokio::spawn(recording.deliver());
+    until("it is tried", async || stand.context.metrics.upload_failures() > 0).await;
+    std::fs::rename(&away, &there).expect("comes back");
+    delivered.await.expect("ends");
+    let segment = last(told).await.segment.expect("a segment");
+    assert_eq!((segment.files.len(), segment.error), (1, None));
+}
+
+#[tokio::test]
+async fn a_recording_is_ready_before_storage_lists_its_uploads() {
+    let stand = Stand::new();
+    // Their folder leads nowhere: storage cannot list them.
+    let uploads = stand.folder.path().join("store/.uploads");
+    std::fs::create_dir_all(stand.folder.path().join("store")).expect("a folder");
+    std::os::unix::fs::symlink(&uploads, &uploads).expect("made");
+    let (recording, mut told) = spooled(&stand, &[]);
+    let delivered = tokio::spawn(recording.deliver());
+    let ready = async { while told.recv().await.expect("a status").1.state != RecordingState::Ready {} };
+    tokio::time::timeout(DEADLINE, ready).await.expect("waits for nothing else");
+    assert!(stand.folder.path().join("spool/abc").exists(), "it asks on");
+    std::fs::remove_file(&uploads).expect("goes");
+    delivered.await.expect("ends");
+    assert!(!stand.folder.path().join("spool/abc").exists());
+    assert_eq!(stand.context.store.list("").await.expect("lists"), [], "nothing was recorded, so nothing is stored");
 }
 
 #[tokio::test]

@@ -1,18 +1,38 @@
 //! The journal of a recording on disk: facts, one JSON object a line, only ever appended.
+//!
+//! A disk that lost something says so once, and never writes it again. A journal of which it said that is not safe until all of
+//! it was written anew, to another file that takes its place.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use session::journal::Fact;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+
+use super::sync_dir;
+
+const NAME: &str = "journal.jsonl";
+/// One that is being written to take its place.
+const NEW: &str = "journal.new";
 
 /// A journal that is written. Clones write to the same one, a line at a time.
 #[derive(Debug, Clone)]
-pub struct Journal {
+pub struct Journal(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    folder: PathBuf,
+    open: Mutex<Open>,
+    /// Whether the disk may lack something that was written. Held while it is asked: it tells only one of those who ask.
+    lost: Mutex<bool>,
+}
+
+#[derive(Debug)]
+struct Open {
     file: Arc<File>,
-    folder: Arc<Path>,
     /// Whether the last line lacks its end: a crash or a full disk cut it.
-    torn: Arc<Mutex<bool>>,
+    torn: bool,
 }
 
 impl Journal {
@@ -23,18 +43,28 @@ impl Journal {
     pub fn open(folder: &Path) -> io::Result<Self> {
         let path = Self::path(folder);
         let torn = std::fs::read(&path).is_ok_and(|bytes| bytes.last().is_some_and(|byte| *byte != b'\n'));
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
-        Ok(Self { file: Arc::new(file), folder: folder.into(), torn: Arc::new(Mutex::new(torn)) })
+        let open = Mutex::new(Open { file: Arc::new(open(&path)?), torn });
+        Ok(Self(Arc::new(Shared { folder: folder.to_owned(), open, lost: Mutex::new(false) })))
     }
 
     /// Where the journal of a folder lies.
     pub fn path(folder: &Path) -> PathBuf {
-        folder.join("journal.jsonl")
+        folder.join(NAME)
+    }
+
+    /// Whether a name in a recording's folder is a journal's.
+    pub fn is_its(name: &str) -> bool {
+        name == NAME || name == NEW
     }
 
     /// The recording's folder.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        &self.0.folder
+    }
+
+    /// Whether the folder is where it was: a disk that is away for a moment takes every file with it.
+    pub fn is_there(&self) -> bool {
+        Self::path(self.folder()).exists()
     }
 
     /// Appends a fact and waits until the disk has it.
@@ -51,7 +81,30 @@ impl Journal {
     /// # Errors
     /// What the system says.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        let mut lost = lock(&self.0.lost);
+        let synced = if *lost {
+            self.write_anew()
+        } else {
+            let file = lock(&self.0.open).file.clone();
+            file.sync_data()
+        };
+        *lost = synced.is_err();
+        synced
+    }
+
+    /// Puts another file in the place of this one. The system still has what the disk has not.
+    fn write_anew(&self) -> io::Result<()> {
+        let mut open = lock(&self.0.open);
+        let mut bytes = Vec::new();
+        (&*open.file).rewind()?;
+        (&*open.file).read_to_end(&mut bytes)?;
+        let (new, path) = (self.folder().join(NEW), Self::path(self.folder()));
+        let mut file = File::create(&new)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        std::fs::rename(new, &path)?;
+        open.file = Arc::new(self::open(&path)?);
+        sync_dir(self.folder())
     }
 
     /// Appends a fact whose loss in a power cut costs little.
@@ -59,9 +112,26 @@ impl Journal {
     /// # Errors
     /// What the system says.
     pub fn note(&self, fact: &Fact) -> io::Result<()> {
-        let mut torn = self.torn.lock().unwrap_or_else(PoisonError::into_inner);
-        write_line(&mut &*self.file, &mut torn, &serde_json::to_vec(fact)?)
+        let mut open = lock(&self.0.open);
+        let Open { file, torn } = &mut *open;
+        write_line(&mut &**file, torn, &serde_json::to_vec(fact)?)
     }
+}
+
+#[cfg(test)]
+impl Journal {
+    /// What an error of the disk leaves.
+    pub(crate) fn lose(&self) {
+        *lock(&self.0.lost) = true;
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create(true).open(path)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes a line. One that is cut, because the disk has no room for its end, must not take the next one with it.
@@ -102,6 +172,29 @@ mod tests {
         write_line(&mut disk, &mut torn, b"two").expect("there is room again");
         write_line(&mut disk, &mut torn, b"three").expect("there is room");
         assert_eq!(disk.0, b"one\nsec\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn a_journal_of_which_the_disk_lost_something_is_written_anew() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = Journal::open(folder.path()).expect("opens");
+        let path = Journal::path(folder.path());
+        let look = || (std::fs::metadata(&path).expect("is there").ino(), std::fs::read(&path).expect("reads"));
+        journal.append(&Fact::Recovered).expect("appends");
+        let (first, before) = look();
+        journal.lose();
+        // It cannot be written: a folder has its name.
+        std::fs::create_dir(folder.path().join(NEW)).expect("a folder");
+        journal.clone().append(&Fact::Recovered).expect_err("is not safe");
+        journal.append(&Fact::Recovered).expect_err("and stays so");
+        std::fs::remove_dir(folder.path().join(NEW)).expect("goes");
+        journal.append(&Fact::Recovered).expect("is safe again");
+        journal.clone().append(&Fact::Recovered).expect("and goes on");
+        let (second, after) = look();
+        assert_ne!(first, second, "the old one may lack anything");
+        assert_eq!(after, before.repeat(5));
+        assert!(!folder.path().join(NEW).exists());
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Stand {
             room_id: "r1".into(),
             folder: "r1/abc".into(),
             started_ms: 0,
-            again: false,
+            run: 0,
             options: RecordingOptions::default(),
         };
         let journal = Journal::open(folder.path()).expect("opens");

@@ -21,9 +21,6 @@ use super::writes::Write;
 use crate::app::App;
 use crate::webhooks::Event;
 
-/// How often we look for something to write.
-const EVERY: Duration = Duration::from_millis(200);
-
 /// How long we wait after a failure.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -134,10 +131,19 @@ fn take(state: &mut State, mut manifest: Manifest, has_segments: bool) {
 /// Writes what changes, until the process ends.
 pub(super) async fn run(app: &Arc<App>) {
     let parts = async {
+        let came = app.recordings.state().came.clone();
         loop {
-            adopt_unknown(app).await;
-            delete_unwanted(app).await;
-            tokio::time::sleep(EVERY).await;
+            let left = adopt_unknown(app).await | delete_unwanted(app).await;
+            let retry = async {
+                match left {
+                    true => tokio::time::sleep(RETRY).await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = came.notified() => {}
+                () = retry => {}
+            }
         }
     };
     tokio::join!(parts, write(app));
@@ -146,6 +152,7 @@ pub(super) async fn run(app: &Arc<App>) {
 /// Writes manifests, some at a time: one that hangs or fails is no reason for others to wait.
 async fn write(app: &Arc<App>) {
     let mut writes = JoinSet::new();
+    let noted = app.recordings.state().noted.clone();
     let due = || app.recordings.state().writes.poll(Instant::now());
     loop {
         while writes.len() < AT_ONCE
@@ -157,41 +164,64 @@ async fn write(app: &Arc<App>) {
                 app.recordings.state().writes.handle_ended(&id, failed.then_some(write), Instant::now());
             });
         }
+        let retry = app.recordings.state().writes.poll_timeout().filter(|_| writes.len() < AT_ONCE);
+        let retry = async {
+            match retry {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = noted.notified() => {}
+            () = retry => {}
             Some(_) = writes.join_next() => {}
         }
     }
 }
 
 /// A recorder finished a part of a recording that we do not know. If it lies in storage, the recording is ours: its
-/// manifest was lost, or another server began it.
-async fn adopt_unknown(app: &App) {
+/// manifest was lost, or another server began it. `true`: storage did not say of all.
+async fn adopt_unknown(app: &App) -> bool {
     let unknown = std::mem::take(&mut app.recordings.state().unknown);
+    let mut left = Vec::new();
     for segment in unknown {
-        let key = format!("{}/segments/{}.json", segment.folder, segment.recorder);
-        if let Ok(Some(_)) = app.store.head(&key).await {
-            let mut state = app.recordings.state();
-            if !state.deleted.contains(&segment.recording) {
-                state.adopt(&segment);
+        match app.store.head(&segment.key()).await {
+            Ok(Some(_)) => {
+                let mut state = app.recordings.state();
+                if !state.deleted.contains(&segment.recording) {
+                    state.adopt(&segment);
+                }
             }
+            Err(Error::Unavailable { .. }) => left.push(segment),
+            // AWS denies what is not there if it does not let us list the bucket.
+            Ok(None) | Err(_) => {}
         }
     }
+    let again = !left.is_empty();
+    app.recordings.state().unknown.extend(left);
+    again
 }
 
-/// A recorder went on storing what was deleted: that goes, too, its files before what tells of them.
-async fn delete_unwanted(app: &App) {
+/// A recorder went on storing what was deleted: that goes, too, and so does what its other runs stored before. `true`: not all
+/// went.
+async fn delete_unwanted(app: &App) -> bool {
     let unwanted = std::mem::take(&mut app.recordings.state().unwanted);
-    for segment in unwanted {
-        let files = segment.files.iter().map(|file| file.name.clone());
-        for name in files.chain([format!("segments/{}.json", segment.recorder)]) {
-            let key = format!("{}/{name}", segment.folder);
-            if let Err(error) = app.store.delete(&key).await {
-                // It is told again on the recorder's next link.
-                tracing::warn!(key, %error, "what was deleted came back and cannot be deleted");
-            }
+    let mut left = Vec::new();
+    // It says itself where it lies; a folder that ends with its id is nobody else's.
+    let its = |segment: &RecorderSegment| segment.folder.rsplit('/').next() == Some(segment.recording.as_str());
+    for segment in unwanted.into_iter().filter(its) {
+        let is_deleted = app.recordings.state().deleted.contains(&segment.recording);
+        if !is_deleted {
+            // It could not be, and was put back.
+            app.recordings.state().take_late(segment);
+        } else if let Err(error) = super::delete_objects(&app.store, &segment.folder).await {
+            tracing::warn!(folder = segment.folder, %error, "what was deleted came back and cannot be deleted yet");
+            left.push(segment);
         }
     }
+    let again = !left.is_empty();
+    app.recordings.state().unwanted.extend(left);
+    again
 }
 
 /// Writes a manifest; `true`: it has to be tried again.
@@ -250,10 +280,16 @@ async fn put(store: &Store, manifest: &Manifest) -> Result<(), Error> {
 /// Takes the segments as the recorders wrote them: they are what survives both binaries. What a recorder only told of is no
 /// part of the recording: it never came to storage.
 async fn compose(store: &Store, manifest: &mut Manifest) -> Result<(), Error> {
-    let prefix = format!("{}/segments/", manifest.folder);
     let told = std::mem::take(&mut manifest.segments);
-    for object in store.list(&prefix).await? {
-        let read = match store.get(&object.key).await {
+    let objects = store.list(&format!("{}/segments/", manifest.folder)).await?;
+    let mut read = futures_util::stream::iter(objects)
+        .map(|object| async move {
+            let bytes = store.get(&object.key).await;
+            (object.key, bytes)
+        })
+        .buffered(AT_ONCE);
+    while let Some((key, bytes)) = read.next().await {
+        let read = match bytes {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
             Err(error @ (Error::Unavailable { .. } | Error::Denied { .. })) => return Err(error),
             Err(error) => Err(error.to_string()),
@@ -261,18 +297,18 @@ async fn compose(store: &Store, manifest: &mut Manifest) -> Result<(), Error> {
         let segment: RecorderSegment = match read {
             Ok(segment) => segment,
             Err(why) => {
-                tracing::warn!(key = object.key, why, "a segment cannot be read");
-                let is_its = |told: &&RecorderSegment| object.key == format!("{prefix}{}.json", told.recorder);
-                manifest.segments.extend(told.iter().find(is_its).cloned());
+                tracing::warn!(key, why, "a segment cannot be read");
+                manifest.segments.extend(told.iter().find(|told| told.key() == key).cloned());
                 continue;
             }
         };
         // A copy under another name would count twice.
-        if manifest.segments.iter().all(|known| known.recorder != segment.recorder) {
+        let run = |segment: &RecorderSegment| (segment.recorder.clone(), segment.run);
+        if manifest.segments.iter().all(|known| run(known) != run(&segment)) {
             manifest.segments.push(segment);
         }
     }
-    manifest.segments.sort_by(|a, b| a.recorder.cmp(&b.recorder));
+    manifest.segments.sort_by(|a, b| (&a.recorder, a.run).cmp(&(&b.recorder, b.run)));
     manifest.timeline = timeline::merge(&manifest.segments);
     let last = manifest.segments.iter().filter_map(|segment| segment.ended_ms).max();
     manifest.ended_ms = manifest.ended_ms.or_else(|| last.map(|ms| manifest.started_ms + ms));

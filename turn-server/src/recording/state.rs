@@ -1,6 +1,7 @@
 //! What is known of recorders and recordings. Plain data; decisions are in `jobs`, storage is in `keeper`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use signalling::code::{Code, Refusal};
@@ -8,7 +9,7 @@ use signalling::link::ToRecorder;
 use signalling::message::RecordingState;
 use signalling::recording::{Happening, Manifest, Moment, Progress, RecorderSegment, RecordingOptions};
 use signalling::{RecorderId, RecordingId, RoomName};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::deleted::Deleted;
 use super::writes::{Write, Writes};
@@ -40,6 +41,8 @@ pub(super) struct State {
     pub(super) recorders: BTreeMap<RecorderId, Recorder>,
     /// What the keeper has to write.
     pub(super) writes: Writes,
+    /// Tells it when there is more.
+    pub(super) noted: Arc<Notify>,
     /// Parts of recordings that nobody here knows.
     pub(super) unknown: Vec<RecorderSegment>,
     /// How it stands on recorders that finish what a former run of this server began.
@@ -48,6 +51,8 @@ pub(super) struct State {
     pub(super) deleted: Deleted,
     /// Parts of them that came.
     pub(super) unwanted: Vec<RecorderSegment>,
+    /// Tells the keeper when parts of either kind came.
+    pub(super) came: Arc<Notify>,
     /// Rooms whose automatic recording failed, and when to try again.
     pub(super) wait: BTreeMap<RoomName, Instant>,
     /// Tells a recorder's links apart.
@@ -252,7 +257,8 @@ impl State {
     pub(super) fn put_segment(&mut self, segment: RecorderSegment) {
         let id = segment.recording.clone();
         let Some(manifest) = self.manifests.get_mut(&id) else { return };
-        match manifest.segments.iter_mut().find(|known| known.recorder == segment.recorder) {
+        let run = |segment: &RecorderSegment| (segment.recorder.clone(), segment.run);
+        match manifest.segments.iter_mut().find(|known| run(known) == run(&segment)) {
             Some(known) if is_same(known, &segment) => return,
             // Recorders keep their timelines to storage; what one said of it before is better than nothing until then.
             Some(known) if segment.timeline.is_empty() => {
@@ -273,6 +279,7 @@ impl State {
         if self.deleted.contains(&segment.recording) {
             if self.unwanted.len() < MAX_UNKNOWN {
                 self.unwanted.push(segment);
+                self.came.notify_one();
             }
             return;
         }
@@ -285,7 +292,10 @@ impl State {
                 self.put_segment(segment);
                 self.write(&id, Write::Final);
             }
-            None if self.unknown.len() < MAX_UNKNOWN => self.unknown.push(segment),
+            None if self.unknown.len() < MAX_UNKNOWN => {
+                self.unknown.push(segment);
+                self.came.notify_one();
+            }
             None => {}
         }
     }
@@ -349,6 +359,7 @@ impl State {
     /// Notes a write; the larger one wins.
     pub(super) fn write(&mut self, id: &RecordingId, write: Write) {
         self.writes.note(id, write);
+        self.noted.notify_one();
     }
 
     /// The connected recorder with the most room, of those that may be asked.

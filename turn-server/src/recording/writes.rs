@@ -49,6 +49,12 @@ impl Writes {
         Some((id, write))
     }
 
+    /// When one that failed is due again.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let free = self.noted.iter().filter(|(id, _)| !self.under_way.contains(*id));
+        free.filter_map(|(_, (_, not_before))| *not_before).min()
+    }
+
     /// A write ended; `failed` is what has to be tried again.
     pub(super) fn handle_ended(&mut self, id: &RecordingId, failed: Option<Write>, now: Instant) {
         self.under_way.remove(id);
@@ -88,10 +94,12 @@ mod tests {
         writes.note(&id("a"), Write::Manifest);
         assert_eq!(writes.poll(now), Some((id("a"), Write::Manifest)));
         writes.handle_ended(&id("a"), None, now);
+        assert_eq!(writes.poll_timeout(), Some(now + RETRY));
         // However often it is noted, it is not tried before its time.
         writes.note(&id("b"), Write::Final);
         assert_eq!(writes.poll(now + RETRY - Duration::from_millis(1)), None);
         assert_eq!(writes.poll(now + RETRY), Some((id("b"), Write::Final)));
+        assert_eq!(writes.poll_timeout(), None);
         assert!(!writes.is_empty());
         writes.handle_ended(&id("b"), None, now);
         writes.note(&id("b"), Write::Final);

@@ -106,12 +106,12 @@ impl StreamClock {
     pub fn observe(&mut self, timestamp: u64, arrived: i64, report: Option<SenderReport>, server: &mut ServerClock) {
         let timestamp = timestamp.cast_signed();
         let base = *self.base.get_or_insert(timestamp);
-        let at = self.micros(timestamp - base);
+        let at = self.micros(timestamp.saturating_sub(base));
         self.earliest = self.arrival.update(arrived, arrived - at);
         if let Some(report) = report.filter(|report| report.packets > 0)
             && let Some(ntp) = wall_micros(report.ntp)
         {
-            let wall = ntp - self.micros(report.timestamp - base);
+            let wall = ntp - self.micros(report.timestamp.saturating_sub(base));
             self.wall = Some(wall);
             server.offset = server.min.update(arrived, arrived - (wall + at));
             self.late = self.delay.update(arrived, arrived - (wall + at) - server.offset);
@@ -121,7 +121,7 @@ impl StreamClock {
     /// When the frame with this timestamp was captured, on the recording's clock, where it is `now`.
     pub fn map(&mut self, timestamp: u64, now: i64, server: &ServerClock) -> i64 {
         let timestamp = timestamp.cast_signed();
-        let at = self.micros(timestamp - self.base.unwrap_or(timestamp));
+        let at = self.micros(timestamp.saturating_sub(self.base.unwrap_or(timestamp)));
         let target = match self.wall {
             // Reports that put a stream far into the past are wrong by that much; its own fastest packets correct them.
             Some(wall) => wall + at + server.offset + if self.late > MAX_DELAY_US { self.late } else { 0 },
@@ -132,7 +132,7 @@ impl StreamClock {
         let mapped = match self.last {
             None => target,
             Some((last_timestamp, last_at)) => {
-                let elapsed = self.micros(timestamp - last_timestamp);
+                let elapsed = self.micros(timestamp.saturating_sub(last_timestamp));
                 let natural = last_at + elapsed;
                 let error = target - natural;
                 if error.abs() > if first { FIRST_STEP_US } else { STEP_US } {

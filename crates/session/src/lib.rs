@@ -356,8 +356,8 @@ impl Session {
             let Some(file) = self.files.of(source) else { return };
             match &ordered {
                 Ordered::Lost(count) => {
-                    self.stats.lost += count;
-                    file.figures().lost += count;
+                    self.stats.lost = self.stats.lost.saturating_add(*count);
+                    file.figures().lost = file.figures().lost.saturating_add(*count);
                     file.handle_missing(audio, Cause::Loss, now_us);
                 }
                 Ordered::Packet(_) => file.figures().packets += 1,

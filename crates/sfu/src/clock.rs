@@ -98,7 +98,7 @@ impl WallClock {
             return told.set_back;
         }
         let rate = f64::from(packet.format.clock_rate());
-        let media = (report.timestamp - told.report.timestamp) as f64 / rate;
+        let media = report.timestamp.saturating_sub(told.report.timestamp) as f64 / rate;
         let wall = report.wall.as_secs_f64() - told.report.wall.as_secs_f64();
         let set = wall - media;
         // A report is made from both clocks and may show either as the one that leapt: the packets tell which it was.

@@ -93,13 +93,15 @@ impl Audio {
         at
     }
 
-    /// The file ends at `end`: takes the newest packet back if it lasts longer than that by more than 20 ms.
-    pub fn end_at(&mut self, end: i64) {
+    /// The file should end at `end`: takes the newest packet back if it lasts longer than that by more than 20 ms. Where the
+    /// file ends: later, if silence was written before its end was known, as that cannot be taken out again.
+    pub fn end_at(&mut self, end: i64) -> i64 {
         let beyond = self.next - end.saturating_add(STEP);
         if let Some(held) = self.held.take_if(|_| beyond > 0) {
             self.next -= opus::duration(&held.data).map_or(0, i64::from);
             self.packets -= 1;
         }
+        if self.next > end.saturating_add(STEP) { self.next } else { end }
     }
 
     /// Fills up to `to`, less than one frame short of it.

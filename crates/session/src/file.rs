@@ -403,7 +403,7 @@ impl File {
         self.note_beginning(false);
     }
 
-    /// The file ends at `end`, which is now; what was captured before may still come.
+    /// The file ends at `end`; what was captured before may still come.
     pub fn limit(&mut self, end: i64) {
         self.limit = (end - self.start).max(0);
     }
@@ -445,12 +445,12 @@ impl File {
         captured.clamp(at - STALL_US, at)
     }
 
-    /// The end, at `now`. `None`: there was no media at all.
+    /// The end, at `now`, or where the sound ends that was written already. `None`: there was no media at all.
     pub fn finish(&mut self, now: i64) -> Option<RecordedFile> {
         self.begun?;
-        let at = (now - self.start).max(0);
+        let mut at = (now - self.start).max(0);
         if let Some((_, audio)) = &mut self.audio {
-            audio.end_at(samples(at));
+            at = at.max(audio.end_at(samples(at)) * 1000 / 48);
         }
         self.fill(at);
         for audio in [true, false] {

@@ -309,6 +309,26 @@ fn sound_is_as_long_as_the_file_wherever_it_stops() {
 }
 
 #[test]
+fn sound_is_as_long_as_the_file_when_its_end_is_known_late() {
+    for moves in [false, true] {
+        let mut stand = Stand::new();
+        stand.run(seconds(3), true, moves);
+        stand.mute("t1", true);
+        stand.run(seconds(3), false, moves);
+        // The room is given up after some silence: it ended when it was last heard.
+        let end = stand.at();
+        stand.wait(millis(2_400));
+        stand.session.handle_stop(end);
+        stand.session.finish(end);
+        stand.drain();
+        let (file, sound) = (millis(stand.whole(AV).end_ms), stand.sound(AV));
+        assert!(sound.abs_diff(file) <= millis(20), "{sound:?} of sound in {file:?}");
+        assert!(stand.duration(AV).abs_diff(file) <= millis(1), "{:?} {file:?}", stand.duration(AV));
+        assert!((seconds(7)..millis(8_100)).contains(&file), "what was filled by then stays: {file:?}");
+    }
+}
+
+#[test]
 fn counters_are_noted_while_the_recording_runs() {
     let mut stand = Stand::new();
     stand.run(seconds(5), true, true);

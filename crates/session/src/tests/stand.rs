@@ -258,6 +258,14 @@ impl Stand {
         self.sink.whole[name].as_ref().expect("media")
     }
 
+    /// How long a whole file says that it is.
+    pub(super) fn duration(&self, name: &str) -> Duration {
+        let head = &self.sink.bytes[name][..HEAD_LEN];
+        // Duration, eight bytes of a float: milliseconds.
+        let at = head.windows(3).position(|bytes| bytes == [0x44, 0x89, 0x88]).expect("a duration") + 3;
+        Duration::from_secs_f64(f64::from_be_bytes(head[at..at + 8].try_into().expect("eight bytes")) / 1_000.0)
+    }
+
     /// When each block of sound (or of pictures) stands in a file, milliseconds, with whether it is a key frame.
     pub(super) fn blocks(&self, name: &str, video: bool) -> Vec<(i64, bool)> {
         self.frames(name, video).into_iter().map(|(at, key, _)| (at, key)).collect()

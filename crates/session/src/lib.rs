@@ -38,6 +38,13 @@ use line::{HOLD, Line, PICTURE_PATIENCE};
 /// How often [`Session::handle_timeout`] is due.
 pub const TICK: Duration = Duration::from_millis(50);
 
+/// A transport notices within this time that it lost the server. What was silent longer had nothing to say, like a screen that
+/// stands still.
+const NOTICED: Duration = Duration::from_secs(10);
+
+/// So much later than it came a packet may seem to be captured, and is still from before what is missing.
+const INACCURACY: Duration = Duration::from_millis(20);
+
 /// What a session says.
 #[derive(Debug)]
 pub enum Output {
@@ -97,6 +104,8 @@ pub struct Session {
     lines: BTreeMap<Mid, Line>,
     files: Files,
     paused: bool,
+    /// When the newest packet came.
+    arrived: Option<Instant>,
     stats: Stats,
     outputs: VecDeque<Output>,
     /// Files may have something to say, as of then.
@@ -121,6 +130,7 @@ impl Session {
             lines: BTreeMap::new(),
             files: Files::new(mode, participant, name, zero.wall, opened),
             paused: false,
+            arrived: None,
             stats: Stats::default(),
             outputs: VecDeque::new(),
             undrained: None,
@@ -241,10 +251,12 @@ impl Session {
         self.drain(now);
     }
 
-    /// The transport lost the server, or found it again.
+    /// The transport lost the server, since the newest packet, or found it again.
     pub fn handle_reachable(&mut self, reachable: bool, now: Instant) {
-        let at = self.micros(now);
         if !reachable {
+            let earliest = now.checked_sub(NOTICED).unwrap_or(now);
+            let since = self.arrived.map_or(now, |arrived| (arrived + INACCURACY).clamp(earliest, now));
+            let at = self.micros(since);
             for track in self.tracks.values() {
                 if let Some(file) = self.files.of(track.source) {
                     file.handle_missing(track.source.is_audio(), Cause::Link, at);
@@ -285,6 +297,7 @@ impl Session {
             line.restart();
         }
         self.stats.packets += 1;
+        self.arrived = Some(packet.arrived);
         line.hold.get_or_insert(packet.arrived + HOLD);
         // Padding has no time of its own.
         if !packet.payload.is_empty() {

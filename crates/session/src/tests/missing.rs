@@ -4,6 +4,7 @@ use super::stand::millis;
 use super::*;
 use crate::file::File;
 use rtc_client::depacketise::{Key, Picture};
+use rtc_client::packetise::Packetiser;
 
 fn file() -> File {
     let who = ParticipantId::parse("p1").expect("an id");
@@ -112,6 +113,71 @@ fn a_mute_is_noted_when_it_begins() {
     stand.mute("t1", false);
     stand.run(seconds(1), true, true);
     assert_eq!(noted(&stand)[1..], [(1_000, true, Some(Source::Mic))]);
+}
+
+/// Packets come over a new transport from now on, numbered anew.
+fn reconnect(stand: &mut Stand) {
+    let at = stand.at();
+    stand.session.handle_new_transport(at);
+    stand.ssrcs = [71, 72];
+    stand.bases = [900_000, 7];
+    (stand.audio, stand.video) = (Packetiser::starting_at(500, 0), Packetiser::starting_at(60_000, 9));
+    for (line, id) in [("0", "t1"), ("1", "t2")] {
+        stand.session.handle_slot(Mid::from(line), line == "0", Some(track(id)), true);
+    }
+}
+
+#[test]
+fn a_link_that_was_lost_is_a_gap_from_the_last_packet_on() {
+    let mut stand = Stand::new();
+    stand.run(seconds(3), true, true);
+    // It takes a while to notice.
+    stand.wait(seconds(6));
+    stand.session.handle_reachable(false, stand.at());
+    stand.wait(seconds(1));
+    reconnect(&mut stand);
+    stand.session.handle_reachable(true, stand.at());
+    stand.run(seconds(3), true, true);
+    stand.finish();
+    let file = stand.whole(AV);
+    let gaps: Vec<_> =
+        file.gaps.iter().map(|gap| (gap.source, gap.cause.as_str(), gap.t / 100, gap.ms / 1_000)).collect();
+    assert_eq!(gaps, [(Some(Source::Mic), "link", 30, 7), (Some(Source::Camera), "link", 30, 7)]);
+    assert_eq!((stand.sink.whole.len(), file.end_ms, stand.sound(AV)), (1, 13_000, seconds(13)));
+}
+
+#[test]
+fn a_link_is_not_lost_for_as_long_as_a_screen_stood_still() {
+    let mut stand = Stand::of(Mode::Participant);
+    stand.publish("t1", Source::Screen, false);
+    stand.run(seconds(3), false, true);
+    stand.wait(seconds(60));
+    stand.session.handle_reachable(false, stand.at());
+    stand.finish();
+    let gaps: Vec<_> =
+        stand.whole("p1-screen-1.webm").gaps.iter().map(|gap| (gap.cause.as_str(), gap.t / 1_000)).collect();
+    assert_eq!(gaps, [("link", 53)]);
+}
+
+#[test]
+fn what_waits_when_the_transport_is_replaced_is_written() {
+    let mut stand = Stand::new();
+    stand.run(seconds(3), true, true);
+    let asked = stand.sink.asked.len();
+    // One packet of sound never comes, those behind it wait for it.
+    stand.audio.packets(Codec::Opus, &stand::SOUND);
+    stand.run(millis(100), true, true);
+    reconnect(&mut stand);
+    stand.run(seconds(3), true, true);
+    stand.finish();
+    let figures = stand.whole(AV).figures;
+    assert_eq!((figures.lost, figures.dropped, stand.sink.whole.len()), (1, 0, 1), "{figures:?}");
+    assert_eq!(stand.sound(AV), millis(6_100));
+    assert!(figures.filled_ms <= 40, "{figures:?}");
+    // Another decoder state: nothing of the new stream is shown before its key frame.
+    assert_eq!(stand.sink.asked.len() - asked, 1);
+    let after = stand.blocks(AV, true).into_iter().find(|(at, _)| *at >= 3_100).expect("pictures go on");
+    assert!(after.1, "{after:?}");
 }
 
 #[test]

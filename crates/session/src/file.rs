@@ -234,7 +234,7 @@ impl File {
         if let Some(codec) = self.video.as_ref().map(|video| video.codec).or(self.announced) {
             return Some(Container::of(codec));
         }
-        let waits = self.expected.iter().any(|source| !source.is_audio());
+        let waits = self.expects(false);
         (!waits || now.saturating_sub(begun) >= OPEN_WAIT_US).then_some(Container::Webm)
     }
 
@@ -281,6 +281,11 @@ impl File {
         self.expected.extend(expected.then_some(source));
     }
 
+    /// Whether sound is to come, or pictures.
+    fn expects(&self, audio: bool) -> bool {
+        self.expected.iter().any(|source| source.is_audio() == audio)
+    }
+
     /// What the reports of a source's sender say about its clock by now; what is known last stands in the file's facts.
     pub fn set_drift(&mut self, source: Source, drift: Drift) {
         let track = self.tracks.iter_mut().find(|track| track.source == source);
@@ -310,9 +315,7 @@ impl File {
             audio.handle_packet(samples(at), packet.to_vec(), filling, samples(self.limit), &mut sounds);
         }
         self.last_audio = self.last_audio.max(at);
-        if let Some(missing) = self.missing_audio.take_if(|missing| missing.ends_with(at)) {
-            self.note_gap(true, missing, at);
-        }
+        self.handle_found(true, at);
         // What was captured before a mute does not end it.
         self.silent &= self.missing_audio.is_some();
         self.write_sounds(sounds);
@@ -350,9 +353,7 @@ impl File {
         if let Some(size) = size {
             self.note_size(at, size);
         }
-        if let Some(missing) = self.missing_video.take_if(|missing| missing.ends_with(at)) {
-            self.note_gap(false, missing, at);
-        }
+        self.handle_found(false, at);
         self.last_video = at;
         let steady = self.shown.replace(at).is_some_and(|shown| at - shown < STEADY_US);
         self.steady = if steady { self.steady.saturating_add(1) } else { 0 };
@@ -433,9 +434,8 @@ impl File {
     /// of a burst, or of a queue on the way, is older than now and still has its place.
     fn clock(&self, now: i64) -> i64 {
         let at = now - self.start;
-        let expects = |audio| self.expected.iter().any(|source| source.is_audio() == audio);
-        let sound = !self.silent && expects(true) && now - self.heard < STALL_US;
-        let pictures = expects(false) && self.steady >= STEADY_PICTURES && now - self.seen < STILL_US;
+        let sound = !self.silent && self.expects(true) && now - self.heard < STALL_US;
+        let pictures = self.expects(false) && self.steady >= STEADY_PICTURES && now - self.seen < STILL_US;
         let captured = match (sound, pictures) {
             (false, false) => return at,
             (false, true) => self.last_video,

@@ -78,6 +78,43 @@ fn what_was_captured_before_a_mute_does_not_end_its_gap() {
 }
 
 #[test]
+fn what_seems_to_be_captured_right_after_a_mute_does_not_end_it() {
+    let mut stand = Stand::new();
+    stand.run(seconds(2), true, true);
+    stand.mute("t1", true);
+    stand.mute("t2", true);
+    // The last packets are read a moment after the mute was heard of.
+    for (codec, frame, ticks) in [(Codec::Opus, &stand::SOUND[..], 48), (Codec::Vp8, &DELTA, 90)] {
+        let packets = stand.packets(codec, frame);
+        stand.arrive(codec, 2_002 * ticks, packets);
+    }
+    stand.run(seconds(60), false, false);
+    stand.mute("t1", false);
+    stand.mute("t2", false);
+    stand.run(seconds(2), true, true);
+    stand.finish();
+    let gaps: Vec<_> = stand.whole(AV).gaps.iter().map(|gap| (gap.cause.as_str(), gap.t, gap.ms / 1_000)).collect();
+    assert_eq!(gaps, [("mute", 2_000, 60); 2]);
+}
+
+#[test]
+fn an_unmute_that_is_heard_of_late_ends_its_gap_with_the_first_picture() {
+    let mut stand = Stand::of(Mode::Participant);
+    stand.publish("t1", Source::Screen, false);
+    stand.run(seconds(2), false, true);
+    stand.mute("t1", true);
+    stand.run(seconds(3), false, false);
+    stand.key_at = Some(stand.now);
+    stand.run(millis(40), false, true);
+    stand.mute("t1", false);
+    // It stands still.
+    stand.wait(seconds(20));
+    stand.finish();
+    let gaps: Vec<_> = stand.whole("p1-screen-1.webm").gaps.iter().map(|gap| (gap.t, gap.ms / 10)).collect();
+    assert_eq!(gaps, [(2_000, 300)]);
+}
+
+#[test]
 fn a_pause_in_a_mute_is_told_between_two_mutes() {
     let mut stand = Stand::new();
     stand.run(seconds(1), true, true);

@@ -346,7 +346,6 @@ impl File {
         let (codec, key) = (picture.codec, picture.key.is_some());
         let size = picture.key.as_ref().map(|key| Size { width: key.width, height: key.height });
         if !self.write(Frame { track, at: duration(at), key, size, data: picture.data }) {
-            self.handle_missing(false, Cause::Loss, now);
             return Fate::Early;
         }
         self.note_track(source, codec, at);

@@ -386,15 +386,24 @@ impl Session {
             while let Some(picture) = line.assembler.poll() {
                 let at = line.clock.map(picture.timestamp, now_us, &self.server);
                 let (codec, key) = (picture.codec, picture.key.is_some());
-                match self.files.handle_video(source, at, picture, now_us) {
-                    Fate::Taken => line.handle_taken(key, now),
+                let cause = match self.files.handle_video(source, at, picture, now_us) {
+                    Fate::Taken => {
+                        line.handle_taken(key, now);
+                        continue;
+                    }
                     Fate::Refused if line.handle_refused() => {
                         self.outputs.extend(line.track.clone().map(|track| Output::Refuse(track, codec)));
-                        if let Some(file) = self.files.of(source) {
-                            file.handle_missing(false, Cause::Codec, now_us);
-                        }
+                        Cause::Codec
                     }
-                    Fate::Early | Fate::Refused => line.assembler.restart(),
+                    Fate::Early | Fate::Refused => {
+                        line.assembler.restart();
+                        // What is ready behind it hangs on it.
+                        while line.assembler.poll().is_some() {}
+                        Cause::Loss
+                    }
+                };
+                if let Some(file) = self.files.of(source) {
+                    file.handle_missing(false, cause, now_us);
                 }
             }
         }

@@ -129,6 +129,43 @@ fn another_codec_or_configuration_ends_the_file() {
 }
 
 #[test]
+fn pictures_that_no_file_takes_for_now_are_a_gap() {
+    let mut stand = Stand::new();
+    change(&mut stand, h264(13));
+    stand.run(seconds(3), true, true);
+    change(&mut stand, h264(31));
+    stand.run(millis(200), true, true);
+    change(&mut stand, h264(13));
+    stand.run(seconds(4), true, true);
+    stand.finish();
+    let [_, (second, ..), (_, third, _)] = spans(&stand)[..] else { panic!("{:?}", spans(&stand)) };
+    let gaps = &stand.whole(second).gaps[..];
+    let [gap] = gaps else { panic!("{gaps:?}") };
+    assert_eq!((gap.cause.as_str(), gap.source, gap.t / 100), ("loss", Some(Source::Camera), 31));
+    assert!((gap.t + gap.ms).abs_diff(third) <= 40, "{gap:?} {third}");
+}
+
+#[test]
+fn nothing_behind_a_picture_that_is_not_taken_gets_into_the_old_file() {
+    let mut stand = Stand::new();
+    change(&mut stand, h264(13));
+    stand.run(seconds(3), true, true);
+    change(&mut stand, h264(31));
+    stand.run(millis(200), true, true);
+    // One without markers: the next picture's packet ends this one, and both come out at once.
+    let at = stand.now.as_millis() as u64;
+    let Camera { codec, key, delta } = h264(13);
+    let mut packets = stand.packets(codec, &key);
+    packets.iter_mut().for_each(|packet| packet.marker = false);
+    stand.arrive(codec, at * 90, packets);
+    let packets = stand.packets(codec, &delta);
+    stand.arrive(codec, (at + 40) * 90, packets);
+    stand.now += millis(80);
+    stand.finish();
+    assert_eq!(stand.blocks("p1-av-2.mkv", true).len(), 5);
+}
+
+#[test]
 fn an_ended_screen_does_not_end_what_a_camera_still_closes() {
     let mut stand = Stand::new();
     let screen = track("t9");

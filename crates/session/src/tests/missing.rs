@@ -22,10 +22,12 @@ fn picture(key: bool, data: &[u8]) -> Picture {
 #[test]
 fn a_picture_that_the_file_refuses_needs_a_key_frame_and_is_a_gap() {
     let mut file = file();
-    let mut show = |at: i64, key, data: &[u8]| file.handle_video(Source::Camera, at, picture(key, data), at);
-    assert_eq!(show(0, true, &KEY), Fate::Taken);
-    assert_eq!(show(40_000, false, &[]), Fate::Early);
-    assert_eq!(show(200_000, true, &KEY), Fate::Taken);
+    let show =
+        |file: &mut File, at: i64, key, data: &[u8]| file.handle_video(Source::Camera, at, picture(key, data), at);
+    assert_eq!(show(&mut file, 0, true, &KEY), Fate::Taken);
+    assert_eq!(show(&mut file, 40_000, false, &[]), Fate::Early);
+    file.handle_missing(false, Cause::Loss, 40_000);
+    assert_eq!(show(&mut file, 200_000, true, &KEY), Fate::Taken);
     let whole = file.finish(240_000).expect("media");
     assert_eq!(whole.figures.refused, 1);
     let gaps: Vec<_> = whole.gaps.iter().map(|gap| (gap.cause.as_str(), gap.t, gap.ms)).collect();

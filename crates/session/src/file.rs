@@ -209,7 +209,8 @@ impl File {
         let who = (&self.participant, &self.participant_name[..]);
         let mut next = Self::new(self.kind, self.mode, start.max(0), self.wall, who);
         next.missing_audio = self.missing_audio.map(|missing| Missing { since: 0, ..missing });
-        next.silent = self.silent;
+        // It goes on in the same queue.
+        (next.silent, next.heard, next.sound_waits) = (self.silent, self.heard, self.sound_waits);
         next.expected = self.expected.clone();
         next.published = self.published.clone();
         next.note_beginning(true);

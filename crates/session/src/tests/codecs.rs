@@ -18,7 +18,7 @@ fn h264(level: u8) -> Camera {
     Camera { codec: Codec::H264, key, delta: [&code[..], &[0x41, 0x9a, 1]].concat() }
 }
 
-fn vp9() -> Camera {
+pub(super) fn vp9() -> Camera {
     let key = vec![0x82, 0x49, 0x83, 0x42, 0x20, 0x27, 0xf0, 0x16, 0x70, 1];
     Camera { codec: Codec::Vp9, key, delta: vec![0x86, 1, 2] }
 }

@@ -398,7 +398,8 @@ impl File {
         for missing in [&mut self.missing_audio, &mut self.missing_video].into_iter().flatten() {
             missing.since = (missing.since - later).max(0);
         }
-        // Nobody has heard of the beginnings that now lie before the file.
+        // Nobody has heard of what now lies before the file.
+        self.gaps = Gaps::default();
         self.says.retain(|say| !matches!(say, Say::Note(Note::Gap(_))));
         self.note_beginning(true);
         self.note_beginning(false);

@@ -138,6 +138,23 @@ fn a_pause_in_a_mute_is_told_between_two_mutes() {
 }
 
 #[test]
+fn what_was_missing_before_the_file_begins_is_not_told() {
+    let mut stand = Stand::of(Mode::Participant);
+    stand.publish("t1", Source::Mic, true);
+    stand.wait(seconds(5));
+    stand.session.handle_pause(stand.at());
+    stand.wait(seconds(5));
+    stand.session.handle_resume(stand.at());
+    stand.wait(seconds(60));
+    stand.mute("t1", false);
+    stand.run(seconds(2), true, false);
+    stand.finish();
+    let file = stand.whole(AV);
+    assert!((70_000..70_100).contains(&file.start_ms), "{file:?}");
+    assert!(file.gaps.iter().all(|gap| gap.t >= file.start_ms), "{:?}", file.gaps);
+}
+
+#[test]
 fn a_mute_is_noted_when_it_begins() {
     let mut stand = Stand::new();
     stand.run(seconds(1), true, true);

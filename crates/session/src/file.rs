@@ -5,7 +5,9 @@
 //!
 //! Times are microseconds on the recording's clock at the edge and on the file's clock (0: the file's start) inside.
 
+mod facts;
 mod missing;
+mod pace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +19,7 @@ use signalling::message::Source;
 use signalling::recording::{FileFigures, Gap, Mode, RecordedFile, RecordedTrack, Resolution};
 use webm::{Frame, Muxer, Options, Size, TrackNumber};
 
-use crate::audio::{Audio, Filling, Sound};
-use crate::fit::Drift;
+use crate::audio::{Audio, Sound};
 pub use crate::gaps::Cause;
 use crate::gaps::Gaps;
 use crate::kind::{Container, FileKind};
@@ -30,38 +31,11 @@ const WINDOW: Duration = Duration::from_millis(700);
 /// With the window and a tick, what a crash may cost.
 const CLUSTER: Duration = Duration::from_millis(800);
 
-/// Sound that has not come after this is filled: a lost packet is waited for 300 ms and a tick.
-const FILL_LAG_US: i64 = 360_000;
-
-/// Filling goes in whole packets of this length. With the lag it is less than [`WINDOW`], or it would come too late itself.
-const FILL_US: i64 = 120_000;
-
-/// After this without a packet, silence: concealment is for moments.
-const CONCEAL_US: i64 = 1_000_000;
-
-/// The file's clock follows the capture of what comes, and is at most so late: after a stall, or behind a long queue,
-/// everything is to stand where it was captured. A camera or a screen alone may just stand still.
-const STALL_US: i64 = 2_500_000;
-
-/// Pictures that came at most so far apart before are waited for like sound, but less long: a screen that does not change
-/// any more is to be on disk within two seconds.
-const STEADY_US: i64 = 200_000;
-/// See [`STEADY_US`]: so many of them make a moving picture.
-const STEADY_PICTURES: u32 = 10;
-/// See [`STEADY_US`].
-const STILL_US: i64 = 1_900_000;
-
-/// So many picture sizes are told of a file: a sender that changes its mind with every picture is not to fill the disk.
-const MOST_SIZES: usize = 10_000;
-
 /// So long a file with sound waits to learn from a camera that was published what container it needs.
 const OPEN_WAIT_US: i64 = 1_000_000;
 
 /// A file begins when its track was published, but not with more silence than this: it would have to be made at once.
 const MAX_LEAD_US: i64 = 60_000_000;
-
-/// How often changed counters are noted.
-const FIGURES_US: i64 = 10_000_000;
 
 /// What was learnt about a file after it was opened; a crash must not forget it.
 #[derive(Debug, Clone, PartialEq)]
@@ -245,11 +219,6 @@ impl File {
         ended.map_or(self.start, |(_, audio)| self.start + audio.end() * 1000 / 48)
     }
 
-    /// The counters of what came for it.
-    pub fn figures(&mut self) -> &mut FileFigures {
-        &mut self.figures
-    }
-
     /// What there is to do, in order.
     pub fn take_says(&mut self) -> Vec<Say> {
         while let Some(output) = self.muxer.poll_output() {
@@ -287,14 +256,6 @@ impl File {
         self.expected.iter().any(|source| source.is_audio() == audio)
     }
 
-    /// What the reports of a source's sender say about its clock by now; what is known last stands in the file's facts.
-    pub fn set_drift(&mut self, source: Source, drift: Drift) {
-        let track = self.tracks.iter_mut().find(|track| track.source == source);
-        if let Some(track) = track {
-            (track.drift_ppm, track.residual_ms) = (Some(drift.ppm), Some(drift.residual_ms));
-        }
-    }
-
     /// A packet of this codec came: its pictures will follow.
     pub fn announce(&mut self, codec: Codec) {
         self.announced = Some(codec);
@@ -309,8 +270,7 @@ impl File {
         self.heard = now;
         let at = at - self.start;
         self.note_track(source, Codec::Opus, at);
-        let filling =
-            if self.silent || at - self.last_audio > CONCEAL_US { Filling::Silence } else { Filling::Conceal };
+        let filling = self.filling(at);
         let mut sounds = Vec::new();
         if let Some((_, audio)) = &mut self.audio {
             audio.handle_packet(samples(at), packet.to_vec(), filling, samples(self.limit), &mut sounds);
@@ -354,10 +314,7 @@ impl File {
             self.note_size(at, size);
         }
         self.handle_found(false, at);
-        self.last_video = at;
-        let steady = self.shown.replace(at).is_some_and(|shown| at - shown < STEADY_US);
-        self.steady = if steady { self.steady.saturating_add(1) } else { 0 };
-        self.seen = now;
+        self.handle_shown(at, now);
         Fate::Taken
     }
 
@@ -410,42 +367,6 @@ impl File {
         self.limit = (end - self.start).max(0);
     }
 
-    /// Whether sound has come that waits for a packet in front of it: pictures of the same burst do not overtake it.
-    pub fn set_sound_waits(&mut self, waits: bool) {
-        self.sound_waits = waits;
-    }
-
-    /// Time has passed: fills sound that did not come, and lets the muxer write what is due.
-    pub fn handle_timeout(&mut self, now: i64) {
-        if self.begun.is_none() {
-            return;
-        }
-        let at = self.clock(now).min(self.limit);
-        let filled = self.audio.as_ref().map_or(i64::MAX, |(_, audio)| audio.end() * 1000 / 48);
-        let missing = (at - FILL_LAG_US).saturating_sub(filled);
-        if missing >= FILL_US {
-            self.fill(filled + missing / FILL_US * FILL_US);
-        }
-        self.newest = self.newest.max(at);
-        self.muxer.handle_timeout(duration(at));
-        self.note_figures(now);
-    }
-
-    /// How far the file's time is. While media comes, it is as far as what came was captured, not as arrival says: the rest
-    /// of a burst, or of a queue on the way, is older than now and still has its place.
-    fn clock(&self, now: i64) -> i64 {
-        let at = now - self.start;
-        let sound = !self.silent && self.expects(true) && now - self.heard < STALL_US;
-        let pictures = self.expects(false) && self.steady >= STEADY_PICTURES && now - self.seen < STILL_US;
-        let captured = match (sound, pictures) {
-            (false, false) => return at,
-            (false, true) => self.last_video,
-            (true, _) if self.sound_waits => self.last_audio + FILL_LAG_US,
-            (true, _) => self.last_video.max(self.last_audio + FILL_LAG_US),
-        };
-        captured.clamp(at - STALL_US, at)
-    }
-
     /// The end, at `now`, or where the sound ends that was written already. `None`: there was no media at all.
     pub fn finish(&mut self, now: i64) -> Option<RecordedFile> {
         self.begun?;
@@ -469,46 +390,6 @@ impl File {
         std::mem::take(&mut self.refused)
     }
 
-    fn describe(&self) -> RecordedFile {
-        let mut codecs: Vec<String> = Vec::new();
-        for track in &self.tracks {
-            if !codecs.contains(&track.codec) {
-                codecs.push(track.codec.clone());
-            }
-        }
-        RecordedFile {
-            name: self.name.as_deref().unwrap_or_default().to_owned(),
-            size: 0,
-            sha256_parts: String::new(),
-            container: self.container.name().into(),
-            codecs,
-            participant: self.participant.clone(),
-            participant_name: self.participant_name.clone(),
-            sources: self.tracks.iter().map(|track| track.source).collect(),
-            tracks: self.tracks.clone(),
-            start_ms: millis(self.start),
-            end_ms: millis(self.start),
-            resolutions: self.resolutions.clone(),
-            gaps: self.gaps.list().to_vec(),
-            figures: self.counted(),
-        }
-    }
-
-    fn counted(&self) -> FileFigures {
-        let (filled, dropped) = self.audio.as_ref().map_or((0, 0), |(_, audio)| (audio.filled, audio.dropped));
-        FileFigures { filled_ms: filled / 48, dropped, ..self.figures }
-    }
-
-    fn fill(&mut self, to: i64) {
-        let filling =
-            if self.silent || to - self.last_audio > CONCEAL_US { Filling::Silence } else { Filling::Conceal };
-        let mut sounds = Vec::new();
-        if let Some((_, audio)) = &mut self.audio {
-            audio.fill(samples(to), filling, &mut sounds);
-        }
-        self.write_sounds(sounds);
-    }
-
     fn write_sounds(&mut self, sounds: Vec<Sound>) {
         let Some((track, _)) = self.audio else { return };
         for Sound { at, data } in sounds {
@@ -523,40 +404,6 @@ impl File {
         self.refused += u64::from(!taken);
         self.figures.refused += u64::from(!taken);
         taken
-    }
-
-    fn note_track(&mut self, source: Source, codec: Codec, at: i64) {
-        if self.tracks.iter().all(|track| track.source != source) {
-            let track = RecordedTrack {
-                source,
-                codec: codec.name().to_owned(),
-                start_ms: millis(self.start + at),
-                drift_ppm: None,
-                residual_ms: None,
-            };
-            self.tracks.push(track.clone());
-            self.says.push(Say::Note(Note::Track(track)));
-        }
-    }
-
-    /// Now and then: after a crash they are what is known.
-    fn note_figures(&mut self, now: i64) {
-        let (figures, at) = self.noted;
-        let counted = self.counted();
-        if now - at >= FIGURES_US && counted != figures {
-            self.noted = (counted, now);
-            self.says.push(Say::Note(Note::Figures(counted)));
-        }
-    }
-
-    fn note_size(&mut self, at: i64, size: Size) {
-        let (w, h) = (u32::from(size.width), u32::from(size.height));
-        if self.resolutions.len() < MOST_SIZES && self.resolutions.last().is_none_or(|last| (last.w, last.h) != (w, h))
-        {
-            let resolution = Resolution { t: millis(self.start + at), w, h };
-            self.resolutions.push(resolution.clone());
-            self.says.push(Say::Note(Note::Resolution(resolution)));
-        }
     }
 }
 

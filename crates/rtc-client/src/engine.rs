@@ -31,9 +31,9 @@ const EXTENSIONS: [(u8, Extension); 6] = [
     (11, Extension::RepairedRtpStreamId),
 ];
 
-/// The server answers only, so a path is known to be dead when these checks are not answered: each half second, more than
-/// there are by default, and sooner. Noticed after six to seven seconds instead of twenty; a path that loses a third each way,
-/// or answers after five seconds, is still one.
+/// The server answers only, so a path is known to be dead when these checks are not answered: each half second, more
+/// than there are by default, and sooner. Noticed after six to seven seconds instead of twenty; a path that loses a
+/// fifth each way, or answers after five seconds, is still one.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// See [`CHECK_EVERY`].
 const MOST_UNANSWERED: usize = 12;

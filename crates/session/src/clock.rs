@@ -64,7 +64,7 @@ pub struct ServerClock {
 /// The clock of one stream.
 #[derive(Debug)]
 pub struct StreamClock {
-    rate: i64,
+    rate: u32,
     /// The first timestamp seen: times of this stream count from there.
     base: Option<i64>,
     /// The shortest way, as arrival less timestamp.
@@ -85,7 +85,7 @@ impl StreamClock {
     /// The clock of a stream with `rate` ticks a second.
     pub fn new(rate: u32) -> Self {
         Self {
-            rate: i64::from(rate),
+            rate,
             base: None,
             arrival: WindowMin::default(),
             earliest: 0,
@@ -99,7 +99,7 @@ impl StreamClock {
 
     /// Forgets what is known: the source behind the stream changed.
     pub fn restart(&mut self) {
-        *self = Self::new(self.rate as u32);
+        *self = Self::new(self.rate);
     }
 
     /// Takes note of a packet at its arrival.
@@ -159,12 +159,11 @@ impl StreamClock {
 
     /// Begins anew with a frame whose time can only be guessed.
     fn begin_at(&mut self, timestamp: i64, now: i64) {
-        *self =
-            Self { base: Some(timestamp), earliest: now, last: Some((timestamp, now)), ..Self::new(self.rate as u32) };
+        *self = Self { base: Some(timestamp), earliest: now, last: Some((timestamp, now)), ..Self::new(self.rate) };
     }
 
     fn micros(&self, ticks: i64) -> i64 {
-        ticks.saturating_mul(1_000_000) / self.rate
+        ticks.saturating_mul(1_000_000) / i64::from(self.rate)
     }
 }
 

@@ -56,7 +56,7 @@ pub enum Fate {
     /// It is in a file.
     Taken,
     /// No file can hold it now; another key frame may find one.
-    Early,
+    NeedsKey,
     /// No file can ever hold it.
     Refused,
 }
@@ -110,7 +110,7 @@ pub struct File {
     /// Sound has come and waits for a packet in front of it.
     sound_waits: bool,
     /// The file's clock, as the muxer knows it.
-    newest: i64,
+    clock: i64,
     /// Where the file ends, once that is known.
     limit: i64,
     last_audio: i64,
@@ -159,7 +159,7 @@ impl File {
             heard: 0,
             silent: true,
             sound_waits: false,
-            newest: 0,
+            clock: 0,
             limit: i64::MAX,
             last_audio: 0,
             last_video: 0,
@@ -303,11 +303,11 @@ impl File {
         let Some(track) = self.video_track(&picture) else { return Fate::Refused };
         // A picture from long ago is shown late rather than lost: everything up to the next key frame hangs on it.
         let next = self.shown.map_or(0, |shown| shown + 1_000);
-        let at = (at - self.start).max(self.newest - micros(WINDOW)).max(next);
+        let at = (at - self.start).max(self.clock - micros(WINDOW)).max(next);
         let (codec, key) = (picture.codec, picture.key.is_some());
         let size = picture.key.as_ref().map(|key| Size { width: key.width, height: key.height });
         if !self.write(Frame { track, at: duration(at), key, size, data: picture.data }) {
-            return Fate::Early;
+            return Fate::NeedsKey;
         }
         self.note_track(source, codec, at);
         if let Some(size) = size {
@@ -350,7 +350,7 @@ impl File {
             self.audio = self.muxer.add_track(webm::Codec::Opus).ok().map(|track| (track, Audio::default()));
         }
         self.limit = self.limit.saturating_sub(later);
-        self.newest = (self.newest - later).max(0);
+        self.clock = (self.clock - later).max(0);
         (self.last_audio, self.last_video) = ((self.last_audio - later).max(0), (self.last_video - later).max(0));
         for missing in [&mut self.missing_audio, &mut self.missing_video].into_iter().flatten() {
             missing.since = (missing.since - later).max(0);
@@ -363,7 +363,7 @@ impl File {
     }
 
     /// The file ends at `end`; what was captured before may still come.
-    pub fn limit(&mut self, end: i64) {
+    pub fn set_end(&mut self, end: i64) {
         self.limit = (end - self.start).max(0);
     }
 

@@ -38,8 +38,8 @@ use line::{HOLD, Line, PICTURE_PATIENCE};
 /// How often [`Session::handle_timeout`] is due.
 pub const TICK: Duration = Duration::from_millis(50);
 
-/// A transport notices within this time that it lost the server. What was silent longer had nothing to say, like a screen that
-/// stands still.
+/// A transport notices within this time that it lost the server. What was silent longer had nothing to say, like a
+/// screen that stands still.
 const NOTICED: Duration = Duration::from_secs(10);
 
 /// So much later than it came a packet may seem to be captured, and is still from before what is missing.
@@ -237,10 +237,10 @@ impl Session {
         if line.track != track {
             line.restart();
             line.track = track;
-        } else if on && !line.on {
+        } else if on && !line.expects {
             line.patience_back();
         }
-        line.on = on;
+        line.expects = on;
         self.route();
     }
 
@@ -303,11 +303,10 @@ impl Session {
         if !packet.payload.is_empty() {
             let arrived = micros_between(self.zero.at, packet.arrived);
             line.clock.observe(packet.timestamp, arrived, packet.report, &mut self.server);
-            if let Some(report) = packet.report {
-                line.fit.observe(report);
-                if let Some((file, drift)) = self.files.of(source).zip(line.fit.drift()) {
-                    file.set_drift(source, drift);
-                }
+            if packet.report.is_some_and(|report| line.fit.observe(report))
+                && let Some((file, drift)) = self.files.of(source).zip(line.fit.drift())
+            {
+                file.set_drift(source, drift);
             }
             if !source.is_audio() {
                 self.files.announce(source, packet.codec);
@@ -336,7 +335,7 @@ impl Session {
     /// The participant left or the recording stops: every file ends at `end`. What was captured before and is still on its
     /// way is taken until [`Session::finish`].
     pub fn handle_stop(&mut self, end: Instant) {
-        self.files.limit(self.micros(end));
+        self.files.set_end(self.micros(end));
     }
 
     /// Gives up what has not come and ends every file, after [`Session::handle_stop`] with the same `end`.
@@ -395,7 +394,7 @@ impl Session {
                         self.outputs.extend(line.track.clone().map(|track| Output::Refuse(track, codec)));
                         Cause::Codec
                     }
-                    Fate::Early | Fate::Refused => {
+                    Fate::NeedsKey | Fate::Refused => {
                         line.assembler.restart();
                         // What is ready behind it hangs on it.
                         while line.assembler.poll().is_some() {}

@@ -301,8 +301,8 @@ mod tests {
         }
     }
 
-    /// Sound and picture each 20 ms, captured and sent together, `late` ms after a moment of the publisher's clock; how often
-    /// one of their media clocks is said to be broken.
+    /// Sound and picture each 20 ms, captured and sent together, `late` ms after a moment of the publisher's clock; how
+    /// often one of their media clocks is said to be broken.
     fn broken(late: impl Fn(u64, Format) -> u64) -> usize {
         let mut clock = WallClock::default();
         let moments = (0..10_000_u64).step_by(20).flat_map(|at| [(at, Format::Opus), (at, Format::Vp8)]);

@@ -1,6 +1,6 @@
-//! Whether the media clock of a stream goes on with time. A device that is changed makes it stand still or leap, and until
-//! the next report what the last one said of it is wrong. Packets that wait in a queue look like the first for a moment; but
-//! a queue drains, and it holds up all streams of a publisher, while a device has one.
+//! Whether the media clock of a stream goes on with time. A device that is changed makes it stand still or leap, and
+//! until the next report what the last one said of it is wrong. Packets that wait in a queue look like the first for a
+//! moment; but a queue drains, and it holds up all streams of a publisher, while a device has one.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ const BEHIND: f64 = 0.2;
 const CAUGHT_UP: f64 = 0.1;
 /// How long packets are watched for whether they catch up.
 const WATCH: Duration = Duration::from_millis(200);
-/// The same while other streams of the publisher are behind, too: a queue beside a picture that nearly fills the link drains
-/// slowly.
+/// The same while other streams of the publisher are behind, too: a queue beside a picture that nearly fills the link
+/// drains slowly.
 const QUEUE_WATCH: Duration = Duration::from_secs(1);
 /// By how much a queue that drains is shorter after each watch, seconds; more than jitter.
 const DRAINED: f64 = 0.04;
@@ -47,8 +47,8 @@ struct Lag {
 }
 
 impl Pace {
-    /// Takes note of a packet; `true`: the clock leapt or stood still, no report so far is right for it. `queued`: other
-    /// streams are behind, too.
+    /// Takes note of a packet; `true`: the clock leapt or stood still, no report so far is right for it. `queued`:
+    /// other streams are behind, too.
     pub(crate) fn handle_packet(&mut self, packet: &Packet, queued: bool) -> bool {
         let Packet { ssrc, sequence, timestamp, arrived, .. } = *packet;
         let new = Last { ssrc, sequence, timestamp, arrived };

@@ -9,9 +9,9 @@ use crate::engine::{Format, Packet, Rewrite};
 /// The first sequence number of a slot: the engine's rollover counter must start at 0.
 const FIRST_SEQUENCE: u64 = 1;
 
-/// A publisher that leaps farther is taken for a new source, and one packet for lost. Receivers guess how often 16 bits have
-/// wrapped (RFC 3711, 3.3.1): half of them in one step, or in two of which one is lost, and nothing on the slot could be
-/// decrypted any more, whoever is on it later.
+/// A publisher that leaps farther is taken for a new source, and one packet for lost. Receivers guess how often 16 bits
+/// have wrapped (RFC 3711, 3.3.1): half of them in one step, or in two of which one is lost, and nothing on the slot
+/// could be decrypted any more, whoever is on it later.
 const MAX_LEAP: i64 = 0x4000;
 
 /// How the current source maps onto the outgoing stream.

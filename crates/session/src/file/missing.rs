@@ -5,8 +5,8 @@ use super::{Cause, File, Note, Say, millis};
 /// A start or a reconnection that takes less is no gap worth telling.
 const LINK_US: i64 = 1_000_000;
 
-/// The word of a mute and the last media before it come on two ways: what was captured right after the word is from before it,
-/// unless an unmute was heard of. An unmute that is heard of late itself comes later than this.
+/// The word of a mute and the last media before it come on two ways: what was captured right after the word is from
+/// before it, unless an unmute was heard of. An unmute that is heard of late itself comes later than this.
 const MUTE_US: i64 = 250_000;
 
 /// A stretch without media that is not over yet.

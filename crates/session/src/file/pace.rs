@@ -6,7 +6,8 @@ use crate::audio::Filling;
 /// Sound that has not come after this is filled: a lost packet is waited for 300 ms and a tick.
 const FILL_LAG_US: i64 = 360_000;
 
-/// Filling goes in whole packets of this length. With the lag it is less than [`super::WINDOW`], or it would come too late itself.
+/// Filling goes in whole packets of this length. With the lag it is less than [`super::WINDOW`], or it would come too
+/// late itself.
 const FILL_US: i64 = 120_000;
 
 /// After this without a packet, silence: concealment is for moments.
@@ -16,8 +17,8 @@ const CONCEAL_US: i64 = 1_000_000;
 /// everything is to stand where it was captured. A camera or a screen alone may just stand still.
 const STALL_US: i64 = 2_500_000;
 
-/// Pictures that came at most so far apart before are waited for like sound, but less long: a screen that does not change
-/// any more is to be on disk within two seconds.
+/// Pictures that came at most so far apart before are waited for like sound, but less long: a screen that does not
+/// change any more is to be on disk within two seconds.
 const STEADY_US: i64 = 200_000;
 /// See [`STEADY_US`]: so many of them make a moving picture.
 const STEADY_PICTURES: u32 = 10;
@@ -43,20 +44,20 @@ impl File {
         if self.begun.is_none() {
             return;
         }
-        let at = self.clock(now).min(self.limit);
+        let at = self.clock_at(now).min(self.limit);
         let filled = self.audio.as_ref().map_or(i64::MAX, |(_, audio)| audio.end() * 1000 / 48);
         let missing = (at - FILL_LAG_US).saturating_sub(filled);
         if missing >= FILL_US {
             self.fill(filled + missing / FILL_US * FILL_US);
         }
-        self.newest = self.newest.max(at);
+        self.clock = self.clock.max(at);
         self.muxer.handle_timeout(duration(at));
         self.note_figures(now);
     }
 
-    /// How far the file's time is. While media comes, it is as far as what came was captured, not as arrival says: the rest
-    /// of a burst, or of a queue on the way, is older than now and still has its place.
-    fn clock(&self, now: i64) -> i64 {
+    /// How far the file's time is. While media comes, it is as far as what came was captured, not as arrival says: the
+    /// rest of a burst, or of a queue on the way, is older than now and still has its place.
+    fn clock_at(&self, now: i64) -> i64 {
         let at = now - self.start;
         let sound = !self.silent && self.expects(true) && now - self.heard < STALL_US;
         let pictures = self.expects(false) && self.steady >= STEADY_PICTURES && now - self.seen < STILL_US;

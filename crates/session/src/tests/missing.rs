@@ -25,7 +25,7 @@ fn a_picture_that_the_file_refuses_needs_a_key_frame_and_is_a_gap() {
     let show =
         |file: &mut File, at: i64, key, data: &[u8]| file.handle_video(Source::Camera, at, picture(key, data), at);
     assert_eq!(show(&mut file, 0, true, &KEY), Fate::Taken);
-    assert_eq!(show(&mut file, 40_000, false, &[]), Fate::Early);
+    assert_eq!(show(&mut file, 40_000, false, &[]), Fate::NeedsKey);
     file.handle_missing(false, Cause::Loss, 40_000);
     assert_eq!(show(&mut file, 200_000, true, &KEY), Fate::Taken);
     let whole = file.finish(240_000).expect("media");

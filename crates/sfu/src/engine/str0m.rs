@@ -26,8 +26,8 @@ use crate::engine::{Format, Line, Output, Packet, Path, Protocol, Refusal, Repor
 const CHANNEL: &str = "tern";
 /// Text that may wait in a data channel; beyond, unreliable messages are dropped.
 const MAX_BUFFERED: usize = 256 * 1024;
-/// SRTP ends at this sequence number (RFC 3711, 3.3.1): what is beyond came from a number below 0, and only somebody hostile
-/// sends that.
+/// SRTP ends at this sequence number (RFC 3711, 3.3.1): what is beyond came from a number below 0, and only somebody
+/// hostile sends that.
 const SEQUENCE_END: u64 = 1 << 48;
 /// Payload of a packet that still fits a datagram with everything that is put around it.
 const MAX_PAYLOAD: usize = 1460;

@@ -129,10 +129,11 @@ mod tests {
 
     #[test]
     fn what_waited_in_a_queue_is_no_clock_that_stood_still() {
-        // A second of packets arrives at once; at twice the speed; at five quarters of it.
-        for percent in [1, 50, 80] {
+        // A second of packets arrives at once; at twice the speed; at five quarters of it. One that hardly drains looks like
+        // a clock that stood still.
+        for (percent, seen) in [(1, false), (50, false), (80, false), (85, true), (95, true)] {
             let stall = |at: u64| if at < 1000 { at } else { at.max(2000 + (at - 1000) * percent / 100) };
-            assert_eq!(broken(|at| at, stall), [], "{percent}");
+            assert_eq!(!broken(|at| at, stall).is_empty(), seen, "{percent}");
         }
         let jitter = |at: u64| at + at * 7919 % 100;
         assert_eq!(broken(|at| at, jitter), []);

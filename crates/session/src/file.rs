@@ -23,6 +23,7 @@ use crate::audio::{Audio, Sound};
 pub use crate::gaps::Cause;
 use crate::gaps::Gaps;
 use crate::kind::{Container, FileKind};
+pub(crate) use facts::codecs_of;
 use missing::Missing;
 
 /// How long a frame waits for earlier ones of the other track: the patience for a lost picture and a bit.

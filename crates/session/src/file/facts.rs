@@ -29,18 +29,12 @@ impl File {
     }
 
     pub(super) fn describe(&self) -> RecordedFile {
-        let mut codecs: Vec<String> = Vec::new();
-        for track in &self.tracks {
-            if !codecs.contains(&track.codec) {
-                codecs.push(track.codec.clone());
-            }
-        }
         RecordedFile {
             name: self.name.as_deref().unwrap_or_default().to_owned(),
             size: 0,
             sha256_parts: String::new(),
             container: self.container.name().into(),
-            codecs,
+            codecs: codecs_of(&self.tracks),
             participant: self.participant.clone(),
             participant_name: self.participant_name.clone(),
             sources: self.tracks.iter().map(|track| track.source).collect(),
@@ -91,4 +85,15 @@ impl File {
             self.says.push(Say::Note(Note::Resolution(resolution)));
         }
     }
+}
+
+/// The codecs of these tracks, each once.
+pub(crate) fn codecs_of(tracks: &[RecordedTrack]) -> Vec<String> {
+    let mut codecs: Vec<String> = Vec::new();
+    for track in tracks {
+        if !codecs.contains(&track.codec) {
+            codecs.push(track.codec.clone());
+        }
+    }
+    codecs
 }

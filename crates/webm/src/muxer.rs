@@ -288,9 +288,6 @@ impl Muxer {
         if self.finished {
             return Err(FrameError::Finished);
         }
-        if frame.at > MAX_TIME {
-            return Err(FrameError::OutOfRange(frame.at));
-        }
         let number = frame.track.0;
         let place = usize::from(number).wrapping_sub(1);
         let state = self.tracks.get_mut(place).ok_or(FrameError::UnknownTrack(number))?;
@@ -300,6 +297,9 @@ impl Muxer {
             return Err(FrameError::KeyFrameNeeded);
         }
         state.needs_key = video;
+        if frame.at > MAX_TIME {
+            return Err(FrameError::OutOfRange(frame.at));
+        }
         if frame.data.is_empty() || frame.data.len() + BLOCK_HEADER_LEN > self.max_cluster_bytes {
             return Err(FrameError::BadLength(frame.data.len()));
         }

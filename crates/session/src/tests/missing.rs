@@ -105,7 +105,7 @@ fn an_unmute_that_is_heard_of_late_ends_its_gap_with_the_first_picture() {
     stand.publish("t1", Source::Screen, false);
     stand.run(seconds(2), false, true);
     stand.mute("t1", true);
-    stand.run(seconds(3), false, false);
+    stand.wait(seconds(3));
     stand.key_at = Some(stand.now);
     stand.run(millis(40), false, true);
     stand.mute("t1", false);

@@ -23,6 +23,12 @@ impl<'a> Input<'a> {
         taken
     }
 
+    /// Bytes with their length, two bytes, in front: what fills a packet.
+    pub(crate) fn long_chunk(&mut self) -> Option<&'a [u8]> {
+        let len = self.number()?;
+        Some(self.take(usize::from(len)))
+    }
+
     /// Bytes with their length, one byte, in front.
     pub(crate) fn chunk(&mut self) -> Option<&'a [u8]> {
         let len = self.byte()?;

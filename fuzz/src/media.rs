@@ -36,7 +36,7 @@ fn video_packets(codec: Codec, bytes: &[u8]) {
     let start = some_instant();
     let mut at = 0;
     while let (Some(sequence), Some(flags)) = (input.byte(), input.byte()) {
-        let Some(payload) = input.chunk() else { break };
+        let Some(payload) = input.long_chunk() else { break };
         at += u64::from(flags >> 4);
         let arrived = start + Duration::from_millis(at);
         reorder.handle_packet(RtpPacket {

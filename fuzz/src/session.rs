@@ -35,10 +35,12 @@ pub fn recorded_packets(bytes: &[u8]) {
     let mut session = Session::new(zero, participant, "Ada".into(), Mode::Participant, BTreeMap::new());
     let tracks = ["t1", "t2"].map(|id| TrackId::parse(id).expect("an id"));
     let lines = ["0", "1"].map(Mid::from);
-    for (index, source) in [Source::Mic, Source::Camera].into_iter().enumerate() {
-        session.handle_track(tracks[index].clone(), source, false, start);
-        session.handle_slot(lines[index], index == 0, Some(tracks[index].clone()), true);
+    let sources = [Source::Mic, Source::Camera];
+    for (track, source) in tracks.iter().zip(sources) {
+        session.handle_track(track.clone(), source, false, start);
     }
+    attach(&mut session, &tracks, true);
+    let mut end = None;
     let mut files = Files::default();
     let mut sequences = [0_u64; 2];
     let mut timestamps = [0_u64; 2];
@@ -49,7 +51,23 @@ pub fn recorded_packets(bytes: &[u8]) {
             0 => session.handle_mute(&tracks[index], flags & 2 != 0, now),
             1 => session.handle_pause(now),
             2 => session.handle_resume(now),
-            3 => session.handle_timeout(now),
+            3 if flags & 2 == 0 => session.handle_timeout(now),
+            3 => match flags >> 2 & 7 {
+                0 => session.handle_reachable(flags & 1 == 0, now),
+                1 => {
+                    session.handle_new_transport(now);
+                    attach(&mut session, &tracks, true);
+                }
+                2 => attach(&mut session, &tracks, flags & 1 == 0),
+                3 => session.handle_slot(lines[index], index == 0, None, true),
+                4 => session.handle_track_gone(&tracks[index], now),
+                5 => session.handle_track(tracks[index].clone(), sources[index], false, now),
+                // It ended a while ago, or now; what comes is taken until it is finished.
+                _ => {
+                    end = end.or(now.checked_sub(Duration::from_millis(u64::from(step) * 20)));
+                    session.handle_stop(end.unwrap_or(now));
+                }
+            },
             kind => {
                 let (Some(ahead), Some(payload)) = (input.byte(), input.chunk()) else { break };
                 let report = (kind == 5).then(|| input.number()).flatten();
@@ -83,9 +101,16 @@ pub fn recorded_packets(bytes: &[u8]) {
         }
         files.take(&mut session);
     }
-    session.finish(now);
+    session.finish(end.unwrap_or(now));
     files.take(&mut session);
     files.check();
+}
+
+/// Puts the tracks on their m-lines.
+fn attach(session: &mut Session, tracks: &[TrackId], on: bool) {
+    for (track, line) in tracks.iter().zip(["0", "1"]) {
+        session.handle_slot(Mid::from(line), line == "0", Some(track.clone()), on);
+    }
 }
 
 #[derive(Default)]

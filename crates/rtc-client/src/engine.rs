@@ -31,6 +31,13 @@ const EXTENSIONS: [(u8, Extension); 6] = [
     (11, Extension::RepairedRtpStreamId),
 ];
 
+/// The server answers only, so a path is known to be dead when these checks are not answered: each half second, more
+/// than there are by default, and sooner. Noticed after six to seven seconds instead of twenty; a path that loses a
+/// fifth each way, or answers after five seconds, is still one.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
+/// See [`CHECK_EVERY`].
+const MOST_UNANSWERED: usize = 12;
+
 /// An engine for one transport.
 pub(crate) fn build(codecs: &[Codec], now: Instant) -> Rtc {
     let mut config = RtcConfig::new()
@@ -41,6 +48,8 @@ pub(crate) fn build(codecs: &[Codec], now: Instant) -> Rtc {
         // Room for the retransmission of a burst: about 4 s of Opus.
         .set_send_buffer_audio(200)
         .clear_extension_map();
+    config.set_max_stun_rto(CHECK_EVERY);
+    config.set_max_stun_retransmits(MOST_UNANSWERED);
     for (id, extension) in EXTENSIONS {
         config = config.set_extension(id, extension);
     }

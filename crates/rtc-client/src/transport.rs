@@ -24,6 +24,9 @@ const MAX_FRAME: usize = 4 << 20;
 /// Sources that are remembered at once; more than any answer announces.
 const MAX_SOURCES: usize = 256;
 
+/// SRTP ends at this sequence number (RFC 3711, 3.3.1): what is beyond came from a number below 0.
+const SEQUENCE_END: u64 = 1 << 48;
+
 /// Packets kept for retransmission on each publication, and for how long.
 const HISTORY: usize = 512;
 const HISTORY_AGE: Duration = Duration::from_secs(3);
@@ -271,6 +274,13 @@ impl Transport {
         Ok(())
     }
 
+    /// Goes on with another packetiser: its sequence number is the next one, which only somebody hostile lets leap.
+    ///
+    /// For tests.
+    pub fn set_packetiser(&mut self, mid: Mid, rid: Option<&str>, packetiser: Packetiser) {
+        self.packetisers.insert((mid, rid.map(Arc::from)), packetiser);
+    }
+
     /// Sends text over the data channel. `false`: it is not open, or full.
     pub fn send_text(&mut self, text: &str, now: Instant) -> bool {
         let Some(mut channel) = self.channel.filter(|_| self.channel_open).and_then(|id| self.rtc.channel(id)) else {
@@ -374,6 +384,9 @@ impl Transport {
     }
 
     fn packet(&mut self, packet: EnginePacket) -> Option<RtpPacket> {
+        if *packet.seq_no >= SEQUENCE_END {
+            return None;
+        }
         let ssrc = packet.header.ssrc;
         // Only the first packets of a stream say their m-line; the engine knows it for all.
         if let Some(mid) = packet.header.ext_vals.mid {
@@ -395,7 +408,7 @@ impl Transport {
         let report = packet.last_sender_info.map(|info| {
             // The engine extends its time on its own; the distance of the low 32 bits is right.
             let ahead = (info.rtp_time.numer() as u32).wrapping_sub(timestamp as u32).cast_signed();
-            let timestamp = timestamp.cast_signed() + i64::from(ahead);
+            let timestamp = timestamp.cast_signed().saturating_add(ahead.into());
             SenderReport { ntp: info.ntp_time, timestamp, packets: info.sender_packet_count }
         });
         Some(RtpPacket {

@@ -43,13 +43,12 @@ pub struct Audio {
     next: i64,
     /// The newest packet: whether it belongs into the file is known when the next one comes, or the end.
     held: Option<Sound>,
-    /// How much later than the count of samples says the last packet is heard. Less than [`STEP`], either way.
+    /// How much later than the count of samples says the last packet is heard. Less than [`STEP`], or than a longer
+    /// packet, either way.
     phase: i64,
     /// Before this nothing more is heard.
     free: i64,
     toc: Option<u8>,
-    /// Packets of real sound.
-    pub packets: u64,
     /// Samples that were filled.
     pub filled: u64,
     /// Packets dropped because their place was taken: a burst after a stall, or a clock that is slow.
@@ -79,7 +78,6 @@ impl Audio {
             return;
         }
         self.toc = data.first().copied();
-        self.packets += 1;
         let at = self.place(at);
         self.phase = at - self.next;
         out.extend(self.held.replace(Sound { at, data }));
@@ -93,13 +91,14 @@ impl Audio {
         at
     }
 
-    /// The file ends at `end`: takes the newest packet back if it lasts longer than that by more than 20 ms.
-    pub fn end_at(&mut self, end: i64) {
+    /// The file should end at `end`: takes the newest packet back if it lasts longer than that by more than 20 ms.
+    /// Where the file ends: later, if silence was written before its end was known, as that cannot be taken out again.
+    pub fn end_at(&mut self, end: i64) -> i64 {
         let beyond = self.next - end.saturating_add(STEP);
         if let Some(held) = self.held.take_if(|_| beyond > 0) {
             self.next -= opus::duration(&held.data).map_or(0, i64::from);
-            self.packets -= 1;
         }
+        if self.next > end.saturating_add(STEP) { self.next } else { end }
     }
 
     /// Fills up to `to`, less than one frame short of it.
@@ -172,7 +171,8 @@ mod tests {
         audio.handle_packet(48_960 + 3 * 960, packet(), Filling::Conceal, i64::MAX, &mut out);
         audio.fill(480_000, Filling::Silence, &mut out);
         check(&out, 0, 480_000);
-        assert_eq!(audio.packets, 3);
+        let filled = 480_000 - 3 * 960;
+        assert_eq!((audio.filled, audio.dropped), (filled, 0));
         // The two lost packets: concealed with the TOC of the sender, two frames of nothing.
         assert!(out.contains(&Sound { at: 49_920, data: vec![CELT_20 | 3, 2] }), "{out:?}");
         // Six frames of silence in 14 bytes.
@@ -186,7 +186,7 @@ mod tests {
             let jitter = if n % 2 == 0 { 400 } else { -400 };
             audio.handle_packet(n * 960 + jitter, packet(), Filling::Conceal, i64::MAX, &mut out);
         }
-        assert_eq!((audio.packets, audio.filled, audio.dropped), (100, 0, 0));
+        assert_eq!((audio.filled, audio.dropped), (0, 0));
         audio.fill(96_000, Filling::Conceal, &mut out);
         check(&out, 0, 96_000);
     }

@@ -64,7 +64,7 @@ pub struct ServerClock {
 /// The clock of one stream.
 #[derive(Debug)]
 pub struct StreamClock {
-    rate: i64,
+    rate: u32,
     /// The first timestamp seen: times of this stream count from there.
     base: Option<i64>,
     /// The shortest way, as arrival less timestamp.
@@ -85,7 +85,7 @@ impl StreamClock {
     /// The clock of a stream with `rate` ticks a second.
     pub fn new(rate: u32) -> Self {
         Self {
-            rate: i64::from(rate),
+            rate,
             base: None,
             arrival: WindowMin::default(),
             earliest: 0,
@@ -99,19 +99,19 @@ impl StreamClock {
 
     /// Forgets what is known: the source behind the stream changed.
     pub fn restart(&mut self) {
-        *self = Self::new(self.rate as u32);
+        *self = Self::new(self.rate);
     }
 
     /// Takes note of a packet at its arrival.
     pub fn observe(&mut self, timestamp: u64, arrived: i64, report: Option<SenderReport>, server: &mut ServerClock) {
         let timestamp = timestamp.cast_signed();
         let base = *self.base.get_or_insert(timestamp);
-        let at = self.micros(timestamp - base);
+        let at = self.micros(timestamp.saturating_sub(base));
         self.earliest = self.arrival.update(arrived, arrived - at);
         if let Some(report) = report.filter(|report| report.packets > 0)
             && let Some(ntp) = wall_micros(report.ntp)
         {
-            let wall = ntp - self.micros(report.timestamp - base);
+            let wall = ntp - self.micros(report.timestamp.saturating_sub(base));
             self.wall = Some(wall);
             server.offset = server.min.update(arrived, arrived - (wall + at));
             self.late = self.delay.update(arrived, arrived - (wall + at) - server.offset);
@@ -121,7 +121,7 @@ impl StreamClock {
     /// When the frame with this timestamp was captured, on the recording's clock, where it is `now`.
     pub fn map(&mut self, timestamp: u64, now: i64, server: &ServerClock) -> i64 {
         let timestamp = timestamp.cast_signed();
-        let at = self.micros(timestamp - self.base.unwrap_or(timestamp));
+        let at = self.micros(timestamp.saturating_sub(self.base.unwrap_or(timestamp)));
         let target = match self.wall {
             // Reports that put a stream far into the past are wrong by that much; its own fastest packets correct them.
             Some(wall) => wall + at + server.offset + if self.late > MAX_DELAY_US { self.late } else { 0 },
@@ -132,7 +132,7 @@ impl StreamClock {
         let mapped = match self.last {
             None => target,
             Some((last_timestamp, last_at)) => {
-                let elapsed = self.micros(timestamp - last_timestamp);
+                let elapsed = self.micros(timestamp.saturating_sub(last_timestamp));
                 let natural = last_at + elapsed;
                 let error = target - natural;
                 if error.abs() > if first { FIRST_STEP_US } else { STEP_US } {
@@ -159,12 +159,11 @@ impl StreamClock {
 
     /// Begins anew with a frame whose time can only be guessed.
     fn begin_at(&mut self, timestamp: i64, now: i64) {
-        *self =
-            Self { base: Some(timestamp), earliest: now, last: Some((timestamp, now)), ..Self::new(self.rate as u32) };
+        *self = Self { base: Some(timestamp), earliest: now, last: Some((timestamp, now)), ..Self::new(self.rate) };
     }
 
     fn micros(&self, ticks: i64) -> i64 {
-        ticks.saturating_mul(1_000_000) / self.rate
+        ticks.saturating_mul(1_000_000) / i64::from(self.rate)
     }
 }
 

@@ -5,7 +5,9 @@
 //!
 //! Times are microseconds on the recording's clock at the edge and on the file's clock (0: the file's start) inside.
 
+mod facts;
 mod missing;
+mod pace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +19,11 @@ use signalling::message::Source;
 use signalling::recording::{FileFigures, Gap, Mode, RecordedFile, RecordedTrack, Resolution};
 use webm::{Frame, Muxer, Options, Size, TrackNumber};
 
-use crate::audio::{Audio, Filling, Sound};
-use crate::fit::Drift;
+use crate::audio::{Audio, Sound};
 pub use crate::gaps::Cause;
 use crate::gaps::Gaps;
 use crate::kind::{Container, FileKind};
+pub(crate) use facts::codecs_of;
 use missing::Missing;
 
 /// How long a frame waits for earlier ones of the other track: the patience for a lost picture and a bit.
@@ -30,38 +32,11 @@ const WINDOW: Duration = Duration::from_millis(700);
 /// With the window and a tick, what a crash may cost.
 const CLUSTER: Duration = Duration::from_millis(800);
 
-/// Sound that has not come after this is filled: a lost packet is waited for 300 ms and a tick.
-const FILL_LAG_US: i64 = 360_000;
-
-/// Filling goes in whole packets of this length. With the lag it is less than [`WINDOW`], or it would come too late itself.
-const FILL_US: i64 = 120_000;
-
-/// After this without a packet, silence: concealment is for moments.
-const CONCEAL_US: i64 = 1_000_000;
-
-/// The file's clock follows the capture of what comes, and is at most so late: after a stall, or behind a long queue,
-/// everything is to stand where it was captured. A camera or a screen alone may just stand still.
-const STALL_US: i64 = 2_500_000;
-
-/// Pictures that came at most so far apart before are waited for like sound, but less long: a screen that does not change
-/// any more is to be on disk within two seconds.
-const STEADY_US: i64 = 200_000;
-/// See [`STEADY_US`]: so many of them make a moving picture.
-const STEADY_PICTURES: u32 = 10;
-/// See [`STEADY_US`].
-const STILL_US: i64 = 1_900_000;
-
-/// So many picture sizes are told of a file: a sender that changes its mind with every picture is not to fill the disk.
-const MOST_SIZES: usize = 10_000;
-
 /// So long a file with sound waits to learn from a camera that was published what container it needs.
 const OPEN_WAIT_US: i64 = 1_000_000;
 
 /// A file begins when its track was published, but not with more silence than this: it would have to be made at once.
 const MAX_LEAD_US: i64 = 60_000_000;
-
-/// How often changed counters are noted.
-const FIGURES_US: i64 = 10_000_000;
 
 /// What was learnt about a file after it was opened; a crash must not forget it.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,7 +57,7 @@ pub enum Fate {
     /// It is in a file.
     Taken,
     /// No file can hold it now; another key frame may find one.
-    Early,
+    NeedsKey,
     /// No file can ever hold it.
     Refused,
 }
@@ -136,7 +111,7 @@ pub struct File {
     /// Sound has come and waits for a packet in front of it.
     sound_waits: bool,
     /// The file's clock, as the muxer knows it.
-    newest: i64,
+    clock: i64,
     /// Where the file ends, once that is known.
     limit: i64,
     last_audio: i64,
@@ -185,7 +160,7 @@ impl File {
             heard: 0,
             silent: true,
             sound_waits: false,
-            newest: 0,
+            clock: 0,
             limit: i64::MAX,
             last_audio: 0,
             last_video: 0,
@@ -209,7 +184,8 @@ impl File {
         let who = (&self.participant, &self.participant_name[..]);
         let mut next = Self::new(self.kind, self.mode, start.max(0), self.wall, who);
         next.missing_audio = self.missing_audio.map(|missing| Missing { since: 0, ..missing });
-        next.silent = self.silent;
+        // It goes on in the same queue.
+        (next.silent, next.heard, next.sound_waits) = (self.silent, self.heard, self.sound_waits);
         next.expected = self.expected.clone();
         next.published = self.published.clone();
         next.note_beginning(true);
@@ -234,7 +210,7 @@ impl File {
         if let Some(codec) = self.video.as_ref().map(|video| video.codec).or(self.announced) {
             return Some(Container::of(codec));
         }
-        let waits = self.expected.iter().any(|source| !source.is_audio());
+        let waits = self.expects(false);
         (!waits || now.saturating_sub(begun) >= OPEN_WAIT_US).then_some(Container::Webm)
     }
 
@@ -242,11 +218,6 @@ impl File {
     pub fn sound_end(&self) -> i64 {
         let ended = self.audio.as_ref().filter(|_| self.begun.is_some());
         ended.map_or(self.start, |(_, audio)| self.start + audio.end() * 1000 / 48)
-    }
-
-    /// The counters of what came for it.
-    pub fn figures(&mut self) -> &mut FileFigures {
-        &mut self.figures
     }
 
     /// What there is to do, in order.
@@ -281,12 +252,9 @@ impl File {
         self.expected.extend(expected.then_some(source));
     }
 
-    /// What the reports of a source's sender say about its clock by now; what is known last stands in the file's facts.
-    pub fn set_drift(&mut self, source: Source, drift: Drift) {
-        let track = self.tracks.iter_mut().find(|track| track.source == source);
-        if let Some(track) = track {
-            (track.drift_ppm, track.residual_ms) = (Some(drift.ppm), Some(drift.residual_ms));
-        }
+    /// Whether sound is to come, or pictures.
+    fn expects(&self, audio: bool) -> bool {
+        self.expected.iter().any(|source| source.is_audio() == audio)
     }
 
     /// A packet of this codec came: its pictures will follow.
@@ -303,16 +271,13 @@ impl File {
         self.heard = now;
         let at = at - self.start;
         self.note_track(source, Codec::Opus, at);
-        let filling =
-            if self.silent || at - self.last_audio > CONCEAL_US { Filling::Silence } else { Filling::Conceal };
+        let filling = self.filling(at);
         let mut sounds = Vec::new();
         if let Some((_, audio)) = &mut self.audio {
             audio.handle_packet(samples(at), packet.to_vec(), filling, samples(self.limit), &mut sounds);
         }
         self.last_audio = self.last_audio.max(at);
-        if let Some(missing) = self.missing_audio.take_if(|missing| missing.ends_with(at)) {
-            self.note_gap(true, missing, at);
-        }
+        self.handle_found(true, at);
         // What was captured before a mute does not end it.
         self.silent &= self.missing_audio.is_some();
         self.write_sounds(sounds);
@@ -339,24 +304,18 @@ impl File {
         let Some(track) = self.video_track(&picture) else { return Fate::Refused };
         // A picture from long ago is shown late rather than lost: everything up to the next key frame hangs on it.
         let next = self.shown.map_or(0, |shown| shown + 1_000);
-        let at = (at - self.start).max(self.newest - micros(WINDOW)).max(next);
+        let at = (at - self.start).max(self.clock - micros(WINDOW)).max(next);
         let (codec, key) = (picture.codec, picture.key.is_some());
         let size = picture.key.as_ref().map(|key| Size { width: key.width, height: key.height });
         if !self.write(Frame { track, at: duration(at), key, size, data: picture.data }) {
-            self.handle_missing(false, Cause::Loss, now);
-            return Fate::Early;
+            return Fate::NeedsKey;
         }
         self.note_track(source, codec, at);
         if let Some(size) = size {
             self.note_size(at, size);
         }
-        if let Some(missing) = self.missing_video.take_if(|missing| missing.ends_with(at)) {
-            self.note_gap(false, missing, at);
-        }
-        self.last_video = at;
-        let steady = self.shown.replace(at).is_some_and(|shown| at - shown < STEADY_US);
-        self.steady = if steady { self.steady.saturating_add(1) } else { 0 };
-        self.seen = now;
+        self.handle_found(false, at);
+        self.handle_shown(at, now);
         Fate::Taken
     }
 
@@ -392,65 +351,29 @@ impl File {
             self.audio = self.muxer.add_track(webm::Codec::Opus).ok().map(|track| (track, Audio::default()));
         }
         self.limit = self.limit.saturating_sub(later);
-        self.newest = (self.newest - later).max(0);
+        self.clock = (self.clock - later).max(0);
         (self.last_audio, self.last_video) = ((self.last_audio - later).max(0), (self.last_video - later).max(0));
         for missing in [&mut self.missing_audio, &mut self.missing_video].into_iter().flatten() {
             missing.since = (missing.since - later).max(0);
         }
-        // Nobody has heard of the beginnings that now lie before the file.
+        // Nobody has heard of what now lies before the file.
+        self.gaps = Gaps::default();
         self.says.retain(|say| !matches!(say, Say::Note(Note::Gap(_))));
         self.note_beginning(true);
         self.note_beginning(false);
     }
 
-    /// The file ends at `end`, which is now; what was captured before may still come.
-    pub fn limit(&mut self, end: i64) {
+    /// The file ends at `end`; what was captured before may still come.
+    pub fn set_end(&mut self, end: i64) {
         self.limit = (end - self.start).max(0);
     }
 
-    /// Whether sound has come that waits for a packet in front of it: pictures of the same burst do not overtake it.
-    pub fn set_sound_waits(&mut self, waits: bool) {
-        self.sound_waits = waits;
-    }
-
-    /// Time has passed: fills sound that did not come, and lets the muxer write what is due.
-    pub fn handle_timeout(&mut self, now: i64) {
-        if self.begun.is_none() {
-            return;
-        }
-        let at = self.clock(now).min(self.limit);
-        let filled = self.audio.as_ref().map_or(i64::MAX, |(_, audio)| audio.end() * 1000 / 48);
-        let missing = (at - FILL_LAG_US).saturating_sub(filled);
-        if missing >= FILL_US {
-            self.fill(filled + missing / FILL_US * FILL_US);
-        }
-        self.newest = self.newest.max(at);
-        self.muxer.handle_timeout(duration(at));
-        self.note_figures(now);
-    }
-
-    /// How far the file's time is. While media comes, it is as far as what came was captured, not as arrival says: the rest
-    /// of a burst, or of a queue on the way, is older than now and still has its place.
-    fn clock(&self, now: i64) -> i64 {
-        let at = now - self.start;
-        let expects = |audio| self.expected.iter().any(|source| source.is_audio() == audio);
-        let sound = !self.silent && expects(true) && now - self.heard < STALL_US;
-        let pictures = expects(false) && self.steady >= STEADY_PICTURES && now - self.seen < STILL_US;
-        let captured = match (sound, pictures) {
-            (false, false) => return at,
-            (false, true) => self.last_video,
-            (true, _) if self.sound_waits => self.last_audio + FILL_LAG_US,
-            (true, _) => self.last_video.max(self.last_audio + FILL_LAG_US),
-        };
-        captured.clamp(at - STALL_US, at)
-    }
-
-    /// The end, at `now`. `None`: there was no media at all.
+    /// The end, at `now`, or where the sound ends that was written already. `None`: there was no media at all.
     pub fn finish(&mut self, now: i64) -> Option<RecordedFile> {
         self.begun?;
-        let at = (now - self.start).max(0);
+        let mut at = (now - self.start).max(0);
         if let Some((_, audio)) = &mut self.audio {
-            audio.end_at(samples(at));
+            at = at.max(audio.end_at(samples(at)) * 1000 / 48);
         }
         self.fill(at);
         for audio in [true, false] {
@@ -468,46 +391,6 @@ impl File {
         std::mem::take(&mut self.refused)
     }
 
-    fn describe(&self) -> RecordedFile {
-        let mut codecs: Vec<String> = Vec::new();
-        for track in &self.tracks {
-            if !codecs.contains(&track.codec) {
-                codecs.push(track.codec.clone());
-            }
-        }
-        RecordedFile {
-            name: self.name.as_deref().unwrap_or_default().to_owned(),
-            size: 0,
-            sha256_parts: String::new(),
-            container: self.container.name().into(),
-            codecs,
-            participant: self.participant.clone(),
-            participant_name: self.participant_name.clone(),
-            sources: self.tracks.iter().map(|track| track.source).collect(),
-            tracks: self.tracks.clone(),
-            start_ms: millis(self.start),
-            end_ms: millis(self.start),
-            resolutions: self.resolutions.clone(),
-            gaps: self.gaps.list().to_vec(),
-            figures: self.counted(),
-        }
-    }
-
-    fn counted(&self) -> FileFigures {
-        let (filled, dropped) = self.audio.as_ref().map_or((0, 0), |(_, audio)| (audio.filled, audio.dropped));
-        FileFigures { filled_ms: filled / 48, dropped, ..self.figures }
-    }
-
-    fn fill(&mut self, to: i64) {
-        let filling =
-            if self.silent || to - self.last_audio > CONCEAL_US { Filling::Silence } else { Filling::Conceal };
-        let mut sounds = Vec::new();
-        if let Some((_, audio)) = &mut self.audio {
-            audio.fill(samples(to), filling, &mut sounds);
-        }
-        self.write_sounds(sounds);
-    }
-
     fn write_sounds(&mut self, sounds: Vec<Sound>) {
         let Some((track, _)) = self.audio else { return };
         for Sound { at, data } in sounds {
@@ -522,40 +405,6 @@ impl File {
         self.refused += u64::from(!taken);
         self.figures.refused += u64::from(!taken);
         taken
-    }
-
-    fn note_track(&mut self, source: Source, codec: Codec, at: i64) {
-        if self.tracks.iter().all(|track| track.source != source) {
-            let track = RecordedTrack {
-                source,
-                codec: codec.name().to_owned(),
-                start_ms: millis(self.start + at),
-                drift_ppm: None,
-                residual_ms: None,
-            };
-            self.tracks.push(track.clone());
-            self.says.push(Say::Note(Note::Track(track)));
-        }
-    }
-
-    /// Now and then: after a crash they are what is known.
-    fn note_figures(&mut self, now: i64) {
-        let (figures, at) = self.noted;
-        let counted = self.counted();
-        if now - at >= FIGURES_US && counted != figures {
-            self.noted = (counted, now);
-            self.says.push(Say::Note(Note::Figures(counted)));
-        }
-    }
-
-    fn note_size(&mut self, at: i64, size: Size) {
-        let (w, h) = (u32::from(size.width), u32::from(size.height));
-        if self.resolutions.len() < MOST_SIZES && self.resolutions.last().is_none_or(|last| (last.w, last.h) != (w, h))
-        {
-            let resolution = Resolution { t: millis(self.start + at), w, h };
-            self.resolutions.push(resolution.clone());
-            self.says.push(Say::Note(Note::Resolution(resolution)));
-        }
     }
 }
 

@@ -83,7 +83,7 @@ impl Files {
         let (wall, limit) = (self.wall, self.limit);
         let file = self.growing.entry(kind).or_insert_with(|| {
             let mut file = File::new(kind, self.mode, at.max(0), wall, (&self.participant, &self.name));
-            limit.into_iter().for_each(|limit| file.limit(limit));
+            limit.into_iter().for_each(|limit| file.set_end(limit));
             file
         });
         file.expect(source, at);
@@ -119,13 +119,13 @@ impl Files {
 
     /// One whole picture, captured at `at`.
     pub(crate) fn handle_video(&mut self, source: Source, at: i64, picture: Picture, now: i64) -> Fate {
-        let Some(kind) = FileKind::of(self.mode, source) else { return Fate::Early };
-        let Some(file) = self.growing.get_mut(&kind) else { return Fate::Early };
+        let Some(kind) = FileKind::of(self.mode, source) else { return Fate::NeedsKey };
+        let Some(file) = self.growing.get_mut(&kind) else { return Fate::NeedsKey };
         if file.fits(&picture) {
             return file.handle_video(source, at, picture, now);
         }
         if picture.key.is_none() || self.closing.iter().any(|closing| closing.kind == kind) {
-            return Fate::Early;
+            return Fate::NeedsKey;
         }
         self.split(kind, at, now);
         self.growing.get_mut(&kind).map_or(Fate::Refused, |file| file.handle_video(source, at, picture, now))
@@ -135,11 +135,11 @@ impl Files {
     fn split(&mut self, kind: FileKind, at: i64, now: i64) {
         let Some(mut file) = self.growing.remove(&kind) else { return };
         let mut next = file.successor(at);
-        self.limit.into_iter().for_each(|limit| next.limit(limit));
+        self.limit.into_iter().for_each(|limit| next.set_end(limit));
         self.growing.insert(kind, next);
         // Sound that is written already cannot be taken out again.
         let end = at.max(file.sound_end());
-        file.limit(end);
+        file.set_end(end);
         self.closing.push(Closing { kind, file, end, due: now + CLOSE_LAG_US });
     }
 
@@ -152,9 +152,9 @@ impl Files {
     }
 
     /// Everything ends at `end`.
-    pub(crate) fn limit(&mut self, end: i64) {
+    pub(crate) fn set_end(&mut self, end: i64) {
         self.limit = Some(end);
-        self.growing.values_mut().for_each(|file| file.limit(end));
+        self.growing.values_mut().for_each(|file| file.set_end(end));
     }
 
     /// Time has passed.

@@ -25,7 +25,7 @@ pub struct Drift {
 #[derive(Debug)]
 pub struct Fit {
     /// Ticks a second.
-    rate: f64,
+    rate: u32,
     first: Option<(u64, i64)>,
     last: Option<(u64, f64)>,
     count: f64,
@@ -41,7 +41,7 @@ impl Fit {
     /// Of a stream with `rate` ticks a second.
     pub fn new(rate: u32) -> Self {
         Self {
-            rate: f64::from(rate),
+            rate,
             first: None,
             last: None,
             count: 0.0,
@@ -55,14 +55,14 @@ impl Fit {
 
     /// Forgets everything: another clock follows.
     pub fn restart(&mut self) {
-        *self = Self::new(self.rate as u32);
+        *self = Self::new(self.rate);
     }
 
-    /// Takes a report; one that was seen already says nothing, nor does one without packets.
-    pub fn observe(&mut self, report: SenderReport) {
-        let Some(wall) = micros(report.ntp).filter(|_| report.packets > 0) else { return };
+    /// Takes a report and says whether it is news; one that was seen already is not, nor is one without packets.
+    pub fn observe(&mut self, report: SenderReport) -> bool {
+        let Some(wall) = micros(report.ntp).filter(|_| report.packets > 0) else { return false };
         if self.last.is_some_and(|(last, _)| last == wall) {
-            return;
+            return false;
         }
         let (mut x, mut ahead) = self.place(wall, report.timestamp);
         if self.last.is_some_and(|(last, before)| wall < last || (ahead - before).abs() > LEAP_US) {
@@ -78,6 +78,7 @@ impl Fit {
         self.wall_wall += dx * (x - self.mean_wall);
         self.wall_ahead += dx * (ahead - self.mean_ahead);
         self.ahead_ahead += dy * (ahead - self.mean_ahead);
+        true
     }
 
     /// The line, once there are enough reports.
@@ -95,7 +96,7 @@ impl Fit {
     fn place(&mut self, wall: u64, timestamp: i64) -> (f64, f64) {
         let (first_wall, first_timestamp) = *self.first.get_or_insert((wall, timestamp));
         let x = wall as f64 - first_wall as f64;
-        (x, timestamp.saturating_sub(first_timestamp) as f64 / self.rate * 1e6 - x)
+        (x, timestamp.saturating_sub(first_timestamp) as f64 / f64::from(self.rate) * 1e6 - x)
     }
 }
 

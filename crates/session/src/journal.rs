@@ -11,6 +11,8 @@ use signalling::recording::{
     FileFigures, Gap, Moment, RecordedFile, RecordedTrack, RecorderSegment, RecordingOptions, Resolution,
 };
 
+use crate::file::codecs_of;
+
 /// The journal's version.
 pub const VERSION: u32 = 1;
 
@@ -325,7 +327,9 @@ pub fn keep_tracks(file: &mut RecordedFile, codecs: Vec<String>) {
     };
     file.tracks.retain(holds);
     file.sources = file.tracks.iter().map(|track| track.source).collect();
-    file.codecs = codecs;
+    // Silence that stands in for sound is no codec of the participant's.
+    let sent = codecs_of(&file.tracks);
+    file.codecs = if sent.is_empty() { codecs } else { sent };
 }
 
 /// Makes the gaps of a file that a crash ended fit its end, which is `end_ms` by now: one that had only begun lasts until
@@ -449,6 +453,13 @@ mod tests {
         file.tracks = vec![of(Source::Mic, "opus", 12), of(Source::Camera, "VP8", 100), of(Source::Screen, "VP9", 20)];
         keep_tracks(&mut file, vec!["opus".into(), "VP8".into()]);
         assert_eq!((&file.tracks[..], &file.sources[..]), (&[track()][..], &[Source::Mic][..]));
+        assert_eq!(file.codecs, ["opus"]);
+        // A camera alone has a silent sound track; of a file of which nothing was noted, its bytes say all.
+        for (tracks, expected) in [(vec![of(Source::Camera, "VP8", 20)], &["VP8"][..]), (vec![], &["opus", "VP8"])] {
+            file.tracks = tracks;
+            keep_tracks(&mut file, vec!["opus".into(), "VP8".into()]);
+            assert_eq!(file.codecs, expected);
+        }
     }
 
     #[test]

@@ -38,6 +38,13 @@ use line::{HOLD, Line, PICTURE_PATIENCE};
 /// How often [`Session::handle_timeout`] is due.
 pub const TICK: Duration = Duration::from_millis(50);
 
+/// A transport notices within this time that it lost the server. What was silent longer had nothing to say, like a
+/// screen that stands still.
+const NOTICED: Duration = Duration::from_secs(10);
+
+/// So much later than it came a packet may seem to be captured, and is still from before what is missing.
+const INACCURACY: Duration = Duration::from_millis(20);
+
 /// What a session says.
 #[derive(Debug)]
 pub enum Output {
@@ -97,6 +104,8 @@ pub struct Session {
     lines: BTreeMap<Mid, Line>,
     files: Files,
     paused: bool,
+    /// When the newest packet came.
+    arrived: Option<Instant>,
     stats: Stats,
     outputs: VecDeque<Output>,
     /// Files may have something to say, as of then.
@@ -121,6 +130,7 @@ impl Session {
             lines: BTreeMap::new(),
             files: Files::new(mode, participant, name, zero.wall, opened),
             paused: false,
+            arrived: None,
             stats: Stats::default(),
             outputs: VecDeque::new(),
             undrained: None,
@@ -222,10 +232,10 @@ impl Session {
         if line.track != track {
             line.restart();
             line.track = track;
-        } else if on && !line.on {
+        } else if on && !line.expects {
             line.patience_back();
         }
-        line.on = on;
+        line.expects = on;
         self.route();
     }
 
@@ -236,10 +246,12 @@ impl Session {
         self.drain(now);
     }
 
-    /// The transport lost the server, or found it again.
+    /// The transport lost the server, since the newest packet, or found it again.
     pub fn handle_reachable(&mut self, reachable: bool, now: Instant) {
-        let at = self.micros(now);
         if !reachable {
+            let earliest = now.checked_sub(NOTICED).unwrap_or(now);
+            let since = self.arrived.map_or(now, |arrived| (arrived + INACCURACY).clamp(earliest, now));
+            let at = self.micros(since);
             for track in self.tracks.values() {
                 if let Some(file) = self.files.of(track.source) {
                     file.handle_missing(track.source.is_audio(), Cause::Link, at);
@@ -280,16 +292,16 @@ impl Session {
             line.restart();
         }
         self.stats.packets += 1;
+        self.arrived = Some(packet.arrived);
         line.hold.get_or_insert(packet.arrived + HOLD);
         // Padding has no time of its own.
         if !packet.payload.is_empty() {
             let arrived = micros_between(self.zero.at, packet.arrived);
             line.clock.observe(packet.timestamp, arrived, packet.report, &mut self.server);
-            if let Some(report) = packet.report {
-                line.fit.observe(report);
-                if let Some((file, drift)) = self.files.of(source).zip(line.fit.drift()) {
-                    file.set_drift(source, drift);
-                }
+            if packet.report.is_some_and(|report| line.fit.observe(report))
+                && let Some((file, drift)) = self.files.of(source).zip(line.fit.drift())
+            {
+                file.set_drift(source, drift);
             }
             if !source.is_audio() {
                 self.files.announce(source, packet.codec);
@@ -318,7 +330,7 @@ impl Session {
     /// The participant left or the recording stops: every file ends at `end`. What was captured before and is still on its
     /// way is taken until [`Session::finish`].
     pub fn handle_stop(&mut self, end: Instant) {
-        self.files.limit(self.micros(end));
+        self.files.set_end(self.micros(end));
     }
 
     /// Gives up what has not come and ends every file, after [`Session::handle_stop`] with the same `end`.
@@ -351,8 +363,8 @@ impl Session {
             let Some(file) = self.files.of(source) else { return };
             match &ordered {
                 Ordered::Lost(count) => {
-                    self.stats.lost += count;
-                    file.figures().lost += count;
+                    self.stats.lost = self.stats.lost.saturating_add(*count);
+                    file.figures().lost = file.figures().lost.saturating_add(*count);
                     file.handle_missing(audio, Cause::Loss, now_us);
                 }
                 Ordered::Packet(_) => file.figures().packets += 1,
@@ -368,15 +380,24 @@ impl Session {
             while let Some(picture) = line.assembler.poll() {
                 let at = line.clock.map(picture.timestamp, now_us, &self.server);
                 let (codec, key) = (picture.codec, picture.key.is_some());
-                match self.files.handle_video(source, at, picture, now_us) {
-                    Fate::Taken => line.handle_taken(key, now),
+                let cause = match self.files.handle_video(source, at, picture, now_us) {
+                    Fate::Taken => {
+                        line.handle_taken(key, now);
+                        continue;
+                    }
                     Fate::Refused if line.handle_refused() => {
                         self.outputs.extend(line.track.clone().map(|track| Output::Refuse(track, codec)));
-                        if let Some(file) = self.files.of(source) {
-                            file.handle_missing(false, Cause::Codec, now_us);
-                        }
+                        Cause::Codec
                     }
-                    Fate::Early | Fate::Refused => line.assembler.restart(),
+                    Fate::NeedsKey | Fate::Refused => {
+                        line.assembler.restart();
+                        // What is ready behind it hangs on it.
+                        while line.assembler.poll().is_some() {}
+                        Cause::Loss
+                    }
+                };
+                if let Some(file) = self.files.of(source) {
+                    file.handle_missing(false, cause, now_us);
                 }
             }
         }

@@ -38,7 +38,8 @@ pub(crate) struct Line {
     /// The source that it feeds; none: it has no track, or a newer one is taken.
     pub(crate) feeds: Option<Source>,
     audio: bool,
-    pub(crate) on: bool,
+    /// Packets are to be expected.
+    pub(crate) expects: bool,
     pub(crate) reorder: Reorder,
     pub(crate) clock: StreamClock,
     pub(crate) fit: Fit,
@@ -66,7 +67,7 @@ impl Line {
             track: None,
             feeds: None,
             audio,
-            on: false,
+            expects: false,
             reorder: Reorder::new(patience(audio)),
             clock: StreamClock::new(rate),
             fit: Fit::new(rate),
@@ -135,7 +136,7 @@ impl Line {
         let since = |at: Instant| now.saturating_duration_since(at);
         let old = self.moves && self.key.is_some_and(|key| since(key) >= KEY_EVERY);
         let soon = self.asked.is_some_and(|asked| since(asked) < self.wait.unwrap_or(MIN_PLI));
-        if !self.on || self.refused || soon || self.holds(now) || !(old || self.assembler.needs_key_frame()) {
+        if !self.expects || self.refused || soon || self.holds(now) || !(old || self.assembler.needs_key_frame()) {
             return false;
         }
         self.asked = Some(now);

@@ -121,6 +121,9 @@ fn nothing_published_nothing_kept() {
     let mut stand = Stand::new();
     stand.session.handle_track_gone(&track("t1"), stand.start);
     stand.session.handle_track_gone(&track("t2"), stand.start);
+    stand.wait(seconds(3));
+    stand.finish();
+    assert_eq!((stand.sink.opened, stand.sink.whole.len()), (vec![], 0));
     let who = ParticipantId::parse("p2").expect("an id");
     let mut silent = Session::new(stand.session.zero, who, String::new(), Mode::Participant, BTreeMap::new());
     silent.handle_track(track("t9"), Source::Camera, false, stand.start);

@@ -14,6 +14,8 @@ const CREEP: f64 = 0.000_5;
 /// A capture that seems longer ago than this is a broken report, not a slow network.
 const MAX_AGE: Duration = Duration::from_secs(10);
 
+/// Streams that were behind within this time are behind together.
+const BEHIND: Duration = Duration::from_secs(1);
 /// A wall clock that went by so much more or less than time did between two reports was set, seconds.
 const SET: f64 = 0.25;
 /// All streams of a publisher tell the same wall clock: one that alone seems to have been set, for so long, was wrong before.
@@ -45,6 +47,8 @@ pub(crate) struct WallClock {
     streams: HashMap<(Mid, Option<Rid>), Told>,
     /// How each stream's media clock goes, and the report that is wrong for it.
     paces: HashMap<(Mid, Option<Rid>), (Pace, Option<Report>)>,
+    /// Which m-lines were behind, and when last.
+    behind: HashMap<Mid, Instant>,
     /// For a stream that is new.
     set_back: f64,
 }
@@ -54,8 +58,13 @@ impl WallClock {
     /// its timestamp does not continue those before.
     pub(crate) fn captured(&mut self, packet: &Packet) -> (Instant, bool) {
         let key = (packet.mid, packet.rid);
+        let recently = |at: Instant| packet.arrived.saturating_duration_since(at) < BEHIND;
+        let queued = self.behind.iter().any(|(mid, at)| *mid != packet.mid && recently(*at));
         let (pace, wrong) = self.paces.entry(key).or_default();
-        let broken = pace.handle_packet(packet);
+        let broken = pace.handle_packet(packet, queued);
+        if pace.lags() {
+            self.behind.insert(packet.mid, packet.arrived);
+        }
         if broken {
             *wrong = packet.report;
             self.streams.entry(key).and_modify(|told| told.broken = true);
@@ -98,7 +107,7 @@ impl WallClock {
             return told.set_back;
         }
         let rate = f64::from(packet.format.clock_rate());
-        let media = (report.timestamp - told.report.timestamp) as f64 / rate;
+        let media = report.timestamp.saturating_sub(told.report.timestamp) as f64 / rate;
         let wall = report.wall.as_secs_f64() - told.report.wall.as_secs_f64();
         let set = wall - media;
         // A report is made from both clocks and may show either as the one that leapt: the packets tell which it was.
@@ -290,6 +299,34 @@ mod tests {
         for leap in [300, 2000, 20_000] {
             assert_eq!(after_a_change(leap), (0, Duration::ZERO), "{leap}");
         }
+    }
+
+    /// Sound and picture each 20 ms, captured and sent together, `late` ms after a moment of the publisher's clock; how
+    /// often one of their media clocks is said to be broken.
+    fn broken(late: impl Fn(u64, Format) -> u64) -> usize {
+        let mut clock = WallClock::default();
+        let moments = (0..10_000_u64).step_by(20).flat_map(|at| [(at, Format::Opus), (at, Format::Vp8)]);
+        let packet = |(at, format): (u64, Format)| {
+            let mut packet = packet(format, at, at * u64::from(format.clock_rate()) / 1000);
+            packet.mid = Mid::from(if format == Format::Opus { "0" } else { "1" });
+            packet.arrived = epoch() + ms(at + late(at, format));
+            packet
+        };
+        moments.map(packet).filter(|packet| clock.captured(packet).1).count()
+    }
+
+    #[test]
+    fn a_queue_that_drains_slowly_holds_up_all_streams() {
+        for percent in [50, 85, 95] {
+            // 300 ms of nothing, and then the link is busy with what waits for so much of the time.
+            let queue =
+                |at: u64, _| if at < 1000 { 0 } else { 300_u64.saturating_sub((at - 1000) * (100 - percent) / 100) };
+            assert_eq!(broken(queue), 0, "{percent}");
+        }
+        // A device that is changed is not one.
+        assert_eq!(broken(|at, format| if at < 1000 || format == Format::Vp8 { 0 } else { 300 }), 1);
+        // Where all of them stand still for good, they are believed after a second.
+        assert_eq!(broken(|at, _| if at < 1000 { 0 } else { 300 }), 2);
     }
 
     #[test]

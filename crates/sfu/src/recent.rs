@@ -46,18 +46,20 @@ impl Recent {
     /// Everything from the key frame's first packet on, in order; empty if there is no young one.
     pub(crate) fn since_key(&self, now: Instant) -> Vec<&Packet> {
         match self.key {
-            Some((sequence, at)) if now.saturating_duration_since(at) <= YOUNG => self.from(sequence),
+            Some((sequence, at)) if now.saturating_duration_since(at) <= YOUNG => {
+                self.those(|packet| packet.sequence >= sequence)
+            }
             _ => Vec::new(),
         }
     }
 
     /// What came before its time: packets behind this one, in order.
     pub(crate) fn after(&self, sequence: u64) -> Vec<&Packet> {
-        self.from(sequence + 1)
+        self.those(|packet| packet.sequence > sequence)
     }
 
-    fn from(&self, sequence: u64) -> Vec<&Packet> {
-        let mut found: Vec<&Packet> = self.packets.iter().filter(|packet| packet.sequence >= sequence).collect();
+    fn those(&self, which: impl Fn(&Packet) -> bool) -> Vec<&Packet> {
+        let mut found: Vec<&Packet> = self.packets.iter().filter(|packet| which(packet)).collect();
         found.sort_by_key(|packet| packet.sequence);
         found
     }
@@ -88,6 +90,11 @@ mod tests {
         let recent = filled(&[(1, true), (2, false), (5, false), (4, true), (3, false), (6, false)]);
         assert_eq!(sequences(&recent.since_key(epoch())), [4, 5, 6]);
         assert_eq!(sequences(&recent.after(4)), [5, 6]);
+    }
+
+    #[test]
+    fn nothing_follows_the_last_number() {
+        assert_eq!(sequences(&filled(&[(u64::MAX, true)]).after(u64::MAX)), []);
     }
 
     #[test]

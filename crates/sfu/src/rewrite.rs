@@ -9,6 +9,11 @@ use crate::engine::{Format, Packet, Rewrite};
 /// The first sequence number of a slot: the engine's rollover counter must start at 0.
 const FIRST_SEQUENCE: u64 = 1;
 
+/// A publisher that leaps farther is taken for a new source, and one packet for lost. Receivers guess how often 16 bits
+/// have wrapped (RFC 3711, 3.3.1): half of them in one step, or in two of which one is lost, and nothing on the slot
+/// could be decrypted any more, whoever is on it later.
+const MAX_LEAP: i64 = 0x4000;
+
 /// How the current source maps onto the outgoing stream.
 #[derive(Debug, Clone, Copy)]
 struct Source {
@@ -41,15 +46,19 @@ pub(crate) struct Rewriter {
 impl Rewriter {
     /// Begins with a new source at this packet, which must be one that a receiver can start with.
     pub(crate) fn switch(&mut self, packet: &Packet) {
+        // A picture cut off leaves a hole, so that no receiver takes its beginning for the whole.
+        let cut = self.last.is_some_and(|last| !last.marker);
+        self.begin(packet, packet.format != Format::Opus && cut);
+    }
+
+    fn begin(&mut self, packet: &Packet, hole: bool) {
         let Some(last) = self.last else {
             let sequence = FIRST_SEQUENCE.cast_signed() - packet.sequence.cast_signed();
             self.source =
                 Some(Source { first: packet.sequence, sequence, timestamp: 0, picture_id: 0, tl0_pic_idx: 0 });
             return;
         };
-        // A picture cut off leaves a hole, so that no receiver takes its beginning for the whole.
-        let hole = i64::from(packet.format != Format::Opus && !last.marker);
-        let sequence = last.sequence.cast_signed() + 1 + hole - packet.sequence.cast_signed();
+        let sequence = last.sequence.cast_signed() + 1 + i64::from(hole) - packet.sequence.cast_signed();
         let rate = f64::from(packet.format.clock_rate());
         let passed = packet.captured.saturating_duration_since(last.captured).as_secs_f64();
         // Never the same timestamp for two sources, and no step back: 10 ms at least.
@@ -73,6 +82,10 @@ impl Rewriter {
             return None;
         }
         let sequence = packet.sequence.cast_signed().checked_add(source.sequence)?;
+        if self.last.is_some_and(|last| sequence > last.sequence.cast_signed() + MAX_LEAP) {
+            self.begin(packet, true);
+            return self.rewrite(packet);
+        }
         let rewrite = Rewrite {
             sequence: u64::try_from(sequence).ok()?,
             timestamp: (packet.timestamp as u32).wrapping_add(source.timestamp),
@@ -140,6 +153,19 @@ mod tests {
         rewriter.switch(&packets[0]);
         let sequences: Vec<_> = all(&mut rewriter, &packets).iter().map(|r| r.0).collect();
         assert_eq!(sequences, [1, 3, 2]);
+    }
+
+    #[test]
+    fn a_jump_is_a_loss_of_one() {
+        let mut rewriter = Rewriter::default();
+        let first = frame(100, 0, 1, 0);
+        rewriter.switch(&first);
+        // Receivers that see half of all numbers missing take the next ones for older ones.
+        let jumps =
+            [first, frame(100 + 40_000, 3000, 2, 33), frame(100 + 80_000, 6000, 3, 66), frame(80_101, 9000, 4, 99)];
+        assert_eq!(all(&mut rewriter, &jumps), [(1, 0, 1, 1), (3, 2970, 2, 2), (5, 5940, 3, 3), (6, 8940, 4, 4)]);
+        // What was sent before a jump belongs to nothing any more.
+        assert!(rewriter.rewrite(&frame(101, 0, 0, 0)).is_none());
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! A crash-safe WebM writer without IO.
 //!
-//! [`Muxer`] takes frames of a few tracks and says what to do to one file: append whole clusters of known size, or rewrite
-//! the fixed head region of [`HEAD_LEN`] bytes at its start. Whatever stops the process, the file so far is a list of whole
-//! clusters and at most one torn one; [`Recovery`] reads such a file, damaged or not, and says how to finish it. Nothing is ever moved, so
-//! everything behind the head can be uploaded while the recording goes on.
+//! [`Muxer`] takes frames of a few tracks and says what to do to one file: append whole clusters of known size, or
+//! rewrite the fixed head region of [`HEAD_LEN`] bytes at its start. Whatever stops the process, the file so far is a
+//! list of whole clusters and at most one torn one; [`Recovery`] reads such a file, damaged or not, and says how to
+//! finish it. Nothing is ever moved, so everything behind the head can be uploaded while the recording goes on.
 //!
 //! Not here: depacketising, clocks and gap filling (the recorder), files and uploads (the recorder's spool).
 //!

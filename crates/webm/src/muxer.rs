@@ -1,9 +1,10 @@
 //! The muxer: frames in, file operations out.
 //!
-//! Blocks leave in order of time across all tracks, strictly rising within each. A cluster ends at a video key frame that
-//! comes 500 ms after its start or later, after [`Options::cluster`], or at [`Options::max_cluster_bytes`], and is given out
-//! whole; so a crash costs at most one cluster and one reorder window. The head is given out again, in front of the cluster that needs it, whenever what it says has
-//! changed: a track delivered for the first time, or a picture grew.
+//! Blocks leave in order of time across all tracks, strictly rising within each. A cluster ends at a video key frame
+//! that comes 500 ms after its start or later, after [`Options::cluster`], or at [`Options::max_cluster_bytes`], and is
+//! given out whole; so a crash costs at most one cluster and one reorder window. The head is given out again, in front
+//! of the cluster that needs it, whenever what it says has changed: a track delivered for the first time, or a picture
+//! grew.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -193,7 +194,7 @@ impl Muxer {
             return Err(TrackError::Finished);
         }
         let number = u8::try_from(self.tracks.len() + 1).ok().and_then(TrackNumber::new).ok_or(TrackError::HeadFull)?;
-        let size = codec.is_video().then_some(Size { width: u16::MAX, height: u16::MAX });
+        let size = codec.is_video().then_some(MAX_SIZE);
         let track = Track { number, codec, size };
         self.check_head(&track)?;
         let needs_key = track.codec.is_video();
@@ -287,9 +288,6 @@ impl Muxer {
         if self.finished {
             return Err(FrameError::Finished);
         }
-        if frame.at > MAX_TIME {
-            return Err(FrameError::OutOfRange(frame.at));
-        }
         let number = frame.track.0;
         let place = usize::from(number).wrapping_sub(1);
         let state = self.tracks.get_mut(place).ok_or(FrameError::UnknownTrack(number))?;
@@ -299,6 +297,9 @@ impl Muxer {
             return Err(FrameError::KeyFrameNeeded);
         }
         state.needs_key = video;
+        if frame.at > MAX_TIME {
+            return Err(FrameError::OutOfRange(frame.at));
+        }
         if frame.data.is_empty() || frame.data.len() + BLOCK_HEADER_LEN > self.max_cluster_bytes {
             return Err(FrameError::BadLength(frame.data.len()));
         }

@@ -403,6 +403,9 @@ fn what_cannot_be_written_is_refused_with_its_reason() {
     let never = Duration::MAX;
     assert_eq!(muxer.handle_frame(Frame { at: never, ..audio(mic, 0) }), Err(FrameError::OutOfRange(never)));
     muxer.handle_timeout(never);
+    muxer.handle_frame(video(cam, 0, true)).unwrap();
+    assert_eq!(muxer.handle_frame(Frame { at: never, ..video(cam, 0, false) }), Err(FrameError::OutOfRange(never)));
+    assert_eq!(muxer.handle_frame(video(cam, 40, false)), Err(FrameError::KeyFrameNeeded), "it hangs on that one");
 
     let mut muxer = Muxer::new(Options::default());
     let mic = muxer.add_track(Codec::Opus).unwrap();

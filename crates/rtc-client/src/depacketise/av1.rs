@@ -30,7 +30,7 @@ impl Depacketise for Av1 {
     /// video sequence begins), then elements with their lengths in front; with W the last one has none.
     fn push(&mut self, payload: &[u8]) -> Option<()> {
         let (&header, mut rest) = payload.split_first()?;
-        let (continues, goes_on, count) = (header & 0x80 != 0, header & 0x40 != 0, header >> 4 & 3);
+        let (continues, goes_on, count) = (header & 0x80 != 0, header & 0x40 != 0, usize::from(header >> 4 & 3));
         if continues != self.fragment.is_some() || rest.is_empty() {
             return None;
         }

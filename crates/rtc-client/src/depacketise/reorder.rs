@@ -53,7 +53,7 @@ impl Reorder {
         let sequence = *entry.key();
         let next = *self.next.get_or_insert(sequence);
         if sequence == next {
-            self.next = Some(next + 1);
+            self.next = next.checked_add(1);
             return Some(Ordered::Packet(entry.remove()));
         }
         let due = entry.get().arrived + self.patience;

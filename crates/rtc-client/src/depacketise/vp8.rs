@@ -43,7 +43,9 @@ impl Descriptor {
 pub fn key_frame_size(picture: &[u8]) -> Option<(u16, u16)> {
     let [tag, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..] = *picture else { return None };
     let size = |low, high| u16::from_le_bytes([low, high]) & 0x3fff;
-    (tag & 1 == 0).then(|| (size(w0, w1), size(h0, h1)))
+    let (width, height) = (size(w0, w1), size(h0, h1));
+    // Without a size it is no picture, nor a track in a file.
+    (tag & 1 == 0 && width > 0 && height > 0).then_some((width, height))
 }
 
 /// A VP8 frame in the making.

@@ -41,7 +41,7 @@ impl Depacketise for Vp9 {
             }
             self.ends.push(0);
         }
-        self.size = descriptor.size.or(self.size);
+        self.size = descriptor.size.filter(|(width, height)| *width > 0 && *height > 0).or(self.size);
         self.data.extend_from_slice(body);
         *self.ends.last_mut()? = self.data.len();
         self.open = !descriptor.ends;

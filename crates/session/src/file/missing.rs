@@ -5,6 +5,10 @@ use super::{Cause, File, Note, Say, millis};
 /// A start or a reconnection that takes less is no gap worth telling.
 const LINK_US: i64 = 1_000_000;
 
+/// The word of a mute and the last media before it come on two ways: what was captured right after the word is from
+/// before it, unless an unmute was heard of. An unmute that is heard of late itself comes later than this.
+const MUTE_US: i64 = 250_000;
+
 /// A stretch without media that is not over yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Missing {
@@ -13,9 +17,11 @@ pub(super) struct Missing {
 }
 
 impl Missing {
-    /// Whether media captured at `at` ends it. A loss begins with the last media before it.
-    pub(super) fn ends_with(&self, at: i64) -> bool {
-        at >= self.since || self.cause == Cause::Loss
+    /// Whether media captured at `at` ends it, of a source that is `expected` or not. A loss begins with the last media
+    /// before it.
+    fn ends_with(&self, at: i64, expected: bool) -> bool {
+        let slack = if self.cause == Cause::Mute && !expected { MUTE_US } else { 0 };
+        self.cause == Cause::Loss || at >= self.since + slack
     }
 }
 
@@ -46,10 +52,18 @@ impl File {
     pub fn handle_resume(&mut self, now: i64) {
         let at = (now - self.start).max(0);
         for audio in [true, false] {
-            let muted = !self.expected.iter().any(|source| source.is_audio() == audio);
+            let muted = !self.expects(audio);
             if let Some(open) = self.missing(audio).filter(|open| muted && open.cause == Cause::Pause) {
                 self.replace_missing(audio, open, Missing { since: at, cause: Cause::Mute });
             }
+        }
+    }
+
+    /// Media came, captured at `at`: ends what was missing until then.
+    pub(super) fn handle_found(&mut self, audio: bool, at: i64) {
+        let expected = self.expects(audio);
+        if let Some(missing) = self.missing(audio).take_if(|missing| missing.ends_with(at, expected)) {
+            self.note_gap(audio, missing, at);
         }
     }
 

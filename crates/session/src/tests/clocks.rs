@@ -309,6 +309,26 @@ fn sound_is_as_long_as_the_file_wherever_it_stops() {
 }
 
 #[test]
+fn sound_is_as_long_as_the_file_when_its_end_is_known_late() {
+    for moves in [false, true] {
+        let mut stand = Stand::new();
+        stand.run(seconds(3), true, moves);
+        stand.mute("t1", true);
+        stand.run(seconds(3), false, moves);
+        // The room is given up after some silence: it ended when it was last heard.
+        let end = stand.at();
+        stand.wait(millis(2_400));
+        stand.session.handle_stop(end);
+        stand.session.finish(end);
+        stand.drain();
+        let (file, sound) = (millis(stand.whole(AV).end_ms), stand.sound(AV));
+        assert!(sound.abs_diff(file) <= millis(20), "{sound:?} of sound in {file:?}");
+        assert!(stand.duration(AV).abs_diff(file) <= millis(1), "{:?} {file:?}", stand.duration(AV));
+        assert!((seconds(7)..millis(8_100)).contains(&file), "what was filled by then stays: {file:?}");
+    }
+}
+
+#[test]
 fn counters_are_noted_while_the_recording_runs() {
     let mut stand = Stand::new();
     stand.run(seconds(5), true, true);
@@ -325,9 +345,49 @@ fn counters_are_noted_while_the_recording_runs() {
 }
 
 #[test]
+fn reports_bring_sound_and_pictures_together_that_take_ways_of_their_own() {
+    let mut stand = Stand::new();
+    stand.drifts_ppm = [Some(0); 2];
+    stand.bases = [5_000_000, 7];
+    // Pictures come 180 ms after the sound that was captured with them, and say so when they are 30 s old.
+    let mut late = std::collections::VecDeque::new();
+    while stand.now < seconds(30) {
+        let ms = stand.now.as_millis() as u64;
+        if ms.is_multiple_of(20) {
+            let packets = stand.packets(Codec::Opus, &[0xfc, 1, (ms / 1_000) as u8]);
+            stand.arrive(Codec::Opus, ms * 48, packets);
+        }
+        if ms.is_multiple_of(40) {
+            let key = stand.key_at.take_if(|at| *at <= stand.now).is_some();
+            late.push_back((ms, stand.packets(Codec::Vp8, if key { &KEY } else { &DELTA })));
+        }
+        while let Some((at, packets)) = late.pop_front_if(|(at, _)| *at + 180 <= ms) {
+            stand.arrive(Codec::Vp8, at * 90, packets);
+        }
+        if ms.is_multiple_of(50) {
+            stand.session.handle_timeout(stand.at());
+        }
+        stand.drain();
+        stand.now += millis(10);
+    }
+    stand.finish();
+    // The first packet of sound and the first picture of each second were captured at its beginning.
+    let sound = stand.frames(AV, false);
+    for second in 10..29 {
+        let heard = sound.iter().find(|(_, _, data)| data[..] == [0xfc, 1, second as u8]).expect("sound").0;
+        let shown = stand.blocks(AV, true).into_iter().map(|(at, _)| at).min_by_key(|at| (at - heard).abs());
+        let apart = shown.expect("pictures") - heard;
+        assert!(apart.abs() <= 5, "{apart} ms at {second} s");
+        assert!((heard - second * 1_000).abs() <= 5, "{heard} at {second} s");
+    }
+    let camera = stand.whole(AV).tracks.iter().find(|track| track.source == Source::Camera).expect("a track");
+    assert!(camera.drift_ppm.is_some_and(|ppm| ppm.abs() < 1.0), "{camera:?}");
+}
+
+#[test]
 fn the_drift_of_a_sender_is_told() {
     let mut stand = Stand::new();
-    stand.drift_ppm = Some(100);
+    stand.drifts_ppm[0] = Some(100);
     stand.run(seconds(60), true, true);
     stand.finish();
     let tracks = &stand.whole(AV).tracks;

@@ -18,7 +18,7 @@ fn h264(level: u8) -> Camera {
     Camera { codec: Codec::H264, key, delta: [&code[..], &[0x41, 0x9a, 1]].concat() }
 }
 
-fn vp9() -> Camera {
+pub(super) fn vp9() -> Camera {
     let key = vec![0x82, 0x49, 0x83, 0x42, 0x20, 0x27, 0xf0, 0x16, 0x70, 1];
     Camera { codec: Codec::Vp9, key, delta: vec![0x86, 1, 2] }
 }
@@ -126,6 +126,43 @@ fn another_codec_or_configuration_ends_the_file() {
         assert!(pictures[0].1 && pictures.len() >= 85, "{name}: {} pictures", pictures.len());
         assert_eq!(pictures.iter().filter(|(_, key)| *key).count(), 1, "{name}");
     }
+}
+
+#[test]
+fn pictures_that_no_file_takes_for_now_are_a_gap() {
+    let mut stand = Stand::new();
+    change(&mut stand, h264(13));
+    stand.run(seconds(3), true, true);
+    change(&mut stand, h264(31));
+    stand.run(millis(200), true, true);
+    change(&mut stand, h264(13));
+    stand.run(seconds(4), true, true);
+    stand.finish();
+    let [_, (second, ..), (_, third, _)] = spans(&stand)[..] else { panic!("{:?}", spans(&stand)) };
+    let gaps = &stand.whole(second).gaps[..];
+    let [gap] = gaps else { panic!("{gaps:?}") };
+    assert_eq!((gap.cause.as_str(), gap.source, gap.t / 100), ("loss", Some(Source::Camera), 31));
+    assert!((gap.t + gap.ms).abs_diff(third) <= 40, "{gap:?} {third}");
+}
+
+#[test]
+fn nothing_behind_a_picture_that_is_not_taken_gets_into_the_old_file() {
+    let mut stand = Stand::new();
+    change(&mut stand, h264(13));
+    stand.run(seconds(3), true, true);
+    change(&mut stand, h264(31));
+    stand.run(millis(200), true, true);
+    // One without markers: the next picture's packet ends this one, and both come out at once.
+    let at = stand.now.as_millis() as u64;
+    let Camera { codec, key, delta } = h264(13);
+    let mut packets = stand.packets(codec, &key);
+    packets.iter_mut().for_each(|packet| packet.marker = false);
+    stand.arrive(codec, at * 90, packets);
+    let packets = stand.packets(codec, &delta);
+    stand.arrive(codec, (at + 40) * 90, packets);
+    stand.now += millis(80);
+    stand.finish();
+    assert_eq!(stand.blocks("p1-av-2.mkv", true).len(), 5);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::stand::{SOUND, millis};
+use super::codecs::vp9;
+use super::stand::{Camera, SOUND, millis};
 use super::*;
 use rtc_client::packetise::Packet;
 
@@ -20,7 +21,8 @@ fn run(stand: &mut Stand, way: &mut Way, ms: u64, sound: bool, picture_every: u6
         }
         if picture_every > 0 && now.is_multiple_of(picture_every) {
             let key = stand.key_at.take_if(|at| *at <= stand.now).is_some();
-            way.push_back((due, Codec::Vp8, now * 90, stand.packets(Codec::Vp8, if key { &KEY[..] } else { &DELTA })));
+            let Camera { codec, key: whole, delta } = stand.camera.clone();
+            way.push_back((due, codec, now * 90, stand.packets(codec, if key { &whole } else { &delta })));
         }
         while let Some((_, codec, timestamp, packets)) = way.pop_front_if(|first| first.0 <= now) {
             stand.arrive(codec, timestamp, packets);
@@ -73,6 +75,21 @@ fn a_delay_that_comes_and_goes_drops_no_sound() {
     run(&mut stand, &mut way, 20_000, true, 40, delay);
     run(&mut stand, &mut way, 1_000, true, 40, |_| 0);
     check_nothing_lost(&mut stand);
+}
+
+#[test]
+fn a_file_that_follows_another_in_a_queue_drops_no_sound() {
+    let (mut stand, mut way) = (Stand::new(), Way::new());
+    let delay = |at: u64| if at < 1_000 { 0 } else { 900 };
+    run(&mut stand, &mut way, 3_000, true, 40, delay);
+    // The key frame of another codec, and time passes before its next packet of sound.
+    stand.camera = vp9();
+    stand.key_at = Some(stand.now);
+    run(&mut stand, &mut way, 4_000, true, 40, delay);
+    stand.finish();
+    let files: Vec<_> = stand.sink.opened.iter().map(|(name, _)| stand.whole(name)).collect();
+    let dropped: Vec<_> = files.iter().map(|file| (file.start_ms, file.figures.dropped)).collect();
+    assert_eq!(dropped, [(0, 0), (3_000, 0)]);
 }
 
 #[test]

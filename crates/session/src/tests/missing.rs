@@ -4,6 +4,7 @@ use super::stand::millis;
 use super::*;
 use crate::file::File;
 use rtc_client::depacketise::{Key, Picture};
+use rtc_client::packetise::Packetiser;
 
 fn file() -> File {
     let who = ParticipantId::parse("p1").expect("an id");
@@ -21,10 +22,12 @@ fn picture(key: bool, data: &[u8]) -> Picture {
 #[test]
 fn a_picture_that_the_file_refuses_needs_a_key_frame_and_is_a_gap() {
     let mut file = file();
-    let mut show = |at: i64, key, data: &[u8]| file.handle_video(Source::Camera, at, picture(key, data), at);
-    assert_eq!(show(0, true, &KEY), Fate::Taken);
-    assert_eq!(show(40_000, false, &[]), Fate::Early);
-    assert_eq!(show(200_000, true, &KEY), Fate::Taken);
+    let show =
+        |file: &mut File, at: i64, key, data: &[u8]| file.handle_video(Source::Camera, at, picture(key, data), at);
+    assert_eq!(show(&mut file, 0, true, &KEY), Fate::Taken);
+    assert_eq!(show(&mut file, 40_000, false, &[]), Fate::NeedsKey);
+    file.handle_missing(false, Cause::Loss, 40_000);
+    assert_eq!(show(&mut file, 200_000, true, &KEY), Fate::Taken);
     let whole = file.finish(240_000).expect("media");
     assert_eq!(whole.figures.refused, 1);
     let gaps: Vec<_> = whole.gaps.iter().map(|gap| (gap.cause.as_str(), gap.t, gap.ms)).collect();
@@ -77,6 +80,43 @@ fn what_was_captured_before_a_mute_does_not_end_its_gap() {
 }
 
 #[test]
+fn what_seems_to_be_captured_right_after_a_mute_does_not_end_it() {
+    let mut stand = Stand::new();
+    stand.run(seconds(2), true, true);
+    stand.mute("t1", true);
+    stand.mute("t2", true);
+    // The last packets are read a moment after the mute was heard of.
+    for (codec, frame, ticks) in [(Codec::Opus, &stand::SOUND[..], 48), (Codec::Vp8, &DELTA, 90)] {
+        let packets = stand.packets(codec, frame);
+        stand.arrive(codec, 2_002 * ticks, packets);
+    }
+    stand.run(seconds(60), false, false);
+    stand.mute("t1", false);
+    stand.mute("t2", false);
+    stand.run(seconds(2), true, true);
+    stand.finish();
+    let gaps: Vec<_> = stand.whole(AV).gaps.iter().map(|gap| (gap.cause.as_str(), gap.t, gap.ms / 1_000)).collect();
+    assert_eq!(gaps, [("mute", 2_000, 60); 2]);
+}
+
+#[test]
+fn an_unmute_that_is_heard_of_late_ends_its_gap_with_the_first_picture() {
+    let mut stand = Stand::of(Mode::Participant);
+    stand.publish("t1", Source::Screen, false);
+    stand.run(seconds(2), false, true);
+    stand.mute("t1", true);
+    stand.wait(seconds(3));
+    stand.key_at = Some(stand.now);
+    stand.run(millis(40), false, true);
+    stand.mute("t1", false);
+    // It stands still.
+    stand.wait(seconds(20));
+    stand.finish();
+    let gaps: Vec<_> = stand.whole("p1-screen-1.webm").gaps.iter().map(|gap| (gap.t, gap.ms / 10)).collect();
+    assert_eq!(gaps, [(2_000, 300)]);
+}
+
+#[test]
 fn a_pause_in_a_mute_is_told_between_two_mutes() {
     let mut stand = Stand::new();
     stand.run(seconds(1), true, true);
@@ -98,6 +138,23 @@ fn a_pause_in_a_mute_is_told_between_two_mutes() {
 }
 
 #[test]
+fn what_was_missing_before_the_file_begins_is_not_told() {
+    let mut stand = Stand::of(Mode::Participant);
+    stand.publish("t1", Source::Mic, true);
+    stand.wait(seconds(5));
+    stand.session.handle_pause(stand.at());
+    stand.wait(seconds(5));
+    stand.session.handle_resume(stand.at());
+    stand.wait(seconds(60));
+    stand.mute("t1", false);
+    stand.run(seconds(2), true, false);
+    stand.finish();
+    let file = stand.whole(AV);
+    assert!((70_000..70_100).contains(&file.start_ms), "{file:?}");
+    assert!(file.gaps.iter().all(|gap| gap.t >= file.start_ms), "{:?}", file.gaps);
+}
+
+#[test]
 fn a_mute_is_noted_when_it_begins() {
     let mut stand = Stand::new();
     stand.run(seconds(1), true, true);
@@ -112,6 +169,71 @@ fn a_mute_is_noted_when_it_begins() {
     stand.mute("t1", false);
     stand.run(seconds(1), true, true);
     assert_eq!(noted(&stand)[1..], [(1_000, true, Some(Source::Mic))]);
+}
+
+/// Packets come over a new transport from now on, numbered anew.
+fn reconnect(stand: &mut Stand) {
+    let at = stand.at();
+    stand.session.handle_new_transport(at);
+    stand.ssrcs = [71, 72];
+    stand.bases = [900_000, 7];
+    (stand.audio, stand.video) = (Packetiser::starting_at(500, 0), Packetiser::starting_at(60_000, 9));
+    for (line, id) in [("0", "t1"), ("1", "t2")] {
+        stand.session.handle_slot(Mid::from(line), line == "0", Some(track(id)), true);
+    }
+}
+
+#[test]
+fn a_link_that_was_lost_is_a_gap_from_the_last_packet_on() {
+    let mut stand = Stand::new();
+    stand.run(seconds(3), true, true);
+    // It takes a while to notice.
+    stand.wait(seconds(6));
+    stand.session.handle_reachable(false, stand.at());
+    stand.wait(seconds(1));
+    reconnect(&mut stand);
+    stand.session.handle_reachable(true, stand.at());
+    stand.run(seconds(3), true, true);
+    stand.finish();
+    let file = stand.whole(AV);
+    let gaps: Vec<_> =
+        file.gaps.iter().map(|gap| (gap.source, gap.cause.as_str(), gap.t / 100, gap.ms / 1_000)).collect();
+    assert_eq!(gaps, [(Some(Source::Mic), "link", 30, 7), (Some(Source::Camera), "link", 30, 7)]);
+    assert_eq!((stand.sink.whole.len(), file.end_ms, stand.sound(AV)), (1, 13_000, seconds(13)));
+}
+
+#[test]
+fn a_link_is_not_lost_for_as_long_as_a_screen_stood_still() {
+    let mut stand = Stand::of(Mode::Participant);
+    stand.publish("t1", Source::Screen, false);
+    stand.run(seconds(3), false, true);
+    stand.wait(seconds(60));
+    stand.session.handle_reachable(false, stand.at());
+    stand.finish();
+    let gaps: Vec<_> =
+        stand.whole("p1-screen-1.webm").gaps.iter().map(|gap| (gap.cause.as_str(), gap.t / 1_000)).collect();
+    assert_eq!(gaps, [("link", 53)]);
+}
+
+#[test]
+fn what_waits_when_the_transport_is_replaced_is_written() {
+    let mut stand = Stand::new();
+    stand.run(seconds(3), true, true);
+    let asked = stand.sink.asked.len();
+    // One packet of sound never comes, those behind it wait for it.
+    stand.audio.packets(Codec::Opus, &stand::SOUND);
+    stand.run(millis(100), true, true);
+    reconnect(&mut stand);
+    stand.run(seconds(3), true, true);
+    stand.finish();
+    let figures = stand.whole(AV).figures;
+    assert_eq!((figures.lost, figures.dropped, stand.sink.whole.len()), (1, 0, 1), "{figures:?}");
+    assert_eq!(stand.sound(AV), millis(6_100));
+    assert!(figures.filled_ms <= 40, "{figures:?}");
+    // Another decoder state: nothing of the new stream is shown before its key frame.
+    assert_eq!(stand.sink.asked.len() - asked, 1);
+    let after = stand.blocks(AV, true).into_iter().find(|(at, _)| *at >= 3_100).expect("pictures go on");
+    assert!(after.1, "{after:?}");
 }
 
 #[test]

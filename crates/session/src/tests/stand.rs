@@ -55,8 +55,9 @@ pub(super) struct Stand {
     /// Sources of packets, and what their timestamps begin with.
     pub(super) ssrcs: [u32; 2],
     pub(super) bases: [u64; 2],
-    /// What the reports say: by how many parts in a million the sound's clock is fast. Without it, nothing is reported.
-    pub(super) drift_ppm: Option<u64>,
+    /// What the reports say: by how many parts in a million the clocks of sound and pictures are fast. Without it, nothing is
+    /// reported.
+    pub(super) drifts_ppm: [Option<u64>; 2],
     /// The newest numbers that a receiver extended: sequence and timestamp of both lines.
     extended: [(u64, u64); 2],
 }
@@ -106,7 +107,7 @@ impl Stand {
             key_at: Some(Duration::ZERO),
             ssrcs: [1, 2],
             bases: [0; 2],
-            drift_ppm: None,
+            drifts_ppm: [None; 2],
             extended: [(0, 0); 2],
         }
     }
@@ -201,17 +202,17 @@ impl Stand {
                 marker: packet.marker,
                 payload: Arc::clone(&packet.payload),
                 arrived: self.at(),
-                report: self.report().filter(|_| line == 0),
+                report: self.report(line),
             };
             self.session.handle_packet(packet, self.start + self.now);
         }
     }
 
-    /// The sound's report of the last whole second.
-    fn report(&self) -> Option<SenderReport> {
-        let second = self.now.as_secs();
+    /// A line's report of the last whole second.
+    fn report(&self, line: usize) -> Option<SenderReport> {
+        let (second, rate) = (self.now.as_secs(), [48_000, 90_000][line]);
         let ntp = SystemTime::UNIX_EPOCH + seconds(1_700_000_000 + second);
-        let timestamp = self.bases[0] + second * 48_000 + second * 48_000 * self.drift_ppm? / 1_000_000;
+        let timestamp = self.bases[line] + second * rate + second * rate * self.drifts_ppm[line]? / 1_000_000;
         Some(SenderReport { ntp, timestamp: timestamp.cast_signed(), packets: 9 })
     }
 
@@ -256,6 +257,14 @@ impl Stand {
 
     pub(super) fn whole(&self, name: &str) -> &RecordedFile {
         self.sink.whole[name].as_ref().expect("media")
+    }
+
+    /// How long a whole file says that it is.
+    pub(super) fn duration(&self, name: &str) -> Duration {
+        let head = &self.sink.bytes[name][..HEAD_LEN];
+        // Duration, eight bytes of a float: milliseconds.
+        let at = head.windows(3).position(|bytes| bytes == [0x44, 0x89, 0x88]).expect("a duration") + 3;
+        Duration::from_secs_f64(f64::from_be_bytes(head[at..at + 8].try_into().expect("eight bytes")) / 1_000.0)
     }
 
     /// When each block of sound (or of pictures) stands in a file, milliseconds, with whether it is a key frame.

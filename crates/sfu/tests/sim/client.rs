@@ -40,6 +40,8 @@ pub(crate) struct Client {
     pub(crate) connected: Option<Instant>,
     pub(crate) channel: bool,
     pub(crate) closed: bool,
+    /// When it last lost the server.
+    pub(crate) lost: Option<Instant>,
     pub(crate) alive: bool,
 }
 
@@ -62,6 +64,7 @@ impl Client {
             connected: None,
             channel: false,
             closed: false,
+            lost: None,
             alive: true,
         }
     }
@@ -150,7 +153,8 @@ impl Client {
                 Output::ChannelOpen => self.channel = true,
                 Output::ChannelData(data) => self.texts.push(String::from_utf8(data).expect("text")),
                 Output::Closed(_) => self.closed = true,
-                Output::Reachable(_) => {}
+                Output::Reachable(false) => self.lost = Some(now),
+                Output::Reachable(true) => {}
             }
         }
         None

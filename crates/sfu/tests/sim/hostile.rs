@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use rtc_client::packetise::Packetiser;
 use sfu::command::Offer;
 use sfu::{Command, Path, Protocol};
 
@@ -71,6 +72,25 @@ fn noise_on_a_validated_path_harms_nobody() {
     assert!(after > before + 60, "{before} {after}");
     assert_eq!(world.worker.counters().panics, 0);
     assert!(world.worker.counters().unrouted > 0);
+}
+
+/// Behind a low number, one with 65535 may be from before 0: an extended number that there cannot be.
+#[test]
+fn a_number_from_before_the_first_is_no_media() {
+    let mut world = World::new(8);
+    let [a, b, c] = [0; 3].map(|_| world.join(browser(&[]), &CALL, &[]));
+    world.connect();
+    world.run(Duration::from_secs(1));
+    let mic = world.clients[a].publishing[0].mid;
+    world.clients[a].transport.set_packetiser(mic, None, Packetiser::starting_at(u64::MAX - 1, 0));
+    // Its clock leaps, too: sound begins anew.
+    world.clients[a].publishing[0].ahead += 48_000;
+    world.run(Duration::from_millis(20));
+    world.clients[a].transport.set_packetiser(mic, None, Packetiser::starting_at(100, 0));
+    let before = world.clients[c].pictures(world.clients[b].id).len();
+    world.run(Duration::from_secs(3));
+    let after = world.clients[c].pictures(world.clients[b].id).len();
+    assert!(after > before + 60, "{before} {after}");
 }
 
 /// Whoever can forge a publisher's address, as a host can that a relay's client has permitted.

@@ -10,6 +10,7 @@ mod keyframes;
 mod media;
 mod membership;
 mod mute;
+mod paths;
 mod recording;
 mod refusals;
 mod simulcast;

@@ -57,6 +57,14 @@ fn pictures(assembler: &mut Assembler) -> Vec<u64> {
 }
 
 #[test]
+fn a_picture_without_a_size_is_damage() {
+    let mut key = key_frame(20);
+    key[8..10].fill(0);
+    let mut assembler = Assembler::default();
+    assert!(handle_all(&mut assembler, stream(&[key])).is_empty() && assembler.needs_key_frame());
+}
+
+#[test]
 fn pictures_come_out_as_they_went_in() {
     let frames = [key_frame(5000), vec![1; 3000], vec![1; 10]];
     let mut assembler = Assembler::default();

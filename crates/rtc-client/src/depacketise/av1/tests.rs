@@ -67,6 +67,16 @@ fn a_delta_frame_needs_its_key_frame() {
 }
 
 #[test]
+fn a_packet_may_hold_more_elements_than_a_byte_counts() {
+    let (sequence, frame) = obus();
+    let key = [&[0x28, sequence.len() as u8], &sequence[..], &frame].concat();
+    let mut assembler = Assembler::default();
+    let delimiters = [&[0x00][..], &[1, 0x10].repeat(600)].concat();
+    let out = handle_all(&mut assembler, vec![av1(1, 0, &key, true), av1(2, 3000, &delimiters, false)]);
+    assert_eq!((out.len(), assembler.needs_key_frame()), (1, false));
+}
+
+#[test]
 fn what_does_not_follow_is_damage() {
     let (sequence, frame) = obus();
     let key = [&[0x28, sequence.len() as u8], &sequence[..], &frame].concat();

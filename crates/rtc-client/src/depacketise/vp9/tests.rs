@@ -76,3 +76,12 @@ fn an_intra_picture_that_is_no_key_frame_is_none() {
     let out = handle_all(&mut Assembler::default(), vec![vp9(1, 0, &[0x8c, 1], &VP9_DELTA, true)]);
     assert!(out.is_empty());
 }
+
+#[test]
+fn a_structure_without_a_size_says_none() {
+    // B, E, V; one layer with a size of nothing.
+    let payload = [&[0x0e, 0x10, 0, 0, 0, 0][..], &VP9_KEY].concat();
+    let packet = RtpPacket { codec: Codec::Vp9, ..packet(1, 0, &payload, true) };
+    let out = handle_all(&mut Assembler::default(), vec![packet]);
+    assert_eq!(out[0].key.as_ref().map(|key| (key.width, key.height)), Some((640, 360)));
+}

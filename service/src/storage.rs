@@ -318,8 +318,8 @@ impl Store {
         }
     }
 
-    /// Whether the storage does what `[storage]` demands of it and what only a written object shows: encryption. The
-    /// answer holds for some minutes.
+    /// Whether the storage does what `[storage]` demands of it and what only a written object shows: encryption. An
+    /// answer that confirms it holds for some minutes, one that does not for none.
     pub async fn prove(&self) -> Result<(), Error> {
         match self {
             Self::Disk(_) => Ok(()),

@@ -91,6 +91,26 @@ impl Spooled {
         config
     }
 
+    /// The upload of one of its files, by a process that knows nothing of storage yet.
+    fn upload(&self, storage: &StorageConfig, name: &str) -> Upload {
+        let spool = self.folder.path().join("spool/abc");
+        let len = self.files.iter().find(|(known, _)| *known == name).map_or(0, |(_, bytes)| bytes.len());
+        let whole = Some(Box::new(file(name, len)));
+        let pause = Duration::from_millis(10);
+        Upload {
+            store: Store::open(storage).expect("opens"),
+            ledger: Ledger::new(Journal::open(&spool).expect("opens"), tokio::sync::mpsc::unbounded_channel().0),
+            key: key(name),
+            about: ContentType::of(name).into(),
+            path: spool.join(name),
+            name: name.into(),
+            progress: tokio::sync::watch::channel(Progress { len: len as u64, whole }).1,
+            metrics: Default::default(),
+            lanes: Default::default(),
+            backoff: Backoff { min: pause, max: pause },
+        }
+    }
+
     fn is_empty(&self) -> bool {
         !self.folder.path().join("spool/abc").exists()
     }
@@ -103,7 +123,7 @@ impl Spooled {
         let names: Vec<_> = segment.files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["p0-av-1.webm", BIG, SMALL], "{what}: what an earlier run wrote is still told");
         for (name, bytes) in &self.files {
-            let object = store.get(&format!("{FOLDER}/{name}")).await.expect("is there");
+            let object = store.get(&key(name)).await.expect("is there");
             assert!(object == *bytes, "{what}: {name} has other bytes");
             let digests: Vec<_> = bytes.chunks(PART_SIZE).map(digest).collect();
             let told = segment.files.iter().find(|file| file.name == *name).map(|file| file.sha256_parts.clone());
@@ -112,6 +132,10 @@ impl Spooled {
         assert_eq!(store.list_uploads("").await.expect("lists"), [], "{what}: an upload is left over");
         assert_eq!(store.list("").await.expect("lists").len(), 3, "{what}: other objects");
     }
+}
+
+fn key(name: &str) -> String {
+    format!("{FOLDER}/{name}")
 }
 
 fn job() -> Job {
@@ -163,7 +187,7 @@ async fn deliver(server: &S3Server, proxy: &FaultProxy, store: &Store, what: &st
     }
     write_earlier_segment(store).await;
     // Its beginning was answered, but the note of it was lost.
-    store.create_upload(&format!("{FOLDER}/{BIG}"), ContentType::WEBM).await.expect("begins");
+    store.create_upload(&key(BIG), ContentType::WEBM).await.expect("begins");
     let spooled = Spooled::new();
     let delivered = tokio::time::timeout(PATIENCE, recorder::recover(spooled.config(server, proxy))).await;
     let segments = delivered.unwrap_or_else(|_| panic!("{what}: never ends")).expect("delivers");
@@ -255,22 +279,10 @@ async fn only_a_slow_line_gets_more_time() {
     let spooled = Spooled::new();
     let config = spooled.config(&server, &proxy);
     let usual = Duration::from_secs(config.storage.request_timeout_s);
-    let spool = config.recorder.spool.join("abc");
     for away in [false, true] {
         let lanes = Arc::<Lanes>::default();
-        let whole = Some(Box::new(file(SMALL, 5000)));
-        let upload = Upload {
-            store: Store::open(&config.storage).expect("opens"),
-            ledger: Ledger::new(Journal::open(&spool).expect("opens"), tokio::sync::mpsc::unbounded_channel().0),
-            key: format!("{FOLDER}/{SMALL}"),
-            about: ContentType::of(SMALL).into(),
-            path: spool.join(SMALL),
-            name: SMALL.into(),
-            progress: tokio::sync::watch::channel(Progress { len: 5000, whole }).1,
-            metrics: Default::default(),
-            lanes: lanes.clone(),
-            backoff: Backoff::default(),
-        };
+        let upload =
+            Upload { lanes: lanes.clone(), backoff: Backoff::default(), ..spooled.upload(&config.storage, SMALL) };
         let before = proxy.suffered();
         proxy.order(Operation::Put, Fault::Hang, 2);
         if away {
@@ -298,9 +310,36 @@ async fn a_storage_that_denies_what_is_not_there_gets_everything() {
     let segments = delivered.expect("ends").expect("delivers");
     assert_eq!((segments.len(), proxy.suffered()), (1, 18));
     for (name, bytes) in &spooled.files {
-        assert!(store.get(&format!("{FOLDER}/{name}")).await.expect("is there") == *bytes, "{name}");
+        assert!(store.get(&key(name)).await.expect("is there") == *bytes, "{name}");
     }
     assert!(spooled.is_empty());
+}
+
+/// A storage that encrypted once and does not now: what it had is not replaced, and nothing but a probe is sent to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_does_not_encrypt_is_only_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, proxy, _) = serve(folder.path()).await;
+    let spooled = Spooled::new();
+    let config = StorageConfig { sse: Sse::Aes256, ..spooled.config(&server, &proxy).storage };
+    let store = Store::open(&config).expect("opens");
+    server.confirm_encryption(true);
+    store.put(&key(SMALL), bytes::Bytes::from("before"), ContentType::WEBM).await.expect("written");
+    server.confirm_encryption(false);
+    let count = || [Operation::Put, Operation::PutProbe].map(|operation| proxy.count(operation));
+    let [puts, probes] = count();
+    let task = tokio::spawn(spooled.upload(&config, SMALL).run(None));
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while count()[1] < probes + 3 {
+        assert!(std::time::Instant::now() < deadline, "it is not asked again");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(store.get(&key(SMALL)).await.expect("is there"), "before");
+    assert_eq!(count()[0], puts);
+    server.confirm_encryption(true);
+    task.await.expect("no panic").expect("is stored");
+    assert!(store.get(&key(SMALL)).await.expect("is there") == spooled.files[1].1, "other bytes");
+    assert_eq!(count()[0], puts + 1);
 }
 
 /// Garage takes the wish for encryption and ignores it: nothing may lie there in the clear. Part of `make test-full`.

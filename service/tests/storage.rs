@@ -236,6 +236,16 @@ async fn a_storage_that_stopped_to_encrypt_keeps_what_it_had() {
 }
 
 #[tokio::test]
+async fn what_a_folder_does_not_take_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = disk(folder.path(), "");
+    store.put("a", bytes("x"), ContentType::JSON).await.expect("writes");
+    store.put("a/b", bytes("x"), ContentType::JSON).await.expect_err("it is no folder");
+    let left: Vec<_> = std::fs::read_dir(folder.path().join(".uploads")).expect("reads").flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
 async fn objects_say_what_they_are() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = s3::S3Server::start(folder.path()).await.expect("serves");

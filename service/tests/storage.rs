@@ -236,6 +236,18 @@ async fn a_storage_that_stopped_to_encrypt_keeps_what_it_had() {
 }
 
 #[tokio::test]
+async fn a_look_tells_that_a_key_service_encrypts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = s3::S3Server::start(folder.path()).await.expect("serves");
+    server.encrypt_by_default();
+    let open = || Store::open(&server.config("")).expect("opens");
+    open().put("a", bytes("x"), ContentType::JSON).await.expect("writes");
+    let since = open();
+    let object = since.digest("a", false).await.expect("answers").expect("is there");
+    assert_eq!((object.size, object.etag), (1, None), "its ETag says nothing");
+}
+
+#[tokio::test]
 async fn what_a_folder_does_not_take_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = disk(folder.path(), "");

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use recorder::spool::{Journal, Ledger};
 use recorder::upload::{Backoff, Lanes, Progress, Upload, digest, sha256_parts};
 use service::storage::{ContentType, Error, PART_SIZE, Sse, StorageConfig, Store};
-use session::journal::{self, Fact, Job};
+use session::journal::{self, Fact, Facts, FileFacts, Job};
 use signalling::id::{ParticipantId, RecorderId, RecordingId, RoomName};
 use signalling::recording::{FileFigures, MANIFEST_VERSION, RecordedFile, RecorderSegment, RecordingOptions};
 use tests::fault_proxy::{Fault, FaultProxy, Operation};
@@ -109,6 +109,12 @@ impl Spooled {
             lanes: Default::default(),
             backoff: Backoff { min: pause, max: pause },
         }
+    }
+
+    /// What its journal says of one of its files.
+    fn facts(&self, name: &str) -> Option<FileFacts> {
+        let journal = std::fs::read(self.folder.path().join("spool/abc/journal.jsonl")).expect("reads");
+        Facts::parse(&journal).expect("a journal").files.remove(name)
     }
 
     fn is_empty(&self) -> bool {
@@ -340,6 +346,24 @@ async fn a_storage_that_does_not_encrypt_is_only_asked() {
     task.await.expect("no panic").expect("is stored");
     assert!(store.get(&key(SMALL)).await.expect("is there") == spooled.files[1].1, "other bytes");
     assert_eq!(count()[0], puts + 1);
+}
+
+/// A bucket of which a key service encrypts everything: its ETags say nothing, and a recorder that was started again knows so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_service_encrypts_is_not_sent_again_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, proxy, _) = serve(folder.path()).await;
+    server.encrypt_by_default();
+    let spooled = Spooled::new();
+    let config = spooled.config(&server, &proxy).storage;
+    for (name, _) in &spooled.files {
+        let before = spooled.facts(name);
+        spooled.upload(&config, name).run(None).await.expect("is stored");
+        // The note of it was lost.
+        spooled.upload(&config, name).run(before).await.expect("is stored");
+    }
+    let counts = [Operation::Create, Operation::AnyPart, Operation::Put];
+    assert_eq!(counts.map(|operation| proxy.count(operation)), [1, 2, 1]);
 }
 
 /// Garage takes the wish for encryption and ignores it: nothing may lie there in the clear. Part of `make test-full`.

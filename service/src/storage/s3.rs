@@ -205,11 +205,15 @@ impl S3 {
     pub(super) async fn head(&self, key: &str) -> Result<Option<Object>, Error> {
         let head = self.client.head_object().bucket(&self.bucket).key(self.key(key));
         match head.send().await {
-            Ok(head) => Ok(Some(Object {
-                key: key.into(),
-                size: head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
-                etag: head.e_tag().map(unquoted),
-            })),
+            Ok(head) => {
+                // A bucket may encrypt by default, and after a restart this may be the first answer that says so.
+                self.note_encryption(head.server_side_encryption());
+                Ok(Some(Object {
+                    key: key.into(),
+                    size: head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+                    etag: head.e_tag().map(unquoted),
+                }))
+            }
             Err(error) => match failure("look at", key, &error) {
                 Error::NotFound(_) => Ok(None),
                 other => Err(other),

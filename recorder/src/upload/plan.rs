@@ -22,6 +22,7 @@ pub fn digest(bytes: &[u8]) -> PartDigest {
         size: bytes.len() as u64,
         md5: service::storage::md5_hex(bytes),
         sha256: service::storage::hex(&Sha256::digest(bytes)),
+        etag: None,
     }
 }
 
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     fn digest(size: u64) -> PartDigest {
-        PartDigest { size, md5: String::new(), sha256: String::new() }
+        PartDigest { size, md5: String::new(), sha256: String::new(), etag: None }
     }
 
     /// Does what the plan says, as a server would.

@@ -27,8 +27,6 @@ pub(super) struct Running {
     pub(super) upload: Upload,
     pub(super) plan: Plan,
     id: Option<String>,
-    /// What storage calls the parts, as it listed them.
-    etags: BTreeMap<u32, String>,
     refusals: u32,
     /// How often in a row storage denied a look at the object.
     denials: u32,
@@ -38,15 +36,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(upload: Upload) -> Self {
-        Self {
-            upload,
-            plan: Plan::default(),
-            id: None,
-            etags: BTreeMap::new(),
-            refusals: 0,
-            denials: 0,
-            digests: BTreeMap::new(),
-        }
+        Self { upload, plan: Plan::default(), id: None, refusals: 0, denials: 0, digests: BTreeMap::new() }
     }
 
     /// Does the next step; `true`: storage holds the file.
@@ -153,12 +143,10 @@ impl Running {
             Err(Error::NotFound(_)) => Vec::new(),
             listed => listed?,
         };
-        let opaque = self.upload.store.has_opaque_etags();
-        let mut sent = self.plan.sent.clone();
-        let lost: Vec<u32> =
-            sent.extract_if(.., |number, digest| !has(&listed, opaque, *number, digest)).map(|(n, _)| n).collect();
+        let arrived = arrived(&self.plan.sent, &listed, self.upload.store.has_opaque_etags());
+        let lost: Vec<u32> = self.plan.sent.keys().filter(|number| !arrived.contains_key(number)).copied().collect();
         if lost.is_empty() {
-            self.etags = listed.into_iter().filter_map(|part| Some((part.number, part.etag?))).collect();
+            self.plan.sent = arrived;
             self.plan.checked = true;
             return Ok(false);
         }
@@ -167,19 +155,16 @@ impl Running {
         if self.compare(object).is_ok() {
             return Ok(true);
         }
-        if sent.is_empty() {
+        if arrived.is_empty() {
             self.begin_anew().await;
         }
-        self.plan.sent = sent;
+        self.plan.sent = arrived;
         Err(StepError::Lost(lost))
     }
 
     async fn complete(&mut self) -> Result<(), StepError> {
         let Some(id) = self.id.clone() else { return Ok(()) };
-        let etag = |(number, digest): (&u32, &PartDigest)| {
-            self.etags.get(number).cloned().unwrap_or_else(|| digest.md5.clone())
-        };
-        let etags: Vec<String> = self.plan.sent.iter().map(etag).collect();
+        let etags: Vec<String> = self.plan.sent.values().map(|digest| digest.etag().to_owned()).collect();
         let completed = self.upload.store.complete_upload(&self.upload.key, &id, &etags).await;
         // An answer that was lost does not undo what was done, and an answer is no proof that anything was.
         let Err(absent) = self.verify().await else {
@@ -212,7 +197,6 @@ impl Running {
         self.plan.begun = false;
         self.plan.checked = false;
         self.plan.sent.clear();
-        self.etags.clear();
         self.refusals = 0;
     }
 
@@ -230,9 +214,7 @@ impl Running {
         // What the journal calls a part is one still: a repair strikes out what it changed.
         let known = before.parts.iter().filter(|(number, digest)| digest.size == self.size_of(**number));
         let known: BTreeMap<u32, PartDigest> = known.map(|(number, digest)| (*number, digest.clone())).collect();
-        let opaque = self.upload.store.has_opaque_etags();
-        let sent = |number: &u32, digest: &PartDigest| has(&listed, opaque, *number, digest);
-        self.plan.sent = known.iter().filter(|(n, digest)| sent(n, digest)).map(|(n, d)| (*n, d.clone())).collect();
+        self.plan.sent = arrived(&known, &listed, self.upload.store.has_opaque_etags());
         self.plan.checked = false;
         self.id.clone_from(&before.upload);
         self.plan.begun = self.id.is_some();
@@ -332,12 +314,16 @@ impl Running {
     }
 }
 
-/// Whether a listing has this part.
-fn has(listed: &[Part], opaque: bool, number: u32, digest: &PartDigest) -> bool {
-    listed.iter().any(|part| {
-        let same = |etag: &String| opaque || *etag == digest.md5;
-        part.number == number && part.size == digest.size && part.etag.as_ref().is_none_or(same)
-    })
+/// Those parts that storage lists as they were sent, with what it calls them.
+fn arrived(sent: &BTreeMap<u32, PartDigest>, listed: &[Part], opaque: bool) -> BTreeMap<u32, PartDigest> {
+    let listed: BTreeMap<u32, &Part> = listed.iter().map(|part| (part.number, part)).collect();
+    let arrived = |(number, digest): (&u32, &PartDigest)| {
+        let part = listed.get(number).filter(|part| part.size == digest.size)?;
+        let etag = part.etag.as_deref().unwrap_or(digest.etag());
+        let same = opaque || etag == digest.etag() || etag == digest.md5;
+        same.then(|| (*number, digest.clone().with_etag(etag.to_owned())))
+    };
+    sent.iter().filter_map(arrived).collect()
 }
 
 fn read_range(path: &Path, range: Range<u64>, mut buffer: BytesMut) -> io::Result<Bytes> {
@@ -345,4 +331,31 @@ fn read_range(path: &Path, range: Range<u64>, mut buffer: BytesMut) -> io::Resul
     buffer.resize(usize::try_from(range.end - range.start).map_err(io::Error::other)?, 0);
     file.read_exact_at(&mut buffer, range.start)?;
     Ok(buffer.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_known_by_its_md5_or_by_what_storage_called_it_before_a_crash() {
+        let digest = PartDigest { size: 9, md5: "m".into(), sha256: "s".into(), etag: None };
+        let encrypted = digest.clone().with_etag("k".into());
+        for (sent, listed, opaque, called) in [
+            (&digest, Some("m"), false, Some("m")),
+            (&digest, None, false, Some("m")),
+            (&digest, Some("k"), false, None),
+            (&digest, Some("k"), true, Some("k")),
+            (&encrypted, Some("k"), false, Some("k")),
+            (&encrypted, None, false, Some("k")),
+            (&encrypted, Some("l"), false, None),
+        ] {
+            let part = |number, size| Part { number, size, etag: listed.map(str::to_owned) };
+            let sent = [2, 3, 4].map(|number| (number, sent.clone())).into();
+            // Part 3 has another size, and part 4 is not there.
+            let arrived = arrived(&sent, &[part(2, 9), part(3, 8)], opaque);
+            let names: Vec<_> = arrived.iter().map(|(number, digest)| (*number, digest.etag())).collect();
+            assert_eq!(names, called.map(|called| (2, called)).into_iter().collect::<Vec<_>>(), "{listed:?} {opaque}");
+        }
+    }
 }

@@ -102,6 +102,7 @@ impl Upload {
             let progress = running.upload.progress.borrow_and_update().clone();
             running.plan.len = progress.len;
             running.plan.whole = progress.whole.is_some();
+            let had = running.plan.sent.len();
             let done = match &before {
                 Some(before) if !resumed => running.resume(before).await.inspect(|_| resumed = true),
                 _ => running.step().await,
@@ -122,6 +123,10 @@ impl Upload {
                 }
                 Err(StepError::Spool(error)) if error.kind() == io::ErrorKind::NotFound => return Err(Ended::Gone),
                 Err(error) => {
+                    // Whoever takes some parts of several is there.
+                    if running.plan.sent.len() > had {
+                        failures = 0;
+                    }
                     running.pause(&error, failures).await;
                     failures += 1;
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use recorder::spool::{Journal, Ledger};
-use recorder::upload::{Backoff, Lanes, Progress, Upload, digest, sha256_parts};
+use recorder::upload::{Backoff, LANES, Lanes, Progress, Upload, digest, sha256_parts};
 use service::storage::{ContentType, Error, PART_SIZE, Sse, StorageConfig, Store};
 use session::journal::{self, Fact, Facts, FileFacts, Job};
 use signalling::id::{ParticipantId, RecorderId, RecordingId, RoomName};
@@ -319,6 +319,26 @@ async fn a_storage_that_denies_what_is_not_there_gets_everything() {
         assert!(store.get(&key(name)).await.expect("is there") == *bytes, "{name}");
     }
     assert!(spooled.is_empty());
+}
+
+/// After an outage or a crash: what waits does not go one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_wait_go_beside_each_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, proxy, store) = serve(folder.path()).await;
+    let mut spooled = Spooled::new();
+    let long: Vec<u8> = (0..5 * PART_SIZE + 1000).map(|n| (n * 31 + n / 251) as u8).collect();
+    std::fs::write(spooled.folder.path().join("spool/abc").join(BIG), &long).expect("written");
+    spooled.files = vec![(BIG, long)];
+    let mut config = spooled.config(&server, &proxy);
+    config.storage.request_timeout_s = 10;
+    proxy.order(Operation::AnyPart, Fault::Hang, LANES);
+    let task = tokio::spawn(spooled.upload(&config.storage, BIG).run(None));
+    proxy.wait_for(LANES, Duration::from_secs(8)).await.expect("all lanes are used");
+    assert_eq!((proxy.count(Operation::AnyPart), proxy.count(Operation::Part(1))), (LANES, 0));
+    task.await.expect("no panic").expect("is stored");
+    assert!(store.get(&key(BIG)).await.expect("is there") == spooled.files[0].1, "other bytes");
+    assert_eq!(proxy.violations(), Vec::<String>::new());
 }
 
 /// A storage that encrypted once and does not now: what it had is not replaced, and nothing but a probe is sent to it.

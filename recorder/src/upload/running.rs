@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::join_all;
 use service::storage::{Body, Error, Object, Part, multipart_etag};
 use session::journal::{Fact, FileFacts, PartDigest};
 use signalling::recording::RecordedFile;
@@ -44,7 +45,7 @@ impl Running {
         match self.plan.next() {
             Step::Wait => Ok(false),
             Step::Begin => self.begin().await.map(|()| false),
-            Step::Send { number, range } => self.send(number, range).await.map(|()| false),
+            Step::Send(numbers) => self.send(numbers).await.map(|()| false),
             Step::Put => self.put().await.map(|()| true),
             Step::Check => self.check().await,
             Step::Complete => self.complete().await.map(|()| true),
@@ -61,24 +62,34 @@ impl Running {
         Ok(())
     }
 
-    async fn send(&mut self, number: u32, range: Range<u64>) -> Result<(), StepError> {
+    /// Sends parts beside each other. One that does not arrive does not undo the others.
+    async fn send(&mut self, numbers: Vec<u32>) -> Result<(), StepError> {
         let Some(id) = self.id.clone() else { return Ok(()) };
-        let (store, key) = (&self.upload.store, &self.upload.key);
-        let (sent, digest) = self.transmit(range, |body| store.upload_part(key, &id, number, body)).await?;
-        match sent {
-            // It is gone: what was sent to it is, too.
-            Err(Error::NotFound(_)) => self.begin_anew().await,
-            sent => drop(sent?),
-        }
-        if self.id.is_none() {
-            return Ok(());
-        }
-        self.upload.metrics.uploaded(digest.size);
-        let fact = Fact::Part { file: self.upload.name.clone(), number, digest: digest.clone() };
-        self.upload.ledger.try_note(fact);
-        self.plan.sent.insert(number, digest);
         self.plan.checked = false;
-        Ok(())
+        let sent = join_all(numbers.iter().map(|number| self.send_part(&id, *number))).await;
+        let mut failed = Ok(());
+        for (number, sent) in numbers.into_iter().zip(sent) {
+            match sent {
+                Ok(digest) => drop(self.plan.sent.insert(number, digest)),
+                Err(error) => failed = failed.and(Err(error)),
+            }
+        }
+        if let Err(StepError::Store(Error::NotFound(_))) = &failed {
+            // It is gone: what was sent to it is, too.
+            self.begin_anew().await;
+        }
+        failed
+    }
+
+    /// Sends one, and notes that it arrived.
+    async fn send_part(&self, id: &str, number: u32) -> Result<PartDigest, StepError> {
+        let Upload { store, key, name, ledger, metrics, .. } = &self.upload;
+        let range = self.plan.range(number);
+        let (sent, digest) = self.transmit(range, |body| store.upload_part(key, id, number, body)).await?;
+        let digest = digest.with_etag(sent?);
+        metrics.uploaded(digest.size);
+        ledger.try_note(Fact::Part { file: name.clone(), number, digest: digest.clone() });
+        Ok(digest)
     }
 
     async fn put(&mut self) -> Result<(), StepError> {

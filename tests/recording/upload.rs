@@ -321,6 +321,25 @@ async fn a_storage_that_denies_what_is_not_there_gets_everything() {
     assert!(spooled.is_empty());
 }
 
+/// Keys that may write and not look: what storage said yes to is not sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_may_look_at_is_sent_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, proxy, store) = serve(folder.path()).await;
+    let spooled = Spooled::new();
+    let config = spooled.config(&server, &proxy);
+    for (name, bytes) in &spooled.files {
+        let before = proxy.suffered();
+        proxy.order(Operation::Head, Fault::Status(403), 20);
+        let task = tokio::spawn(spooled.upload(&config.storage, name).run(None));
+        proxy.wait_for(before + 20, PATIENCE).await.expect("looks again and again");
+        task.await.expect("no panic").expect("is stored");
+        assert!(store.get(&key(name)).await.expect("is there") == *bytes, "{name}");
+    }
+    let counts = [Operation::Create, Operation::AnyPart, Operation::Complete, Operation::Put];
+    assert_eq!(counts.map(|operation| proxy.count(operation)), [1, 2, 1, 1]);
+}
+
 /// After an outage or a crash: what waits does not go one after the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_that_wait_go_beside_each_other() {

@@ -28,6 +28,8 @@ pub(super) struct Running {
     pub(super) upload: Upload,
     pub(super) plan: Plan,
     id: Option<String>,
+    /// Storage said that it has the object. If it does not let us look at it, that is no reason to send all again.
+    made: bool,
     refusals: u32,
     /// How often in a row storage denied a look at the object.
     denials: u32,
@@ -37,7 +39,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(upload: Upload) -> Self {
-        Self { upload, plan: Plan::default(), id: None, refusals: 0, denials: 0, digests: BTreeMap::new() }
+        Self { upload, plan: Plan::default(), id: None, made: false, refusals: 0, denials: 0, digests: BTreeMap::new() }
     }
 
     /// Does the next step; `true`: storage holds the file.
@@ -93,11 +95,14 @@ impl Running {
     }
 
     async fn put(&mut self) -> Result<(), StepError> {
-        let Upload { store, key, about, .. } = &self.upload;
-        let (put, digest) = self.transmit(0..self.plan.len, |body| store.put(key, body, about.clone())).await?;
-        put?;
-        self.upload.metrics.uploaded(digest.size);
-        self.plan.sent = [(1, digest)].into();
+        if !self.made {
+            let Upload { store, key, about, .. } = &self.upload;
+            let (put, digest) = self.transmit(0..self.plan.len, |body| store.put(key, body, about.clone())).await?;
+            put?;
+            self.upload.metrics.uploaded(digest.size);
+            self.plan.sent = [(1, digest)].into();
+            self.made = true;
+        }
         self.verify().await
     }
 
@@ -177,6 +182,7 @@ impl Running {
         let Some(id) = self.id.clone() else { return Ok(()) };
         let etags: Vec<String> = self.plan.sent.values().map(|digest| digest.etag().to_owned()).collect();
         let completed = self.upload.store.complete_upload(&self.upload.key, &id, &etags).await;
+        self.made |= completed.is_ok();
         // An answer that was lost does not undo what was done, and an answer is no proof that anything was.
         let Err(absent) = self.verify().await else {
             self.id = None;
@@ -208,6 +214,7 @@ impl Running {
         self.plan.begun = false;
         self.plan.checked = false;
         self.plan.sent.clear();
+        self.made = false;
         self.refusals = 0;
     }
 
@@ -249,11 +256,11 @@ impl Running {
         Ok(false)
     }
 
-    /// The object; `None` if it is not there, or if storage denies a look again and again.
+    /// The object; `None` if it is not there, or if storage denies a look again and again at what it never said to have.
     async fn look(&mut self) -> Result<Option<Object>, Error> {
         let object = self.upload.store.digest(&self.upload.key, self.plan.len > PART_SIZE).await;
         self.denials = if matches!(object, Err(Error::Denied { .. })) { self.denials + 1 } else { 0 };
-        if self.denials > DENIALS { Ok(None) } else { object }
+        if self.denials > DENIALS && !self.made { Ok(None) } else { object }
     }
 
     /// The digests of all parts; those that are not known are read.
@@ -275,8 +282,10 @@ impl Running {
     }
 
     /// Asks storage what it holds.
-    async fn verify(&self) -> Result<(), StepError> {
-        self.compare(self.upload.store.digest(&self.upload.key, self.plan.len > PART_SIZE).await?)
+    async fn verify(&mut self) -> Result<(), StepError> {
+        let verified = self.compare(self.upload.store.digest(&self.upload.key, self.plan.len > PART_SIZE).await?);
+        self.made &= verified.is_ok();
+        verified
     }
 
     fn compare(&self, object: Option<Object>) -> Result<(), StepError> {

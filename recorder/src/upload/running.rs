@@ -326,11 +326,18 @@ impl Running {
         tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
     }
 
-    pub(super) async fn pause(&self, error: &StepError, failures: u32) {
+    /// Waits before the next try; not any longer once the file is whole, for somebody waits for it then.
+    pub(super) async fn pause(&mut self, error: &StepError, failures: u32) {
         let pause = self.upload.backoff.after(failures);
         self.upload.metrics.upload_failed();
         tracing::warn!(key = %self.upload.key, %error, retry_ms = pause.as_millis() as u64, "storage");
-        tokio::time::sleep(pause).await;
+        let (was_whole, progress) = (self.plan.whole, &mut self.upload.progress);
+        let becomes_whole = async {
+            if was_whole || progress.wait_for(|progress| progress.whole.is_some()).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let _ = tokio::time::timeout(pause, becomes_whole).await;
     }
 }
 

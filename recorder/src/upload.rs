@@ -108,10 +108,7 @@ impl Upload {
                 _ => running.step().await,
             };
             let done = match (done, progress.whole) {
-                (Ok(true), Some(file)) => match running.stored(*file).await {
-                    Ok(file) => return Ok(file),
-                    Err(error) => Err(error.into()),
-                },
+                (Ok(true), Some(file)) => return Ok(running.stored(*file).await),
                 (done, _) => done.map(drop),
             };
             match done {

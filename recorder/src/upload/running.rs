@@ -302,17 +302,16 @@ impl Running {
     }
 
     /// Storage holds the file: notes it, and gives up an upload that was not needed in the end.
-    pub(super) async fn stored(&mut self, mut file: RecordedFile) -> io::Result<RecordedFile> {
+    pub(super) async fn stored(&mut self, mut file: RecordedFile) -> RecordedFile {
         let all = self.plan.sent.len() as u64 == self.plan.len.div_ceil(PART_SIZE);
         file.sha256_parts = sha256_parts(self.plan.sent.values()).filter(|_| all).unwrap_or_default();
-        let (ledger, fact) = (self.upload.ledger.clone(), Fact::Stored { file: file.clone() });
-        // A full disk gets room by this file's end, not by its waiting: after a crash storage is asked again.
-        tokio::task::spawn_blocking(move || ledger.try_append(fact)).await.map_err(io::Error::other)?;
+        // Nothing waits for the disk: after a power cut storage is asked again.
+        self.upload.ledger.try_note(Fact::Stored { file: file.clone() });
         if let Some(id) = self.id.take() {
             // The one that was completed is not there any more, which is fine.
             let _ = self.upload.store.abort_upload(&self.upload.key, &id).await;
         }
-        Ok(file)
+        file
     }
 
     /// Bytes of the file with their digests, which take longer than reading them.

@@ -1,8 +1,8 @@
 //! Uploads: one task a file, from its first full part until storage has proved that it holds every byte.
 //!
-//! Storage may be away for days, its keys may expire: every step is tried again for ever, ever more slowly, and what was
-//! sent is given up only when storage says that it is gone. The spool is deleted by somebody else, after all files of a
-//! recording are stored.
+//! Storage may be away for days, its keys may expire: every step is tried again for ever, ever more slowly. What was sent
+//! is given up only when storage lists none of it any more, or refuses again and again to make the object of it. The spool is
+//! deleted by somebody else, after all files of a recording are stored.
 
 pub mod backoff;
 pub mod lanes;

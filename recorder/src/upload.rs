@@ -1,8 +1,8 @@
 //! Uploads: one task a file, from its first full part until storage has proved that it holds every byte.
 //!
-//! Storage may be away for days, its keys may expire: every step is tried again for ever, ever more slowly, and what was
-//! sent is given up only when storage says that it is gone. The spool is deleted by somebody else, after all files of a
-//! recording are stored.
+//! Storage may be away for days, its keys may expire: every step is tried again for ever, ever more slowly. What was sent
+//! is given up only when storage lists none of it any more, or refuses again and again to make the object of it. The spool is
+//! deleted by somebody else, after all files of a recording are stored.
 
 pub mod backoff;
 pub mod lanes;
@@ -102,15 +102,13 @@ impl Upload {
             let progress = running.upload.progress.borrow_and_update().clone();
             running.plan.len = progress.len;
             running.plan.whole = progress.whole.is_some();
+            let had = running.plan.sent.len();
             let done = match &before {
                 Some(before) if !resumed => running.resume(before).await.inspect(|_| resumed = true),
                 _ => running.step().await,
             };
             let done = match (done, progress.whole) {
-                (Ok(true), Some(file)) => match running.stored(*file).await {
-                    Ok(file) => return Ok(file),
-                    Err(error) => Err(error.into()),
-                },
+                (Ok(true), Some(file)) => return Ok(running.stored(*file).await),
                 (done, _) => done.map(drop),
             };
             match done {
@@ -127,6 +125,10 @@ impl Upload {
                     return Err(Ended::Gone);
                 }
                 Err(error) => {
+                    // Whoever takes some parts of several is there.
+                    if running.plan.sent.len() > had {
+                        failures = 0;
+                    }
                     running.pause(&error, failures).await;
                     failures += 1;
                 }

@@ -3,7 +3,8 @@
 //! Keys are relative to the configured prefix and are names of letters, digits, `.`, `-` and `_` with slashes between them, none
 //! beginning with a dot; what users call their rooms is made one of those by whoever makes the key. Nothing here
 //! tries again: who may wait for how long is known only to the caller. Every write is whole or absent: an object appears
-//! with its last byte, and every write of bytes is checked against the MD5 that the storage answers with.
+//! with its last byte. S3 answers with the MD5 of what arrived, which must be that of what was sent, unless a key service
+//! encrypts; a folder has the bytes when the disk says so.
 
 mod disk;
 mod s3;
@@ -318,8 +319,8 @@ impl Store {
         }
     }
 
-    /// Whether the storage does what `[storage]` demands of it and what only a written object shows: encryption. The
-    /// answer holds for some minutes.
+    /// Whether the storage does what `[storage]` demands of it and what only a written object shows: encryption. An
+    /// answer that confirms it holds for some minutes, one that does not for none.
     pub async fn prove(&self) -> Result<(), Error> {
         match self {
             Self::Disk(_) => Ok(()),
@@ -361,7 +362,7 @@ impl Store {
     }
 
     /// Like [`Store::head`], but with the digest, even if the object must be read for it. `multipart` says how it was written:
-    /// what local disk put together of parts it compared with their digests then, and it is not read again.
+    /// local disk does not read what it put together of parts, and knows no more than its size.
     pub async fn digest(&self, key: &str, multipart: bool) -> Result<Option<Object>, Error> {
         check(key)?;
         match self {
@@ -403,7 +404,8 @@ impl Store {
         }
     }
 
-    /// Sends part `number` (from 1) of an upload; all but the last are [`PART_SIZE`] long. Returns its MD5 in hex.
+    /// Sends part `number` (from 1) of an upload; all but the last are [`PART_SIZE`] long. Returns its ETag: its MD5 in hex,
+    /// unless a key service encrypts it.
     pub async fn upload_part(
         &self,
         key: &str,

@@ -196,11 +196,65 @@ async fn a_storage_that_ignores_encryption_gets_nothing() {
     assert_eq!(store.list("probe/").await.expect("lists"), []);
     server.confirm_encryption(true);
     store.prove().await.expect("it confirms now");
+    // What proved it goes without anybody waiting for it.
+    while store.list("probe/").await.expect("lists") != [] {
+        tokio::task::yield_now().await;
+    }
     uploads(&store).await;
     // The proof holds for a while; a write is checked all the same.
     server.confirm_encryption(false);
     store.prove().await.expect("it was proven");
     assert!(matches!(store.put("a", bytes("x"), ContentType::JSON).await, Err(Error::Refused { .. })));
+    assert_eq!(store.head("a").await.expect("answers"), None, "nothing lies there in the clear");
+}
+
+#[tokio::test]
+async fn a_storage_that_stopped_to_encrypt_keeps_what_it_had() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = s3::S3Server::start(folder.path()).await.expect("serves");
+    let mut config = server.config("");
+    config.sse = Sse::Aes256;
+    let before = Store::open(&config).expect("opens");
+    server.confirm_encryption(true);
+    before.put("a", bytes("good"), ContentType::JSON).await.expect("writes");
+    server.confirm_encryption(false);
+    let refuses = async |store: &Store, key: &str| {
+        let put = store.put(key, bytes("in the clear"), ContentType::JSON).await;
+        assert!(matches!(put, Err(Error::Refused { .. })), "{put:?}");
+    };
+    // One that was opened since, and the one that had seen it confirmed, after the first time.
+    let since = Store::open(&config).expect("opens");
+    refuses(&before, "b").await;
+    for store in [&since, &since, &before, &before] {
+        refuses(store, "a").await;
+        assert_eq!(store.get("a").await.expect("is there"), "good");
+    }
+    server.confirm_encryption(true);
+    for store in [&since, &before] {
+        store.put("a", bytes("better"), ContentType::JSON).await.expect("it confirms again");
+    }
+}
+
+#[tokio::test]
+async fn a_look_tells_that_a_key_service_encrypts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = s3::S3Server::start(folder.path()).await.expect("serves");
+    server.encrypt_by_default();
+    let open = || Store::open(&server.config("")).expect("opens");
+    open().put("a", bytes("x"), ContentType::JSON).await.expect("writes");
+    let since = open();
+    let object = since.digest("a", false).await.expect("answers").expect("is there");
+    assert_eq!((object.size, object.etag), (1, None), "its ETag says nothing");
+}
+
+#[tokio::test]
+async fn what_a_folder_does_not_take_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = disk(folder.path(), "");
+    store.put("a", bytes("x"), ContentType::JSON).await.expect("writes");
+    store.put("a/b", bytes("x"), ContentType::JSON).await.expect_err("it is no folder");
+    let left: Vec<_> = std::fs::read_dir(folder.path().join(".uploads")).expect("reads").flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A real S3 server inside the test process: s3s-fs on a folder, which checks signatures.
 //!
-//! Two things that it lacks are done here, over its files: it lists unfinished uploads, and it confirms encryption if told to.
+//! What it lacks is done here, over its files: it lists unfinished uploads, and it encrypts, in words, if told to.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::error_handling::HandleError;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -31,6 +31,7 @@ const ENCRYPTION: &str = "x-amz-server-side-encryption";
 struct Around {
     folder: PathBuf,
     confirms: AtomicBool,
+    has_keys: AtomicBool,
     tagging: Mutex<Option<String>>,
 }
 
@@ -54,8 +55,12 @@ impl S3Server {
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let failed = |error: s3s::HttpError| async move { (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:?}")) };
-        let around =
-            Arc::new(Around { folder: folder.to_owned(), confirms: AtomicBool::new(false), tagging: Mutex::default() });
+        let around = Arc::new(Around {
+            folder: folder.to_owned(),
+            confirms: AtomicBool::default(),
+            has_keys: AtomicBool::default(),
+            tagging: Mutex::default(),
+        });
         let app = Router::new()
             .fallback_service(HandleError::new(builder.build(), failed))
             .layer(from_fn_with_state(around.clone(), handle));
@@ -72,6 +77,11 @@ impl S3Server {
     /// Whether it confirms from now on that it encrypts, when it is asked to.
     pub fn confirm_encryption(&self, confirms: bool) {
         self.around.confirms.store(confirms, Ordering::Relaxed);
+    }
+
+    /// From now on it says of everything that a key service encrypts it, unasked, and tells ETags that are no MD5.
+    pub fn encrypt_by_default(&self) {
+        self.around.has_keys.store(true, Ordering::Relaxed);
     }
 
     /// The tags of the last object that was written or begun.
@@ -111,6 +121,13 @@ async fn handle(State(around): State<Arc<Around>>, request: Request, next: Next)
     let mut response = next.run(request).await;
     if let Some(value) = encryption.and_then(|value| value.parse().ok()) {
         response.headers_mut().insert(ENCRYPTION, value);
+    }
+    if around.has_keys.load(Ordering::Relaxed) {
+        response.headers_mut().insert(ENCRYPTION, HeaderValue::from_static("aws:kms"));
+        let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        if let Some(etag) = etag.and_then(|etag| etag.chars().rev().collect::<String>().parse().ok()) {
+            response.headers_mut().insert("etag", etag);
+        }
     }
     response
 }

@@ -172,14 +172,21 @@ async fn killed_at_each(storage: Storage, room: &str, feeds: Vec<Feed>, steps: &
     let mut recorder = Some(spawn(&stand));
     let mut bot = Bot::join(stand.address(), room, None, feeds).await.expect("joins");
     bot.connected().await.expect("media flows");
+    let order = |stand: &mut Stand, n: usize| {
+        if let Some((operation, fault)) = steps.get(n) {
+            stand.proxy().order(*operation, *fault, 1);
+        }
+    };
+    // The upload of a large file begins while it is recorded.
+    order(&mut stand, 0);
     let id = stand.record(room).await.expect("records");
     stand.wait(&id, &["recording"]).await.expect("records");
     tokio::time::sleep(ON).await;
     for (n, (operation, fault)) in steps.iter().enumerate() {
-        stand.proxy().order(*operation, *fault, 1);
         let running = match recorder.take() {
             Some(first) => {
                 stand.stop(room).await.expect("stops");
+                stand.wait(&id, &["uploading"]).await.expect("uploads");
                 first
             }
             None => spawn(&stand),
@@ -187,6 +194,7 @@ async fn killed_at_each(storage: Storage, room: &str, feeds: Vec<Feed>, steps: &
         let reached = stand.proxy().wait_for(n + 1, Duration::from_secs(20)).await;
         reached.unwrap_or_else(|error| panic!("{operation:?} {fault:?} never comes: {error}"));
         kill(running).await;
+        order(&mut stand, n + 1);
     }
     let last = spawn(&stand);
     let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");

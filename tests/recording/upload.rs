@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use recorder::spool::{Journal, Ledger};
-use recorder::upload::{Backoff, Lanes, Progress, Upload, digest, sha256_parts};
+use recorder::upload::{Backoff, LANES, Lanes, Progress, Upload, digest, sha256_parts};
 use service::storage::{ContentType, Error, PART_SIZE, Sse, StorageConfig, Store};
-use session::journal::{self, Fact, Job};
+use session::journal::{self, Fact, Facts, FileFacts, Job};
 use signalling::id::{ParticipantId, RecorderId, RecordingId, RoomName};
 use signalling::recording::{FileFigures, MANIFEST_VERSION, RecordedFile, RecorderSegment, RecordingOptions};
 use tests::fault_proxy::{Fault, FaultProxy, Operation};
@@ -91,6 +91,32 @@ impl Spooled {
         config
     }
 
+    /// The upload of one of its files, by a process that knows nothing of storage yet.
+    fn upload(&self, storage: &StorageConfig, name: &str) -> Upload {
+        let spool = self.folder.path().join("spool/abc");
+        let len = self.files.iter().find(|(known, _)| *known == name).map_or(0, |(_, bytes)| bytes.len());
+        let whole = Some(Box::new(file(name, len)));
+        let pause = Duration::from_millis(10);
+        Upload {
+            store: Store::open(storage).expect("opens"),
+            ledger: Ledger::new(Journal::open(&spool).expect("opens"), tokio::sync::mpsc::unbounded_channel().0),
+            key: key(name),
+            about: ContentType::of(name).into(),
+            path: spool.join(name),
+            name: name.into(),
+            progress: tokio::sync::watch::channel(Progress { len: len as u64, whole }).1,
+            metrics: Default::default(),
+            lanes: Default::default(),
+            backoff: Backoff { min: pause, max: pause },
+        }
+    }
+
+    /// What its journal says of one of its files.
+    fn facts(&self, name: &str) -> Option<FileFacts> {
+        let journal = std::fs::read(self.folder.path().join("spool/abc/journal.jsonl")).expect("reads");
+        Facts::parse(&journal).expect("a journal").files.remove(name)
+    }
+
     fn is_empty(&self) -> bool {
         !self.folder.path().join("spool/abc").exists()
     }
@@ -103,7 +129,7 @@ impl Spooled {
         let names: Vec<_> = segment.files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, [BIG, SMALL], "{what}");
         for (name, bytes) in &self.files {
-            let object = store.get(&format!("{FOLDER}/{name}")).await.expect("is there");
+            let object = store.get(&key(name)).await.expect("is there");
             assert!(object == *bytes, "{what}: {name} has other bytes");
             let digests: Vec<_> = bytes.chunks(PART_SIZE).map(digest).collect();
             let told = segment.files.iter().find(|file| file.name == *name).map(|file| file.sha256_parts.clone());
@@ -112,6 +138,10 @@ impl Spooled {
         assert_eq!(store.list_uploads("").await.expect("lists"), [], "{what}: an upload is left over");
         assert_eq!(store.list("").await.expect("lists").len(), 4, "{what}: with what an earlier run told");
     }
+}
+
+fn key(name: &str) -> String {
+    format!("{FOLDER}/{name}")
 }
 
 fn job() -> Job {
@@ -164,7 +194,7 @@ async fn deliver(server: &S3Server, proxy: &FaultProxy, store: &Store, what: &st
     }
     write_earlier_segment(store).await;
     // Its beginning was answered, but the note of it was lost.
-    store.create_upload(&format!("{FOLDER}/{BIG}"), ContentType::WEBM).await.expect("begins");
+    store.create_upload(&key(BIG), ContentType::WEBM).await.expect("begins");
     let spooled = Spooled::new();
     let delivered = tokio::time::timeout(PATIENCE, recorder::recover(spooled.config(server, proxy))).await;
     let segments = delivered.unwrap_or_else(|_| panic!("{what}: never ends")).expect("delivers");
@@ -256,22 +286,10 @@ async fn only_a_slow_line_gets_more_time() {
     let spooled = Spooled::new();
     let config = spooled.config(&server, &proxy);
     let usual = Duration::from_secs(config.storage.request_timeout_s);
-    let spool = config.recorder.spool.join("abc");
     for away in [false, true] {
         let lanes = Arc::<Lanes>::default();
-        let whole = Some(Box::new(file(SMALL, 5000)));
-        let upload = Upload {
-            store: Store::open(&config.storage).expect("opens"),
-            ledger: Ledger::new(Journal::open(&spool).expect("opens"), tokio::sync::mpsc::unbounded_channel().0),
-            key: format!("{FOLDER}/{SMALL}"),
-            about: ContentType::of(SMALL).into(),
-            path: spool.join(SMALL),
-            name: SMALL.into(),
-            progress: tokio::sync::watch::channel(Progress { len: 5000, whole }).1,
-            metrics: Default::default(),
-            lanes: lanes.clone(),
-            backoff: Backoff::default(),
-        };
+        let upload =
+            Upload { lanes: lanes.clone(), backoff: Backoff::default(), ..spooled.upload(&config.storage, SMALL) };
         let before = proxy.suffered();
         proxy.order(Operation::Put, Fault::Hang, 2);
         if away {
@@ -298,9 +316,93 @@ async fn a_storage_that_denies_what_is_not_there_gets_everything() {
     let segments = delivered.expect("ends").expect("delivers");
     assert_eq!((segments.len(), proxy.suffered()), (1, 12));
     for (name, bytes) in &spooled.files {
-        assert!(store.get(&format!("{FOLDER}/{name}")).await.expect("is there") == *bytes, "{name}");
+        assert!(store.get(&key(name)).await.expect("is there") == *bytes, "{name}");
     }
     assert!(spooled.is_empty());
+}
+
+/// Keys that may write and not look: what storage said yes to is not sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_may_look_at_is_sent_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, proxy, store) = serve(folder.path()).await;
+    let spooled = Spooled::new();
+    let config = spooled.config(&server, &proxy);
+    for (name, bytes) in &spooled.files {
+        let before = proxy.suffered();
+        proxy.order(Operation::Head, Fault::Status(403), 20);
+        let task = tokio::spawn(spooled.upload(&config.storage, name).run(None));
+        proxy.wait_for(before + 20, PATIENCE).await.expect("looks again and again");
+        task.await.expect("no panic").expect("is stored");
+        assert!(store.get(&key(name)).await.expect("is there") == *bytes, "{name}");
+    }
+    let counts = [Operation::Create, Operation::AnyPart, Operation::Complete, Operation::Put];
+    assert_eq!(counts.map(|operation| proxy.count(operation)), [1, 2, 1, 1]);
+}
+
+/// After an outage or a crash: what waits does not go one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_wait_go_beside_each_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, proxy, store) = serve(folder.path()).await;
+    let mut spooled = Spooled::new();
+    let long: Vec<u8> = (0..5 * PART_SIZE + 1000).map(|n| (n * 31 + n / 251) as u8).collect();
+    std::fs::write(spooled.folder.path().join("spool/abc").join(BIG), &long).expect("written");
+    spooled.files = vec![(BIG, long)];
+    let mut config = spooled.config(&server, &proxy);
+    config.storage.request_timeout_s = 10;
+    proxy.order(Operation::AnyPart, Fault::Hang, LANES);
+    let task = tokio::spawn(spooled.upload(&config.storage, BIG).run(None));
+    proxy.wait_for(LANES, Duration::from_secs(8)).await.expect("all lanes are used");
+    assert_eq!((proxy.count(Operation::AnyPart), proxy.count(Operation::Part(1))), (LANES, 0));
+    task.await.expect("no panic").expect("is stored");
+    assert!(store.get(&key(BIG)).await.expect("is there") == spooled.files[0].1, "other bytes");
+    assert_eq!(proxy.violations(), Vec::<String>::new());
+}
+
+/// A storage that encrypted once and does not now: what it had is not replaced, and nothing but a probe is sent to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_does_not_encrypt_is_only_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, proxy, _) = serve(folder.path()).await;
+    let spooled = Spooled::new();
+    let config = StorageConfig { sse: Sse::Aes256, ..spooled.config(&server, &proxy).storage };
+    let store = Store::open(&config).expect("opens");
+    server.confirm_encryption(true);
+    store.put(&key(SMALL), bytes::Bytes::from("before"), ContentType::WEBM).await.expect("written");
+    server.confirm_encryption(false);
+    let count = || [Operation::Put, Operation::PutProbe].map(|operation| proxy.count(operation));
+    let [puts, probes] = count();
+    let task = tokio::spawn(spooled.upload(&config, SMALL).run(None));
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while count()[1] < probes + 3 {
+        assert!(std::time::Instant::now() < deadline, "it is not asked again");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(store.get(&key(SMALL)).await.expect("is there"), "before");
+    assert_eq!(count()[0], puts);
+    server.confirm_encryption(true);
+    task.await.expect("no panic").expect("is stored");
+    assert!(store.get(&key(SMALL)).await.expect("is there") == spooled.files[1].1, "other bytes");
+    assert_eq!(count()[0], puts + 1);
+}
+
+/// A bucket of which a key service encrypts everything: its ETags say nothing, and a recorder that was started again knows so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_service_encrypts_is_not_sent_again_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, proxy, _) = serve(folder.path()).await;
+    server.encrypt_by_default();
+    let spooled = Spooled::new();
+    let config = spooled.config(&server, &proxy).storage;
+    for (name, _) in &spooled.files {
+        let before = spooled.facts(name);
+        spooled.upload(&config, name).run(None).await.expect("is stored");
+        // The note of it was lost.
+        spooled.upload(&config, name).run(before).await.expect("is stored");
+    }
+    let counts = [Operation::Create, Operation::AnyPart, Operation::Put];
+    assert_eq!(counts.map(|operation| proxy.count(operation)), [1, 2, 1]);
 }
 
 /// Garage takes the wish for encryption and ignores it: nothing may lie there in the clear. Part of `make test-full`.

@@ -21,10 +21,25 @@ pub const VERSION: u32 = 1;
 pub struct PartDigest {
     /// Bytes.
     pub size: u64,
-    /// MD5 in hex: its ETag.
+    /// MD5 in hex.
     pub md5: String,
     /// SHA-256 in hex.
     pub sha256: String,
+    /// What storage calls it, if that is not its MD5: a key service encrypts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+}
+
+impl PartDigest {
+    /// What storage calls it.
+    pub fn etag(&self) -> &str {
+        self.etag.as_deref().unwrap_or(&self.md5)
+    }
+
+    /// The same part, which storage calls so.
+    pub fn with_etag(self, etag: String) -> Self {
+        Self { etag: Some(etag).filter(|etag| *etag != self.md5), ..self }
+    }
 }
 
 /// What was asked for.
@@ -393,7 +408,7 @@ mod tests {
     fn story() -> Vec<Fact> {
         let name = || "p1-av-1.webm".to_owned();
         let gap = |ms| Gap { t: 3, ms, cause: "loss".into(), source: Some(Source::Mic) };
-        let digest = PartDigest { size: 9, md5: "m".into(), sha256: "s".into() };
+        let digest = PartDigest { size: 9, md5: "m".into(), sha256: "s".into(), etag: None };
         vec![
             Fact::Job(job()),
             Fact::Open { file: file(0) },
@@ -426,11 +441,23 @@ mod tests {
     }
 
     #[test]
+    fn what_storage_calls_a_part_is_kept_where_it_is_not_its_md5() {
+        let digest = PartDigest { size: 9, md5: "m".into(), sha256: "s".into(), etag: None };
+        let line = |digest: &PartDigest| serde_json::to_string(digest).expect("JSON");
+        // As in journals of before, too.
+        assert_eq!(line(&digest.clone().with_etag("m".into())), r#"{"size":9,"md5":"m","sha256":"s"}"#);
+        for called in ["m", "k"] {
+            let read: PartDigest = serde_json::from_str(&line(&digest.clone().with_etag(called.into()))).expect("JSON");
+            assert_eq!(read.etag(), called);
+        }
+    }
+
+    #[test]
     fn uploads_of_no_use_are_remembered_and_so_is_what_is_lost() {
         let upload = |file: &str, id: &str| Fact::Upload { file: file.into(), id: id.into() };
         let name = || "p1-av-1.webm".to_owned();
         let mut facts = Facts::of(job());
-        let digest = PartDigest { size: 9, md5: "m".into(), sha256: "s".into() };
+        let digest = PartDigest { size: 9, md5: "m".into(), sha256: "s".into(), etag: None };
         let part = |number| Fact::Part { file: name(), number, digest: digest.clone() };
         [Fact::Open { file: file(0) }, upload(&name(), "u1"), part(2), part(3)]
             .into_iter()

@@ -50,14 +50,6 @@ impl Ledger {
         let _ = self.heard.send(fact);
     }
 
-    /// The same, and waits until the disk has it, if it can.
-    pub fn try_append(&self, fact: Fact) {
-        if let Err(error) = self.journal.append(&fact) {
-            tracing::warn!(%error, "the journal cannot be written");
-        }
-        let _ = self.heard.send(fact);
-    }
-
     /// The journal.
     pub fn journal(&self) -> &Journal {
         &self.journal

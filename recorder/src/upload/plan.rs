@@ -1,7 +1,8 @@
 //! What to send next of one file. Pure: lengths and parts in, one step out.
 //!
 //! The head of a file is rewritten until the file is whole, so part 1 goes last; all other bytes never change once they are
-//! written, so parts 2 to n go as soon as they are full. A file that fits into part 1 is put whole.
+//! written, so parts 2 to n go as soon as they are full, several at once if they wait. A file that fits into part 1 is put
+//! whole.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,6 +10,8 @@ use std::ops::Range;
 use service::storage::PART_SIZE;
 use session::journal::PartDigest;
 use sha2::{Digest, Sha256};
+
+use super::LANES;
 
 const PART: u64 = PART_SIZE as u64;
 
@@ -22,6 +25,7 @@ pub fn digest(bytes: &[u8]) -> PartDigest {
         size: bytes.len() as u64,
         md5: service::storage::md5_hex(bytes),
         sha256: service::storage::hex(&Sha256::digest(bytes)),
+        etag: None,
     }
 }
 
@@ -41,13 +45,8 @@ pub enum Step {
     Wait,
     /// Begin a multipart upload.
     Begin,
-    /// Send a part.
-    Send {
-        /// From 1.
-        number: u32,
-        /// Its bytes in the file.
-        range: Range<u64>,
-    },
+    /// Send these parts, beside each other.
+    Send(Vec<u32>),
     /// Put the whole file at once.
     Put,
     /// Ask storage which parts it has: some servers say yes to what they lose.
@@ -74,20 +73,21 @@ pub struct Plan {
 impl Plan {
     /// The next step.
     pub fn next(&self) -> Step {
-        if self.whole && self.len <= PART {
-            return Step::Put;
+        if self.len <= PART {
+            return if self.whole { Step::Put } else { Step::Wait };
+        }
+        if !self.begun {
+            return Step::Begin;
         }
         let full = (self.len / PART) as u32;
         let last = if self.whole { self.len.div_ceil(PART) as u32 } else { full };
-        let missing = (2..=last).find(|number| !self.has(*number));
-        match missing {
-            Some(_) if !self.begun => Step::Begin,
-            Some(number) => self.send(number),
-            None if !self.whole => Step::Wait,
-            None if !self.begun => Step::Begin,
-            None if !self.has(1) => self.send(1),
-            None if !self.checked => Step::Check,
-            None => Step::Complete,
+        let missing: Vec<u32> = (2..=last).filter(|number| !self.has(*number)).take(LANES).collect();
+        match () {
+            () if !missing.is_empty() => Step::Send(missing),
+            () if !self.whole => Step::Wait,
+            () if !self.has(1) => Step::Send(vec![1]),
+            () if !self.checked => Step::Check,
+            () => Step::Complete,
         }
     }
 
@@ -97,11 +97,8 @@ impl Plan {
         self.sent.get(&number).is_some_and(|digest| digest.size == range.end - range.start)
     }
 
-    fn send(&self, number: u32) -> Step {
-        Step::Send { number, range: self.range(number) }
-    }
-
-    fn range(&self, number: u32) -> Range<u64> {
+    /// The bytes of a part in the file.
+    pub fn range(&self, number: u32) -> Range<u64> {
         let start = u64::from(number - 1) * PART;
         start..self.len.min(start + PART).max(start)
     }
@@ -112,7 +109,7 @@ mod tests {
     use super::*;
 
     fn digest(size: u64) -> PartDigest {
-        PartDigest { size, md5: String::new(), sha256: String::new() }
+        PartDigest { size, md5: String::new(), sha256: String::new(), etag: None }
     }
 
     /// Does what the plan says, as a server would.
@@ -121,8 +118,11 @@ mod tests {
         match &step {
             Step::Begin => plan.begun = true,
             Step::Check => plan.checked = true,
-            Step::Send { number, range } => {
-                plan.sent.insert(*number, digest(range.end - range.start));
+            Step::Send(numbers) => {
+                for number in numbers {
+                    let range = plan.range(*number);
+                    plan.sent.insert(*number, digest(range.end - range.start));
+                }
             }
             _ => {}
         }
@@ -132,17 +132,27 @@ mod tests {
     #[test]
     fn a_growing_file_goes_part_by_part_and_its_head_last() {
         let mut plan = Plan { len: 2 * PART - 1, ..Plan::default() };
+        assert_eq!(obey(&mut plan), Step::Begin, "it has parts, however it ends");
         assert_eq!(plan.next(), Step::Wait, "part 1 is not sent before the head is final");
-        plan.len = 3 * PART + 5;
-        assert_eq!(obey(&mut plan), Step::Begin);
-        assert_eq!(obey(&mut plan), Step::Send { number: 2, range: PART..2 * PART });
-        assert_eq!(obey(&mut plan), Step::Send { number: 3, range: 2 * PART..3 * PART });
-        assert_eq!(obey(&mut plan), Step::Wait);
+        for number in [2, 3] {
+            plan.len = u64::from(number) * PART + 5;
+            assert_eq!(obey(&mut plan), Step::Send(vec![number]));
+            assert_eq!(obey(&mut plan), Step::Wait);
+        }
         plan.whole = true;
-        assert_eq!(obey(&mut plan), Step::Send { number: 4, range: 3 * PART..3 * PART + 5 });
-        assert_eq!(obey(&mut plan), Step::Send { number: 1, range: 0..PART });
+        assert_eq!(obey(&mut plan), Step::Send(vec![4]));
+        assert_eq!(obey(&mut plan), Step::Send(vec![1]));
         assert_eq!(obey(&mut plan), Step::Check);
         assert_eq!(obey(&mut plan), Step::Complete);
+        assert_eq!(plan.sent.values().map(|part| part.size).collect::<Vec<_>>(), [PART, PART, PART, 5]);
+    }
+
+    #[test]
+    fn what_waits_goes_in_all_lanes_and_the_head_alone() {
+        let mut plan = Plan { len: 7 * PART + 5, whole: true, ..Plan::default() };
+        let steps: Vec<Step> = (0..4).map(|_| obey(&mut plan)).collect();
+        let sends = [vec![2, 3, 4, 5], vec![6, 7, 8], vec![1]].map(Step::Send);
+        assert_eq!((&steps[0], &steps[1..]), (&Step::Begin, &sends[..]));
     }
 
     #[test]
@@ -155,7 +165,7 @@ mod tests {
     fn a_whole_file_of_full_parts_has_no_empty_one() {
         let mut plan = Plan { len: 2 * PART, whole: true, ..Plan::default() };
         let steps: Vec<Step> = (0..4).map(|_| obey(&mut plan)).collect();
-        assert_eq!(steps[1..3], [plan.send(2), plan.send(1)]);
+        assert_eq!(steps[1..3], [Step::Send(vec![2]), Step::Send(vec![1])]);
         assert_eq!(steps[3], Step::Check);
     }
 
@@ -163,6 +173,6 @@ mod tests {
     fn a_part_that_grew_is_sent_again() {
         let sent = BTreeMap::from([(2, digest(7))]);
         let plan = Plan { len: 2 * PART, whole: true, begun: true, sent, checked: false };
-        assert_eq!(plan.next(), Step::Send { number: 2, range: PART..2 * PART });
+        assert_eq!(plan.next(), Step::Send(vec![2]));
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::join_all;
 use service::storage::{Body, Error, Object, Part, multipart_etag};
 use session::journal::{Fact, FileFacts, PartDigest};
 use signalling::recording::RecordedFile;
@@ -27,8 +28,8 @@ pub(super) struct Running {
     pub(super) upload: Upload,
     pub(super) plan: Plan,
     id: Option<String>,
-    /// What storage calls the parts, as it listed them.
-    etags: BTreeMap<u32, String>,
+    /// Storage said that it has the object. If it does not let us look at it, that is no reason to send all again.
+    made: bool,
     refusals: u32,
     /// How often in a row storage denied a look at the object.
     denials: u32,
@@ -38,15 +39,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(upload: Upload) -> Self {
-        Self {
-            upload,
-            plan: Plan::default(),
-            id: None,
-            etags: BTreeMap::new(),
-            refusals: 0,
-            denials: 0,
-            digests: BTreeMap::new(),
-        }
+        Self { upload, plan: Plan::default(), id: None, made: false, refusals: 0, denials: 0, digests: BTreeMap::new() }
     }
 
     /// Does the next step; `true`: storage holds the file.
@@ -54,7 +47,7 @@ impl Running {
         match self.plan.next() {
             Step::Wait => Ok(false),
             Step::Begin => self.begin().await.map(|()| false),
-            Step::Send { number, range } => self.send(number, range).await.map(|()| false),
+            Step::Send(numbers) => self.send(numbers).await.map(|()| false),
             Step::Put => self.put().await.map(|()| true),
             Step::Check => self.check().await,
             Step::Complete => self.complete().await.map(|()| true),
@@ -71,32 +64,45 @@ impl Running {
         Ok(())
     }
 
-    async fn send(&mut self, number: u32, range: Range<u64>) -> Result<(), StepError> {
+    /// Sends parts beside each other. One that does not arrive does not undo the others.
+    async fn send(&mut self, numbers: Vec<u32>) -> Result<(), StepError> {
         let Some(id) = self.id.clone() else { return Ok(()) };
-        let (store, key) = (&self.upload.store, &self.upload.key);
-        let (sent, digest) = self.transmit(range, |body| store.upload_part(key, &id, number, body)).await?;
-        match sent {
-            // It is gone: what was sent to it is, too.
-            Err(Error::NotFound(_)) => self.begin_anew().await,
-            sent => drop(sent?),
-        }
-        if self.id.is_none() {
-            return Ok(());
-        }
-        self.upload.metrics.uploaded(digest.size);
-        let fact = Fact::Part { file: self.upload.name.clone(), number, digest: digest.clone() };
-        self.upload.ledger.try_note(fact);
-        self.plan.sent.insert(number, digest);
         self.plan.checked = false;
-        Ok(())
+        let sent = join_all(numbers.iter().map(|number| self.send_part(&id, *number))).await;
+        let mut failed = Ok(());
+        for (number, sent) in numbers.into_iter().zip(sent) {
+            match sent {
+                Ok(digest) => drop(self.plan.sent.insert(number, digest)),
+                Err(error) => failed = failed.and(Err(error)),
+            }
+        }
+        if let Err(StepError::Store(Error::NotFound(_))) = &failed {
+            // It is gone: what was sent to it is, too.
+            self.begin_anew().await;
+        }
+        failed
+    }
+
+    /// Sends one, and notes that it arrived.
+    async fn send_part(&self, id: &str, number: u32) -> Result<PartDigest, StepError> {
+        let Upload { store, key, name, ledger, metrics, .. } = &self.upload;
+        let range = self.plan.range(number);
+        let (sent, digest) = self.transmit(range, |body| store.upload_part(key, id, number, body)).await?;
+        let digest = digest.with_etag(sent?);
+        metrics.uploaded(digest.size);
+        ledger.try_note(Fact::Part { file: name.clone(), number, digest: digest.clone() });
+        Ok(digest)
     }
 
     async fn put(&mut self) -> Result<(), StepError> {
-        let Upload { store, key, about, .. } = &self.upload;
-        let (put, digest) = self.transmit(0..self.plan.len, |body| store.put(key, body, about.clone())).await?;
-        put?;
-        self.upload.metrics.uploaded(digest.size);
-        self.plan.sent = [(1, digest)].into();
+        if !self.made {
+            let Upload { store, key, about, .. } = &self.upload;
+            let (put, digest) = self.transmit(0..self.plan.len, |body| store.put(key, body, about.clone())).await?;
+            put?;
+            self.upload.metrics.uploaded(digest.size);
+            self.plan.sent = [(1, digest)].into();
+            self.made = true;
+        }
         self.verify().await
     }
 
@@ -153,12 +159,10 @@ impl Running {
             Err(Error::NotFound(_)) => Vec::new(),
             listed => listed?,
         };
-        let opaque = self.upload.store.has_opaque_etags();
-        let mut sent = self.plan.sent.clone();
-        let lost: Vec<u32> =
-            sent.extract_if(.., |number, digest| !has(&listed, opaque, *number, digest)).map(|(n, _)| n).collect();
+        let arrived = arrived(&self.plan.sent, &listed, self.upload.store.has_opaque_etags());
+        let lost: Vec<u32> = self.plan.sent.keys().filter(|number| !arrived.contains_key(number)).copied().collect();
         if lost.is_empty() {
-            self.etags = listed.into_iter().filter_map(|part| Some((part.number, part.etag?))).collect();
+            self.plan.sent = arrived;
             self.plan.checked = true;
             return Ok(false);
         }
@@ -167,20 +171,18 @@ impl Running {
         if self.compare(object).is_ok() {
             return Ok(true);
         }
-        if sent.is_empty() {
+        if arrived.is_empty() {
             self.begin_anew().await;
         }
-        self.plan.sent = sent;
+        self.plan.sent = arrived;
         Err(StepError::Lost(lost))
     }
 
     async fn complete(&mut self) -> Result<(), StepError> {
         let Some(id) = self.id.clone() else { return Ok(()) };
-        let etag = |(number, digest): (&u32, &PartDigest)| {
-            self.etags.get(number).cloned().unwrap_or_else(|| digest.md5.clone())
-        };
-        let etags: Vec<String> = self.plan.sent.iter().map(etag).collect();
+        let etags: Vec<String> = self.plan.sent.values().map(|digest| digest.etag().to_owned()).collect();
         let completed = self.upload.store.complete_upload(&self.upload.key, &id, &etags).await;
+        self.made |= completed.is_ok();
         // An answer that was lost does not undo what was done, and an answer is no proof that anything was.
         let Err(absent) = self.verify().await else {
             self.id = None;
@@ -212,7 +214,7 @@ impl Running {
         self.plan.begun = false;
         self.plan.checked = false;
         self.plan.sent.clear();
-        self.etags.clear();
+        self.made = false;
         self.refusals = 0;
     }
 
@@ -230,9 +232,7 @@ impl Running {
         // What the journal calls a part is one still: a repair strikes out what it changed.
         let known = before.parts.iter().filter(|(number, digest)| digest.size == self.size_of(**number));
         let known: BTreeMap<u32, PartDigest> = known.map(|(number, digest)| (*number, digest.clone())).collect();
-        let opaque = self.upload.store.has_opaque_etags();
-        let sent = |number: &u32, digest: &PartDigest| has(&listed, opaque, *number, digest);
-        self.plan.sent = known.iter().filter(|(n, digest)| sent(n, digest)).map(|(n, d)| (*n, d.clone())).collect();
+        self.plan.sent = arrived(&known, &listed, self.upload.store.has_opaque_etags());
         self.plan.checked = false;
         self.id.clone_from(&before.upload);
         self.plan.begun = self.id.is_some();
@@ -256,11 +256,11 @@ impl Running {
         Ok(false)
     }
 
-    /// The object; `None` if it is not there, or if storage denies a look again and again.
+    /// The object; `None` if it is not there, or if storage denies a look again and again at what it never said to have.
     async fn look(&mut self) -> Result<Option<Object>, Error> {
         let object = self.upload.store.digest(&self.upload.key, self.plan.len > PART_SIZE).await;
         self.denials = if matches!(object, Err(Error::Denied { .. })) { self.denials + 1 } else { 0 };
-        if self.denials > DENIALS { Ok(None) } else { object }
+        if self.denials > DENIALS && !self.made { Ok(None) } else { object }
     }
 
     /// The digests of all parts; those that are not known are read.
@@ -282,8 +282,10 @@ impl Running {
     }
 
     /// Asks storage what it holds.
-    async fn verify(&self) -> Result<(), StepError> {
-        self.compare(self.upload.store.digest(&self.upload.key, self.plan.len > PART_SIZE).await?)
+    async fn verify(&mut self) -> Result<(), StepError> {
+        let verified = self.compare(self.upload.store.digest(&self.upload.key, self.plan.len > PART_SIZE).await?);
+        self.made &= verified.is_ok();
+        verified
     }
 
     fn compare(&self, object: Option<Object>) -> Result<(), StepError> {
@@ -300,17 +302,16 @@ impl Running {
     }
 
     /// Storage holds the file: notes it, and gives up an upload that was not needed in the end.
-    pub(super) async fn stored(&mut self, mut file: RecordedFile) -> io::Result<RecordedFile> {
+    pub(super) async fn stored(&mut self, mut file: RecordedFile) -> RecordedFile {
         let all = self.plan.sent.len() as u64 == self.plan.len.div_ceil(PART_SIZE);
         file.sha256_parts = sha256_parts(self.plan.sent.values()).filter(|_| all).unwrap_or_default();
-        let (ledger, fact) = (self.upload.ledger.clone(), Fact::Stored { file: file.clone() });
-        // A full disk gets room by this file's end, not by its waiting: after a crash storage is asked again.
-        tokio::task::spawn_blocking(move || ledger.try_append(fact)).await.map_err(io::Error::other)?;
+        // Nothing waits for the disk: after a power cut storage is asked again.
+        self.upload.ledger.try_note(Fact::Stored { file: file.clone() });
         if let Some(id) = self.id.take() {
             // The one that was completed is not there any more, which is fine.
             let _ = self.upload.store.abort_upload(&self.upload.key, &id).await;
         }
-        Ok(file)
+        file
     }
 
     /// Bytes of the file with their digests, which take longer than reading them.
@@ -324,20 +325,31 @@ impl Running {
         tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
     }
 
-    pub(super) async fn pause(&self, error: &StepError, failures: u32) {
+    /// Waits before the next try; not any longer once the file is whole, for somebody waits for it then.
+    pub(super) async fn pause(&mut self, error: &StepError, failures: u32) {
         let pause = self.upload.backoff.after(failures);
         self.upload.metrics.upload_failed();
         tracing::warn!(key = %self.upload.key, %error, retry_ms = pause.as_millis() as u64, "storage");
-        tokio::time::sleep(pause).await;
+        let (was_whole, progress) = (self.plan.whole, &mut self.upload.progress);
+        let becomes_whole = async {
+            if was_whole || progress.wait_for(|progress| progress.whole.is_some()).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let _ = tokio::time::timeout(pause, becomes_whole).await;
     }
 }
 
-/// Whether a listing has this part.
-fn has(listed: &[Part], opaque: bool, number: u32, digest: &PartDigest) -> bool {
-    listed.iter().any(|part| {
-        let same = |etag: &String| opaque || *etag == digest.md5;
-        part.number == number && part.size == digest.size && part.etag.as_ref().is_none_or(same)
-    })
+/// Those parts that storage lists as they were sent, with what it calls them.
+fn arrived(sent: &BTreeMap<u32, PartDigest>, listed: &[Part], opaque: bool) -> BTreeMap<u32, PartDigest> {
+    let listed: BTreeMap<u32, &Part> = listed.iter().map(|part| (part.number, part)).collect();
+    let arrived = |(number, digest): (&u32, &PartDigest)| {
+        let part = listed.get(number).filter(|part| part.size == digest.size)?;
+        let etag = part.etag.as_deref().unwrap_or(digest.etag());
+        let same = opaque || etag == digest.etag() || etag == digest.md5;
+        same.then(|| (*number, digest.clone().with_etag(etag.to_owned())))
+    };
+    sent.iter().filter_map(arrived).collect()
 }
 
 fn read_range(path: &Path, range: Range<u64>, mut buffer: BytesMut) -> io::Result<Bytes> {
@@ -345,4 +357,31 @@ fn read_range(path: &Path, range: Range<u64>, mut buffer: BytesMut) -> io::Resul
     buffer.resize(usize::try_from(range.end - range.start).map_err(io::Error::other)?, 0);
     file.read_exact_at(&mut buffer, range.start)?;
     Ok(buffer.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_known_by_its_md5_or_by_what_storage_called_it_before_a_crash() {
+        let digest = PartDigest { size: 9, md5: "m".into(), sha256: "s".into(), etag: None };
+        let encrypted = digest.clone().with_etag("k".into());
+        for (sent, listed, opaque, called) in [
+            (&digest, Some("m"), false, Some("m")),
+            (&digest, None, false, Some("m")),
+            (&digest, Some("k"), false, None),
+            (&digest, Some("k"), true, Some("k")),
+            (&encrypted, Some("k"), false, Some("k")),
+            (&encrypted, None, false, Some("k")),
+            (&encrypted, Some("l"), false, None),
+        ] {
+            let part = |number, size| Part { number, size, etag: listed.map(str::to_owned) };
+            let sent = [2, 3, 4].map(|number| (number, sent.clone())).into();
+            // Part 3 has another size, and part 4 is not there.
+            let arrived = arrived(&sent, &[part(2, 9), part(3, 8)], opaque);
+            let names: Vec<_> = arrived.iter().map(|(number, digest)| (*number, digest.etag())).collect();
+            assert_eq!(names, called.map(|called| (2, called)).into_iter().collect::<Vec<_>>(), "{listed:?} {opaque}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Uploads that are cut off after every fact and taken up again from the journal, as after a kill.
 
+use std::time::Duration;
+
 use service::storage::{ContentType, StorageConfig, StorageKind};
 use session::journal::{self, Fact, Facts, Job};
 use signalling::id::{ParticipantId, RecorderId, RecordingId, RoomName};
@@ -131,8 +133,8 @@ async fn an_upload_cut_off_anywhere_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_repaired_since_is_sent_anew_where_it_differs() {
     let mut stand = Stand::new(BIG);
-    stand.run(Some(2)).await;
-    assert_eq!(stand.facts().files[NAME].parts.len(), 1);
+    stand.run(Some(3)).await;
+    assert!(stand.facts().files[NAME].parts.contains_key(&2));
     let middle = service::storage::PART_SIZE + 5;
     stand.bytes[middle] ^= 1;
     std::fs::write(stand.folder.path().join(NAME), &stand.bytes).expect("written");
@@ -163,8 +165,8 @@ async fn a_small_file_is_put_and_put_again_does_no_harm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_sent_is_not_read_again() {
     let stand = Stand::new(BIG);
-    stand.run(Some(2)).await;
-    assert_eq!(stand.facts().files[NAME].parts.len(), 1);
+    stand.run(Some(3)).await;
+    assert!(stand.facts().files[NAME].parts.contains_key(&2));
     // Whoever reads the part finds others bytes than were sent.
     let mut bytes = stand.bytes.clone();
     bytes[service::storage::PART_SIZE + 5] ^= 1;
@@ -173,9 +175,8 @@ async fn what_was_sent_is_not_read_again() {
     stand.check().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_read_while_storage_is_away() {
-    let mut stand = Stand::new(BIG);
+/// A storage where nobody answers.
+fn away() -> Store {
     let config = StorageConfig {
         kind: StorageKind::S3,
         endpoint: "http://127.0.0.1:1".into(),
@@ -184,16 +185,44 @@ async fn nothing_is_read_while_storage_is_away() {
         secret_key: "s".into(),
         ..Default::default()
     };
-    stand.store = Store::open(&config).expect("opens");
+    Store::open(&config).expect("opens")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_read_while_storage_is_away() {
+    let mut stand = Stand::new(BIG);
+    stand.store = away();
     // Whoever reads the file finds none.
     std::fs::remove_file(stand.folder.path().join(NAME)).expect("removed");
     let (upload, _heard) = stand.upload();
     let metrics = upload.metrics.clone();
     let mut task = tokio::spawn(upload.run(Some(stand.facts().files[NAME].clone())));
     while metrics.upload_failures() < 2 {
-        let ended = tokio::time::timeout(std::time::Duration::from_millis(10), &mut task).await;
+        let ended = tokio::time::timeout(Duration::from_millis(10), &mut task).await;
         assert!(ended.is_err(), "{ended:?}");
     }
+    task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_becomes_whole_is_tried_at_once() {
+    let mut stand = Stand::new(BIG);
+    stand.store = away();
+    let hour = Duration::from_secs(3600);
+    let (mut upload, _heard) = stand.upload();
+    upload.backoff = Backoff { min: hour, max: hour };
+    let (sender, progress) = watch::channel(Progress { len: BIG as u64, whole: None });
+    upload.progress = progress;
+    let metrics = upload.metrics.clone();
+    let task = tokio::spawn(upload.run(None));
+    let failed = async |times| {
+        while metrics.upload_failures() < times {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    failed(1).await;
+    sender.send_replace(Progress { len: BIG as u64, whole: Some(Box::new(stand.file.clone())) });
+    tokio::time::timeout(Duration::from_secs(20), failed(2)).await.expect("it does not wait for an hour");
     task.abort();
 }
 

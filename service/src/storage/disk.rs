@@ -64,9 +64,15 @@ impl Disk {
             let folder = root.join(UPLOADS);
             create_dirs(&folder)?;
             let temporary = folder.join(unique);
-            let mut file = File::create(&temporary)?;
-            file.write_all(&bytes)?;
-            publish(&file, &temporary, &path)
+            let put = || {
+                let mut file = File::create(&temporary)?;
+                file.write_all(&bytes)?;
+                publish(&file, &temporary, &path)
+            };
+            put().inspect_err(|_| {
+                // A full disk would get less room with every try.
+                let _ = fs::remove_file(&temporary);
+            })
         })
         .await
     }
@@ -152,10 +158,16 @@ impl Disk {
         let text = key.to_owned();
         blocking("begin uploading", key, move || {
             create_dirs(&folder)?;
-            let mut file = File::create(folder.join("key"))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            sync_dir(&folder)
+            let begin = || {
+                let mut file = File::create(folder.join("key"))?;
+                file.write_all(text.as_bytes())?;
+                file.sync_all()?;
+                sync_dir(&folder)
+            };
+            begin().inspect_err(|_| {
+                // Nobody knows of it, and without a whole key it is listed for nobody.
+                let _ = fs::remove_dir_all(&folder);
+            })
         })
         .await?;
         Ok(upload)

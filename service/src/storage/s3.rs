@@ -47,7 +47,7 @@ pub struct S3 {
     /// A key service encrypts: the configuration says so, or an answer did.
     opaque: Arc<AtomicBool>,
     request_timeout: Duration,
-    /// When the storage last proved that it encrypts.
+    /// When the storage last confirmed that it encrypts; `None`: it has not yet, or not the last time.
     proven: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -118,13 +118,20 @@ impl S3 {
     /// ignore it and store in the clear.
     fn check_encryption(&self, what: &str, key: &str, got: Option<&ServerSideEncryption>) -> Result<(), Error> {
         self.note_encryption(got);
-        match self.encryption() {
-            Some(asked) if got != Some(&asked) => {
-                let why = format!("[storage] sse = \"{asked}\" is not confirmed, it would be stored in the clear");
-                Err(Error::Refused { what: format!("{what} {key}"), why })
-            }
-            _ => Ok(()),
+        let Some(asked) = self.encryption() else { return Ok(()) };
+        let confirmed = got == Some(&asked);
+        *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = confirmed.then(Instant::now);
+        if confirmed {
+            return Ok(());
         }
+        let why = format!("[storage] sse = \"{asked}\" is not confirmed, it would be stored in the clear");
+        Err(Error::Refused { what: format!("{what} {key}"), why })
+    }
+
+    /// Whether the storage confirmed, at most so long ago, that it encrypts as it was asked to.
+    fn is_proven(&self, age: Duration) -> bool {
+        let proven = *self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sse == Sse::Off || proven.is_some_and(|at| at.elapsed() < age)
     }
 
     pub(super) fn request_timeout(&self) -> Duration {
@@ -136,19 +143,29 @@ impl S3 {
     }
 
     pub(super) async fn prove(&self) -> Result<(), Error> {
-        let fresh = |proven: &Option<Instant>| proven.is_some_and(|at| at.elapsed() < PROOF);
-        if self.sse == Sse::Off || fresh(&self.proven.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(());
-        }
+        if self.is_proven(PROOF) { Ok(()) } else { self.probe().await }
+    }
+
+    /// Puts five bytes to see whether they are encrypted.
+    async fn probe(&self) -> Result<(), Error> {
         let key = format!("probe/{:x}", std::process::id());
-        self.put(&key, Bytes::from_static(b"probe").into(), &ContentType::of(&key).into()).await?;
-        // What cannot be deleted now is overwritten the next time.
-        let _ = self.delete(&key).await;
-        *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.put_object(&key, Bytes::from_static(b"probe").into(), &ContentType::of(&key).into()).await?;
+        // The answer is known, and nobody waits for this; what is not deleted is overwritten the next time.
+        let s3 = self.clone();
+        tokio::spawn(async move { s3.delete(&key).await });
         Ok(())
     }
 
+    /// Once an object was put, what was there before is gone and what is there now may be in the clear: a storage that has
+    /// not confirmed encryption gets a probe first, with each try anew.
     pub(super) async fn put(&self, key: &str, body: Body, about: &About) -> Result<(), Error> {
+        if !self.is_proven(Duration::MAX) {
+            self.probe().await?;
+        }
+        self.put_object(key, body, about).await
+    }
+
+    async fn put_object(&self, key: &str, body: Body, about: &About) -> Result<(), Error> {
         let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).content_type(about.kind.0);
         let put = put.set_content_disposition(disposition(key, about)).set_tagging(self.tagging(about));
         let put = put.set_server_side_encryption(self.encryption()).set_ssekms_key_id(self.sse_kms_key.clone());
@@ -188,11 +205,15 @@ impl S3 {
     pub(super) async fn head(&self, key: &str) -> Result<Option<Object>, Error> {
         let head = self.client.head_object().bucket(&self.bucket).key(self.key(key));
         match head.send().await {
-            Ok(head) => Ok(Some(Object {
-                key: key.into(),
-                size: head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
-                etag: head.e_tag().map(unquoted),
-            })),
+            Ok(head) => {
+                // A bucket may encrypt by default, and after a restart this may be the first answer that says so.
+                self.note_encryption(head.server_side_encryption());
+                Ok(Some(Object {
+                    key: key.into(),
+                    size: head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+                    etag: head.e_tag().map(unquoted),
+                }))
+            }
             Err(error) => match failure("look at", key, &error) {
                 Error::NotFound(_) => Ok(None),
                 other => Err(other),

@@ -25,8 +25,10 @@ pub enum Operation {
     Abort,
     ListUploads,
     Head,
-    /// An object that is no segment is put.
+    /// An object that is none of the others is put.
     Put,
+    /// Some bytes are put to see what storage does with them.
+    PutProbe,
     /// A recorder's segment is put.
     PutSegment,
     /// A recorder's segment is read.
@@ -57,6 +59,7 @@ impl Operation {
             "HEAD" => Self::Head,
             "PUT" if segment => Self::PutSegment,
             "PUT" if path.ends_with("/recording.json") => Self::PutManifest,
+            "PUT" if path.contains("/probe/") => Self::PutProbe,
             "PUT" => Self::Put,
             "GET" if segment => Self::GetSegment,
             "GET" if value("list-type").is_some() => Self::List,

@@ -291,6 +291,26 @@ async fn a_job_that_was_lost_with_its_link_is_given_again() {
     assert_eq!(second.hear().await["t"], "job");
 }
 
+/// Whoever it was lost by and is not given it again has no part of it, and nobody waits for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_lost_with_its_link_is_finished_by_another() {
+    let server = Server::start().await;
+    let storage = server.folder.path().join("recordings");
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut first = Link::open(&server, "rec1", 2, &[]).await;
+    let (_, id) = begin(&server, &mut first).await;
+    let mut other = Link::open(&server, "rec2", 9, &[]).await;
+    let _first = Link::open(&server, "rec1", 2, &[]).await;
+    let job = other.hear().await;
+    assert_eq!((&job["t"], &job["recording"]), (&json!("job"), &json!(id)));
+    other.state(&id, "recording").await;
+    wait_for(&server, &id, "recording").await;
+    assert_eq!(server.ask("DELETE", "/v1/rooms/demo/recording", None).await.status, 202);
+    assert_eq!(other.hear().await["t"], "stop");
+    other.finish(&storage, &job, b"media").await;
+    wait_for(&server, &id, "ready").await;
+}
+
 /// Whoever cannot be told to stop is put out of the room before the light goes off or somebody else records.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recorder_that_cannot_be_told_is_put_out_of_the_room() {

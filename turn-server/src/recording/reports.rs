@@ -47,7 +47,8 @@ fn forget_unheld(app: &App, state: &mut State, recorder: &RecorderId, held: &[Re
             active.lost.get_or_insert_with(Instant::now);
             active.orphan.get_or_insert_with(Instant::now);
         }
-        if !is_live && active.unfinished.remove(recorder) && ended {
+        // It has no part to finish, whoever goes on.
+        if active.unfinished.remove(recorder) && ended {
             stored.push(id.clone());
         }
     }

@@ -327,6 +327,36 @@ async fn guests_see_what_they_may_be_in() {
     }
 }
 
+/// What is said in a room after a guest has left is none of the guest's business, nor does a restart bring it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_who_left_sees_nothing_any_more() {
+    let server = Server::start_with(|config| config.rooms.guests = Guests::Join).await;
+    let (mut ada, guest) = Wire::join(server.http(), "demo", json!({})).await;
+    let (_bob, other) = Wire::join(server.http(), "demo", json!({})).await;
+    let token = server.token("demo", json!({ "identity": "eve" })).await;
+    let (mut eve, member) = Wire::join(server.http(), "demo", json!({ "token": token })).await;
+    let bearer = |who: &Value| who["api_token"].as_str().expect("a token").to_owned();
+    let (guest, other, member) = (bearer(&guest), bearer(&other), bearer(&member));
+    let status = async |server: &Server, bearer: &str| {
+        let answer = server.ask_as(bearer, "GET", "/v1/recordings", None).await;
+        (answer.status, answer.code().to_owned())
+    };
+    let (fine, over) = ((200, String::new()), (401, "token_expired".to_owned()));
+    for bearer in [&guest, &other, &member] {
+        assert_eq!(status(&server, bearer).await, fine);
+    }
+    assert_eq!(ada.ask("bye", json!({})).await["t"], "ok");
+    assert_eq!(eve.ask("bye", json!({})).await["t"], "ok");
+    until("they have left", async || server.ask("GET", "/v1/rooms/demo", None).await.body["participants"] == 1).await;
+    assert_eq!(status(&server, &guest).await, over);
+    assert_eq!((status(&server, &other).await, status(&server, &member).await), (fine.clone(), fine.clone()));
+    // Whoever comes first gets the same id as the one before the crash, and no more.
+    let server = crash(server).await;
+    let (_new, now) = Wire::join(server.http(), "demo", json!({})).await;
+    assert_eq!(status(&server, &guest).await, over);
+    assert_eq!(status(&server, &bearer(&now)).await, fine);
+}
+
 /// On a page that came over HTTPS browsers follow no link to plain HTTP.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_encrypted_server_hands_out_no_plain_links() {

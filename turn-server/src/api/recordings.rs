@@ -82,7 +82,7 @@ async fn link(app: &App, recording: &RecordingView, file: &FileView) -> Option<S
 }
 
 /// Recordings, latest first. With a room token: those of its room; guests who do not moderate see what was on at some time since
-/// they joined.
+/// they joined, as long as they are there.
 #[utoipa::path(get, path = "/v1/recordings", params(Wanted), security(("bearer" = [])),
     responses((status = 200, body = Recordings), (status = 400, body = Problem)))]
 pub(crate) async fn list(

@@ -228,6 +228,9 @@ async fn recordings_are_kept_as_long_as_they_are_meant_to() {
     // It lies below another one, which a template can bring about, and goes its own way.
     std::fs::create_dir_all(storage.join("room1/old/below")).expect("a folder");
     std::fs::write(storage.join("room1/old/below/p1-av-0.webm"), b"another").expect("written");
+    // Somebody's program made this, and it stays: no key of ours has a space.
+    std::fs::write(storage.join("room1/old/poster 1.jpg"), b"picture").expect("written");
+    std::fs::write(storage.join("room1/old/poster.jpg"), b"picture").expect("written");
     let server = Server::start_in(home, |config| config.recording.keep_days = 7).await;
     let left = || async {
         let listed = server.ask("GET", "/v1/recordings", None).await;
@@ -241,7 +244,10 @@ async fn recordings_are_kept_as_long_as_they_are_meant_to() {
         assert!(Instant::now() < until, "{:?}", left().await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(!storage.join("room1/old/p1-av-0.webm").exists() && !storage.join("room1/old/recording.json").exists());
+    for gone in ["p1-av-0.webm", "poster.jpg", "recording.json"] {
+        assert!(!storage.join("room1/old").join(gone).exists(), "{gone}");
+    }
+    assert!(storage.join("room1/old/poster 1.jpg").exists());
     assert!(storage.join("room1/old/below/p1-av-0.webm").exists() && storage.join("room1/young/p1-av-0.webm").exists());
 }
 

@@ -201,10 +201,15 @@ pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal
 
 async fn delete_objects(store: &Store, manifest: &Manifest) -> Result<(), service::storage::Error> {
     let folder = format!("{}/", manifest.folder);
-    // A template may have put another recording below this one.
+    // A template may have put another recording below this one, and people whatever they like beside its files.
     let own = |key: &str| {
         let rest = key.strip_prefix(&folder).unwrap_or("/");
-        !rest.strip_prefix("segments/").unwrap_or(rest).contains('/')
+        let is_own = !rest.strip_prefix("segments/").unwrap_or(rest).contains('/');
+        let is_ours = service::storage::is_key(key);
+        if is_own && !is_ours {
+            tracing::info!(key, "left where it is: no name of ours");
+        }
+        is_own && is_ours
     };
     match store.list_uploads(&folder).await {
         Ok(uploads) => {

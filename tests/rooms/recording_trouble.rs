@@ -151,6 +151,36 @@ async fn what_a_crashed_server_left_is_shown_as_it_is() {
     assert_eq!((&ready["duration_ms"], &ready["progress"]), (&json!(1000), &Value::Null), "{ready}");
 }
 
+/// One part of it is in storage, another recorder has the rest: it is ready when that is there, too, whoever was restarted.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crashed_server_left_is_ready_with_its_last_part() {
+    let server = Server::start().await;
+    let storage = server.folder.path().join("recordings");
+    let (ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut first = Link::open(&server, "rec1", 9, &[]).await;
+    let (job, id) = recorded(&server, &mut first).await;
+    let mut second = Link::open(&server, "rec2", 1, &[]).await;
+    first.finish(&storage, &job, b"first").await;
+    drop(first);
+    assert_eq!(second.hear().await["t"], "job");
+    second.state(&id, "recording").await;
+    let written = folder(&storage, &job).join("recording.json");
+    until("it is on in storage", async || {
+        std::fs::read_to_string(&written).is_ok_and(|text| text.contains("\"recording\""))
+    })
+    .await;
+    drop((ada, second));
+    let server = crash(server).await;
+    wait_for(&server, &id, "finalising").await;
+    let mut second = Link::open(&server, "rec2", 1, &[&id]).await;
+    assert_eq!(second.hear().await["t"], "unknown");
+    second.state(&id, "uploading").await;
+    wait_for(&server, &id, "uploading").await;
+    assert_eq!(server.ask("DELETE", &format!("/v1/recordings/{id}"), None).await.code(), "already_recording");
+    second.finish(&storage, &job, b"second").await;
+    assert_eq!(wait_for(&server, &id, "ready").await["size"], 11);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_deleted_stays_so_over_a_restart() {
     let server = Server::start().await;

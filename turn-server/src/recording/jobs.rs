@@ -289,6 +289,7 @@ fn fail(app: &App, state: &mut State, id: &RecordingId, why: &str) {
 pub(super) fn reconcile(app: &App) {
     let mut state = app.recordings.state();
     reconcile_locked(app, &mut state);
+    state.finish_left(Instant::now());
     let wanted = wanted_rooms(app, &mut state);
     drop(state);
     for room in wanted {
@@ -350,7 +351,7 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
     if let Some(asked) = active.stop_asked {
         let live = state.manifests.get(id).is_some_and(|manifest| manifest.state.is_live());
         let now = Instant::now();
-        if active.forget_unheard(&state.recorders, now) && active.unfinished.is_empty() {
+        if active.forget_unheard(id, &mut state.recorders, now) && active.unfinished.is_empty() {
             over(app, state, id);
             return;
         }
@@ -376,7 +377,7 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
     }
     let lost = active.lost.is_some_and(|lost| lost.elapsed() >= GRACE);
     if active.recorder.is_some() && (lost || !active.confirmed && active.assigned.elapsed() >= CONFIRM_WITHIN) {
-        active.forget_unheard(&state.recorders, now);
+        active.forget_unheard(id, &mut state.recorders, now);
         active.take_away(now);
     }
     if active.recorder.is_none() {

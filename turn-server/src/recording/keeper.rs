@@ -16,7 +16,7 @@ use signalling::timeline;
 use tokio::task::JoinSet;
 
 use super::news;
-use super::state::{State, is_over, slim};
+use super::state::{ORPHAN, State, is_over, slim};
 use super::writes::Write;
 use crate::app::App;
 use crate::webhooks::Event;
@@ -120,8 +120,8 @@ fn take(state: &mut State, mut manifest: Manifest, has_segments: bool) {
     if is_over(manifest.state) {
         slim(&mut manifest);
     } else if has_segments {
-        // The server ended before its recorder did; what the recorder finished meanwhile is in storage.
-        state.write(&id, Write::Final);
+        // The server ended before its recorder did. What the recorder finished meanwhile is in storage; others may have more.
+        state.left.insert(id.clone(), Instant::now() + ORPHAN);
     }
     if manifest.state.is_live() {
         // Nobody records what a former run of this server began.
@@ -196,6 +196,9 @@ async fn delete_unwanted(app: &App) {
 
 /// Writes a manifest; `true`: it has to be tried again.
 async fn write_one(app: &App, id: &RecordingId, write: Write) -> bool {
+    if write == Write::Final && app.recordings.state().wait_for_holder(id, Instant::now()) {
+        return false;
+    }
     let Some(mut manifest) = app.recordings.get(id) else { return false };
     let written = match write {
         Write::Manifest => {

@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) writes: Writes,
     /// Parts of recordings that nobody here knows.
     pub(super) unknown: Vec<RecorderSegment>,
+    /// What waits for somebody who has more of it, and when it is finished of what storage has all the same.
+    pub(super) left: BTreeMap<RecordingId, Instant>,
     /// How it stands on recorders that finish what a former run of this server began.
     pub(super) late: BTreeMap<RecordingId, BTreeMap<RecorderId, Progress>>,
     /// Recordings that were deleted, as far as parts of them may still come.
@@ -203,12 +205,19 @@ impl Active {
     }
 
     /// A connected recorder that never spoke of its job does not have it, so it has no part to finish. `true`: so it is.
-    pub(super) fn forget_unheard(&mut self, recorders: &BTreeMap<RecorderId, Recorder>, now: Instant) -> bool {
+    pub(super) fn forget_unheard(
+        &mut self,
+        id: &RecordingId,
+        recorders: &mut BTreeMap<RecorderId, Recorder>,
+        now: Instant,
+    ) -> bool {
         let late = now.saturating_duration_since(self.assigned) >= CONFIRM_WITHIN;
         let Some(recorder) = self.recorder.as_ref().filter(|_| late && self.fresh && !self.confirmed) else {
             return false;
         };
-        recorders.contains_key(recorder) && self.unfinished.remove(recorder)
+        let Some(known) = recorders.get_mut(recorder) else { return false };
+        known.held.remove(id);
+        self.unfinished.remove(recorder)
     }
 
     /// Whether those who have to finish their parts are away for so long that it is finished without them.
@@ -317,6 +326,24 @@ impl State {
     /// Whether a connected recorder has a part of a recording that it did not finish.
     pub(super) fn is_held(&self, id: &RecordingId) -> bool {
         self.recorders.values().any(|recorder| recorder.held.contains(id))
+    }
+
+    /// Whether a connected recorder has more of what is to be finished. It says when storage has that, too; if it never does,
+    /// this is looked at again.
+    pub(super) fn wait_for_holder(&mut self, id: &RecordingId, now: Instant) -> bool {
+        let waits = self.is_held(id);
+        if waits {
+            self.left.insert(id.clone(), now + ORPHAN);
+        }
+        waits
+    }
+
+    /// Notes what nobody brought more of in time.
+    pub(super) fn finish_left(&mut self, now: Instant) {
+        let due = self.left.extract_if(.., |_, at| *at <= now).map(|(id, _)| id);
+        for id in due.filter(|id| self.manifests.get(id).is_some_and(|manifest| !is_over(manifest.state))) {
+            self.writes.note(&id, Write::Final);
+        }
     }
 
     /// Recordings that nobody will finish: a former run of this server began them, and no recorder has any of them.
@@ -452,15 +479,52 @@ mod tests {
     fn who_never_spoke_of_its_job_has_no_part() {
         let (start, mut state) = (Instant::now(), State::default());
         let (sender, _receiver) = mpsc::channel(1);
-        let link = Recorder { link: 7, capacity: 1, refused: None, held: BTreeSet::new(), sender };
-        let late = start + CONFIRM_WITHIN;
-        assert!(!active(start).forget_unheard(&state.recorders, late), "it may come back and have it");
+        let held = BTreeSet::from([RecordingId::parse("r1").expect("an id")]);
+        let link = Recorder { link: 7, capacity: 1, refused: None, held, sender };
+        let (late, id) = (start + CONFIRM_WITHIN, RecordingId::parse("r1").expect("an id"));
+        let mut forgets = |active: &mut Active, now| active.forget_unheard(&id, &mut state.recorders, now);
+        assert!(!forgets(&mut active(start), late), "it may come back and have it");
         state.recorders.insert(recorder("a"), link);
-        assert!(!active(start).forget_unheard(&state.recorders, late - Duration::from_millis(1)));
-        let (mut spoke, mut before) = (active(start), active(start));
+        let mut forgets = |active: &mut Active, now| active.forget_unheard(&id, &mut state.recorders, now);
+        assert!(!forgets(&mut active(start), late - Duration::from_millis(1)));
+        let (mut spoke, mut before, mut silent) = (active(start), active(start), active(start));
         (spoke.confirmed, before.fresh) = (true, false);
-        assert!(!spoke.forget_unheard(&state.recorders, late) && !before.forget_unheard(&state.recorders, late));
-        let mut silent = active(start);
-        assert!(silent.forget_unheard(&state.recorders, late) && silent.unfinished.is_empty());
+        assert!(!forgets(&mut spoke, late) && !forgets(&mut before, late));
+        assert!(forgets(&mut silent, late) && silent.unfinished.is_empty());
+        assert!(!state.is_held(&id));
+    }
+
+    #[test]
+    fn what_waited_for_more_is_finished_without_it() {
+        let (now, mut state) = (Instant::now(), State::default());
+        let id = |text: &str| RecordingId::parse(text).expect("an id");
+        for (text, over) in [("r1", false), ("r2", true)] {
+            let segment = RecorderSegment {
+                v: 1,
+                recorder: recorder("a"),
+                recording: id(text),
+                room: RoomName::parse("demo").expect("a name"),
+                room_id: "abc".into(),
+                folder: format!("abc/{text}"),
+                started_ms: 0,
+                ended_ms: None,
+                files: Vec::new(),
+                timeline: Vec::new(),
+                recovered: false,
+                error: None,
+            };
+            state.adopt(&segment);
+            if over && let Some(manifest) = state.manifests.get_mut(&id(text)) {
+                manifest.state = RecordingState::Ready;
+            }
+            state.writes.forget(&id(text));
+            state.left.insert(id(text), now + ORPHAN);
+        }
+        state.finish_left(now + ORPHAN - Duration::from_millis(1));
+        assert!(state.writes.is_empty());
+        state.finish_left(now + ORPHAN);
+        assert_eq!(state.writes.poll(now), Some((id("r1"), Write::Final)));
+        assert_eq!(state.writes.poll(now), None);
+        assert!(state.left.is_empty());
     }
 }

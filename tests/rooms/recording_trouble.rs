@@ -123,6 +123,41 @@ async fn a_manifest_that_storage_does_not_give_stops_nothing() {
     wait_for(&server, "r1", "failed").await;
 }
 
+/// A part of it comes in before its manifest could be read, which says for how long it is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_does_not_replace_a_manifest_that_was_not_read() {
+    let bucket = tempfile::tempdir().expect("a folder");
+    let s3 = S3Server::start(bucket.path()).await.expect("serves");
+    let proxy = FaultProxy::start(s3.address()).await.expect("starts");
+    let config = s3.config("tests");
+    let store = Store::open(&config).expect("opens");
+    let mut kept: Value = serde_json::from_str(&manifest("room1", "r1")).expect("JSON");
+    (kept["keep_days"], kept["state"]) = (json!(0), json!("uploading"));
+    kept["options"] = json!({ "tags": { "case": "42" } });
+    store.put("room1/r1/recording.json", bytes::Bytes::from(kept.to_string()), ContentType::JSON).await.expect("put");
+    proxy.order(Operation::Get, Fault::Status(403), 1000);
+    let address = proxy.address();
+    let server = Server::start_with(|server| {
+        server.storage = config;
+        server.storage.endpoint = format!("http://{address}");
+    })
+    .await;
+    let mut link = Link::open(&server, "rec1", 2, &["r1"]).await;
+    assert_eq!(link.hear().await["t"], "unknown");
+    let job = json!({ "recording": "r1", "room": "demo", "room_id": "room1", "folder": "room1/r1", "started_ms": 1 });
+    let segment = link.segment(&job, 5);
+    store.put("room1/r1/p1-av-rec1.webm", bytes::Bytes::from("media"), ContentType::WEBM).await.expect("put");
+    let part = bytes::Bytes::from(segment.to_string());
+    store.put("room1/r1/segments/rec1.json", part, ContentType::JSON).await.expect("put");
+    let before = proxy.count(Operation::Get);
+    link.say(json!({ "t": "state", "recording": "r1", "state": "ready", "segment": segment })).await;
+    until("its manifest is asked for", async || proxy.count(Operation::Get) > before).await;
+    assert_eq!(server.ask("GET", "/v1/recordings/r1", None).await.status, 404);
+    proxy.heal();
+    let ready = wait_for(&server, "r1", "ready").await;
+    assert_eq!((&ready["keep_days"], &ready["options"]["tags"]["case"]), (&json!(0), &json!("42")), "{ready}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_crashed_server_left_is_shown_as_it_is() {
     let server = Server::start().await;

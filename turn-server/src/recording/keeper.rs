@@ -165,18 +165,44 @@ async fn write(app: &Arc<App>) {
 }
 
 /// A recorder finished a part of a recording that we do not know. If it lies in storage, the recording is ours: its
-/// manifest was lost, or another server began it.
+/// manifest could not be read yet, was lost, or another server began it.
 async fn adopt_unknown(app: &App) {
     let unknown = std::mem::take(&mut app.recordings.state().unknown);
+    let mut later = Vec::new();
     for segment in unknown {
-        let key = format!("{}/segments/{}.json", segment.folder, segment.recorder);
-        if let Ok(Some(_)) = app.store.head(&key).await {
-            let mut state = app.recordings.state();
-            if !state.deleted.contains(&segment.recording) {
-                state.adopt(&segment);
-            }
+        if let Err(error) = adopt(app, &segment).await {
+            tracing::debug!(recording = %segment.recording, %error, "whose part this is cannot be read; trying again");
+            later.push(segment);
         }
     }
+    if !later.is_empty() {
+        app.recordings.state().unknown.append(&mut later);
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn adopt(app: &App, segment: &RecorderSegment) -> Result<(), Error> {
+    let key = format!("{}/segments/{}.json", segment.folder, segment.recorder);
+    if app.store.head(&key).await?.is_none() {
+        return Ok(());
+    }
+    let key = format!("{}/{MANIFEST}", segment.folder);
+    // What it was started with is known from there only.
+    let known = match app.store.get(&key).await {
+        Ok(bytes) => manifest(&key, &bytes).inspect_err(|why| tracing::warn!(key, why, "no manifest of ours")).ok(),
+        Err(Error::NotFound(_)) => None,
+        Err(error) => return Err(error),
+    };
+    let mut state = app.recordings.state();
+    match known {
+        Some(manifest) if manifest.id == segment.recording => {
+            take(&mut state, manifest, true);
+            state.take_late(segment.clone());
+        }
+        _ if state.deleted.contains(&segment.recording) => {}
+        _ => state.adopt(segment),
+    }
+    Ok(())
 }
 
 /// A recorder went on storing what was deleted: that goes, too, its files before what tells of them.

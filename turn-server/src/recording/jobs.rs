@@ -14,14 +14,11 @@ use signalling::{RecordingId, RoomName};
 
 use super::news;
 use super::options::Wanted;
-use super::state::{Active, CONFIRM_WITHIN, State};
+use super::state::{Active, State};
 use super::writes::Write;
 use crate::app::App;
 use crate::clock;
 use crate::webhooks::Event;
-
-/// How long a lost recorder may take to come back before another one gets its rooms.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// How long the red light stays on for a recorder that does not confirm the stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -148,7 +145,7 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
         active.last = Some(recorder.clone());
         active.recorder = Some(recorder);
         active.lost = None;
-        active.assigned = now;
+        (active.assigned, active.heard) = (now, now);
         active.confirmed = false;
         active.identity = Some(identity);
     }
@@ -375,11 +372,8 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
         stop(app, state, id);
         return;
     }
-    let lost = active.lost.is_some_and(|lost| lost.elapsed() >= GRACE);
-    if active.recorder.is_some() && (lost || !active.confirmed && active.assigned.elapsed() >= CONFIRM_WITHIN) {
-        active.forget_unheard(id, &mut state.recorders, now);
-        active.take_away(now);
-    }
+    active.forget_unheard(id, &mut state.recorders, now);
+    active.take_from_lost(now);
     if active.recorder.is_none() {
         active.lost.get_or_insert_with(Instant::now);
         assign(app, state, id);

@@ -26,7 +26,7 @@ pub(super) fn recorder_came(app: &App, state: &mut State, recorder: &RecorderId,
             continue;
         };
         active.recorder = Some(recorder.clone());
-        active.lost = None;
+        (active.lost, active.heard) = (None, Instant::now());
         if active.stop_asked.is_some() {
             state.say(recorder, ToRecorder::Stop { recording: id.clone() });
         }
@@ -117,6 +117,9 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
         && active.unfinished.contains(recorder)
     {
         active.progress.insert(recorder.clone(), progress);
+    }
+    if is_its_job {
+        active.heard = Instant::now();
     }
     let stopping = active.stop_asked.is_some();
     let unsure = is_its_job && !active.confirmed && !stopping;

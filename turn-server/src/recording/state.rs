@@ -27,7 +27,14 @@ const REFUSES_FOR: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(10);
 
 /// How long a recorder that was given a recording may say nothing about it: the job was lost on a link that died.
-pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a recorder may take to come back before another one gets its rooms.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A recorder reports every second, but for the eleven that it may take to begin. One whose link lives on in such silence hangs:
+/// on its disk, say.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -83,6 +90,8 @@ pub(super) struct Active {
     pub(super) recorder: Option<RecorderId>,
     /// When it was given to `recorder`.
     pub(super) assigned: Instant,
+    /// When `recorder` last said anything of it, or got the chance to.
+    pub(super) heard: Instant,
     /// Who was given it last.
     pub(super) last: Option<RecorderId>,
     /// On which of its links.
@@ -135,6 +144,7 @@ impl Active {
             stop_asked: None,
             recorder: None,
             assigned: now,
+            heard: now,
             last: None,
             link: 0,
             fresh: true,
@@ -173,6 +183,23 @@ impl Active {
         self.orphan.get_or_insert(now);
     }
 
+    /// Takes it away from a recorder that is gone, never spoke of it, or hangs. `true`: so it is.
+    pub(super) fn take_from_lost(&mut self, now: Instant) -> bool {
+        let Some(recorder) = &self.recorder else { return false };
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let gone = self.lost.is_some_and(|lost| since(lost) >= GRACE);
+        let hangs = self.lost.is_none() && since(self.heard) >= SILENCE;
+        if hangs {
+            tracing::warn!(%recorder, room = %self.room, "a recorder says nothing of what it records");
+            self.note_early(&recorder.clone(), now);
+        }
+        let lost = gone || hangs || !self.confirmed && since(self.assigned) >= CONFIRM_WITHIN;
+        if lost {
+            self.take_away(now);
+        }
+        lost
+    }
+
     /// How long it may still go on; `None`: as long as it wants.
     pub(super) fn left(&self, now: Instant) -> Option<Duration> {
         let limit = Duration::from_secs(self.options.max_duration_s);
@@ -191,6 +218,11 @@ impl Active {
             self.early.remove(recorder);
             return;
         }
+        self.note_early(recorder, now);
+    }
+
+    /// It would do so again.
+    fn note_early(&mut self, recorder: &RecorderId, now: Instant) {
         let (times, at) = self.early.entry(recorder.clone()).or_insert((0, now));
         (*times, *at) = (times.saturating_add(1), now);
     }
@@ -459,6 +491,27 @@ mod tests {
         assert!(active.may_ask(&a, now + SOON));
         active.failed.insert(a.clone());
         assert!(!active.may_ask(&a, now + SOON));
+    }
+
+    #[test]
+    fn who_hangs_is_replaced() {
+        let (a, start) = (recorder("a"), Instant::now());
+        let mut hangs = active(start);
+        hangs.confirm(RecordingState::Recording);
+        hangs.heard = start + Duration::from_secs(60);
+        let due = hangs.heard + SILENCE;
+        assert!(!hangs.take_from_lost(due - Duration::from_millis(1)) && hangs.recorder.is_some());
+        assert!(hangs.take_from_lost(due) && hangs.recorder.is_none() && hangs.orphan.is_some());
+        assert!(!hangs.may_ask(&a, due) && hangs.may_ask(&recorder("b"), due) && hangs.may_ask(&a, due + REFUSES_FOR));
+        assert!(!hangs.take_from_lost(due), "nobody has it");
+        // Who is away says nothing, and is given up sooner.
+        let mut gone = active(start);
+        gone.confirm(RecordingState::Recording);
+        gone.lost = Some(start);
+        assert!(!gone.take_from_lost(start + GRACE / 2) && gone.take_from_lost(start + GRACE));
+        assert!(gone.may_ask(&a, start + GRACE));
+        let mut unheard = active(start);
+        assert!(!unheard.take_from_lost(start + CONFIRM_WITHIN / 2) && unheard.take_from_lost(start + CONFIRM_WITHIN));
     }
 
     #[test]

@@ -170,6 +170,36 @@ async fn figures_of_all_recorders_are_shown_until_it_is_ready() {
     assert_eq!(ready["participants"], json!([{ "id": "p1", "name": "Ada" }]));
 }
 
+/// A recorder that crashed and goes on tells of what it writes from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_of_all_runs_of_a_recorder_count() {
+    let server = Server::start().await;
+    let storage = server.folder.path().join("recordings");
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({ "name": "Ada" })).await;
+    let mut link = Link::open(&server, "rec1", 2, &[]).await;
+    let (job, id) = start(&server, &mut link, json!({ "max_size_mb": 1 })).await;
+    let say = |state: &str, bytes: u64, stored: u64| {
+        json!({ "t": "state", "recording": id, "state": state,
+            "progress": { "bytes": bytes, "stored": stored, "participants": 1 } })
+    };
+    link.say(say("recording", 600_000, 100_000)).await;
+    wait_for(&server, &id, "recording").await;
+    drop(link);
+    let mut link = Link::open(&server, "rec1", 2, &[&id]).await;
+    link.say(say("finalising", 600_000, 200_000)).await;
+    assert_eq!(link.hear().await["again"], true);
+    // Of the former run, before it heard of the job.
+    link.say(say("uploading", 600_000, 300_000)).await;
+    link.say(say("recording", 300_000, 0)).await;
+    wait_for(&server, &id, "recording").await;
+    let progress = server.ask("GET", PATH, None).await.body["progress"].clone();
+    assert_eq!((&progress["bytes"], &progress["participants"]), (&json!(900_000), &json!(1)), "{progress}");
+    link.say(say("recording", 400_000, 0)).await;
+    assert_eq!(link.hear().await, json!({ "t": "stop", "recording": id }));
+    link.finish(&storage, &job, b"media").await;
+    wait_for(&server, &id, "ready").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_manifest_follows_while_it_is_on_and_is_whole_at_the_end() {
     let server = Server::start().await;

@@ -141,6 +141,7 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
     if let Some(active) = state.active.get_mut(id) {
         tracing::info!(recording = %id, room = %active.room, %recorder, "recording");
         active.link = link;
+        active.begin_run(&recorder);
         active.fresh = active.unfinished.insert(recorder.clone());
         active.last = Some(recorder.clone());
         active.recorder = Some(recorder);

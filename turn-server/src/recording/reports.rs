@@ -113,11 +113,6 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
         }
     }
     let Some(active) = state.active.get_mut(&id) else { return };
-    if let Some(progress) = progress
-        && active.unfinished.contains(recorder)
-    {
-        active.progress.insert(recorder.clone(), progress);
-    }
     if is_its_job {
         active.heard = Instant::now();
     }
@@ -127,11 +122,16 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
         // An earlier run of its own, which it was finishing when it was given the job.
         return;
     }
+    if let Some(progress) = progress
+        && active.unfinished.contains(recorder)
+    {
+        active.progress.insert(recorder.clone(), progress);
+    }
     if done {
         active.unfinished.remove(recorder);
-        if let Some(progress) = active.progress.get_mut(recorder).filter(|_| ready) {
-            progress.stored = progress.bytes;
-        }
+    }
+    if ready {
+        active.all_stored(recorder);
     }
     if is_its_job && (stopping || now.is_live()) {
         active.confirm(now);

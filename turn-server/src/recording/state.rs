@@ -116,6 +116,8 @@ pub(super) struct Active {
     pub(super) told: Option<RecordingState>,
     /// How it stands on each recorder that had it.
     pub(super) progress: BTreeMap<RecorderId, Progress>,
+    /// The same of what they had written when they were given it once more: from then on they tell of what they write anew.
+    pub(super) earlier: BTreeMap<RecorderId, Progress>,
     /// When its manifest was written last.
     pub(super) written: Instant,
     /// Who failed with it and is not asked again.
@@ -157,6 +159,7 @@ impl Active {
             paused: false,
             told: None,
             progress: BTreeMap::new(),
+            earlier: BTreeMap::new(),
             written: now,
             failed: BTreeSet::new(),
             early: BTreeMap::new(),
@@ -261,24 +264,38 @@ impl Active {
         now.saturating_duration_since(*self.alone.get_or_insert(now)) >= ORPHAN
     }
 
-    /// How it stands on all recorders together.
+    /// How it stands on all recorders together, in all their runs. Whoever had it before records nobody any more.
     pub(super) fn progress(&self) -> Progress {
-        sum(&self.progress, self.recorder.as_ref())
+        let live = self.recorder.as_ref().and_then(|recorder| self.progress.get(recorder));
+        let participants = live.map_or(0, |progress| progress.participants);
+        Progress { participants, ..sum(self.progress.values().chain(self.earlier.values())) }
+    }
+
+    /// A recorder is given it. What it wrote of it before stays written.
+    pub(super) fn begin_run(&mut self, recorder: &RecorderId) {
+        if let Some(before) = self.progress.remove(recorder) {
+            let earlier = self.earlier.entry(recorder.clone()).or_default();
+            *earlier = sum([&*earlier, &before]);
+        }
+    }
+
+    /// A recorder has stored everything that it had of it.
+    pub(super) fn all_stored(&mut self, recorder: &RecorderId) {
+        for progress in self.progress.get_mut(recorder).into_iter().chain(self.earlier.get_mut(recorder)) {
+            progress.stored = progress.bytes;
+        }
     }
 }
 
-/// Figures of several recorders, of whom `live` records now: whoever had it before records nobody any more.
-fn sum(each: &BTreeMap<RecorderId, Progress>, live: Option<&RecorderId>) -> Progress {
+/// Figures of several recorders, but for who is recorded now.
+fn sum<'a>(each: impl IntoIterator<Item = &'a Progress>) -> Progress {
     let mut sum = Progress::default();
-    for (recorder, one) in each {
+    for one in each {
         sum.bytes = sum.bytes.saturating_add(one.bytes);
         sum.stored = sum.stored.saturating_add(one.stored);
         sum.packets = sum.packets.saturating_add(one.packets);
         sum.lost = sum.lost.saturating_add(one.lost);
         sum.key_frames_asked = sum.key_frames_asked.saturating_add(one.key_frames_asked);
-        if live == Some(recorder) {
-            sum.participants = one.participants;
-        }
     }
     sum
 }
@@ -352,7 +369,7 @@ impl State {
     /// How a recording that is not over stands on all its recorders together.
     pub(super) fn progress(&self, id: &RecordingId) -> Option<Progress> {
         let active = self.active.get(id).map(Active::progress);
-        active.or_else(|| self.late.get(id).map(|each| sum(each, None)))
+        active.or_else(|| self.late.get(id).map(|each| sum(each.values())))
     }
 
     /// Whether a connected recorder has a part of a recording that it did not finish.

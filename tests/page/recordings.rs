@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use tests::browser::{Browser, Page, Size};
 use tests::guest::Guest;
 use tests::recorder_link::{Link, wait_for};
+use tests::s3::S3Server;
 use tests::server::Server;
-use turn_server::config::Guests;
+use turn_server::config::{Config, Guests};
 
 async fn moderated() -> Server {
     Server::start_with(|config| config.rooms.guests = Guests::Moderate).await
@@ -174,6 +175,32 @@ fn kept(storage: &std::path::Path, n: usize, sources: &Value, file: &[u8]) {
     let manifest = json!({ "v": 1, "id": id, "room": "demo", "room_id": "room1", "folder": folder, "state": "ready",
         "started_ms": 1, "ended_ms": 1001, "segments": [segment] });
     std::fs::write(place.join("recording.json"), manifest.to_string()).expect("written");
+}
+
+/// What another server answers is never shown in place of the call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_another_server_opens_beside_the_call() {
+    let bucket = tempfile::tempdir().expect("a folder");
+    let s3 = S3Server::start(bucket.path()).await.expect("serves");
+    // The files of s3s-fs are the objects.
+    kept(&bucket.path().join("recordings/tests"), 1, &json!(["mic"]), b"no media");
+    let config = s3.config("tests");
+    let moderated = |server: &mut Config| (server.storage, server.rooms.guests) = (config, Guests::Moderate);
+    let server = Server::start_with(moderated).await;
+    wait_for(&server, "00001", "ready").await;
+    let browser = Browser::launch().await.expect("chromium starts");
+    let ada = Guest::join(&browser, &server.url(""), "demo", "Ada", "").await.expect("joins");
+    ada.page
+        .eval::<()>("(HTMLAnchorElement.prototype.click = function () { window.clicked = [this.origin, this.target, this.rel] }, null)")
+        .await
+        .expect("set");
+    ada.page.click("#show-recordings").await.expect("a click");
+    ada.until("!!document.querySelector('[data-state=ready]')").await.expect("listed");
+    ada.page.click("#recordings-list [aria-label^=Download]").await.expect("a click");
+    ada.until("!!window.clicked").await.expect("a link");
+    let clicked: [String; 3] = ada.page.eval("window.clicked").await.expect("a link");
+    assert_eq!(clicked, [format!("http://{}", s3.address()), "_blank".to_owned(), "noopener".to_owned()]);
+    ada.page.close().await.expect("no errors");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

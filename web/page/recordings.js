@@ -227,8 +227,10 @@ export class Recordings {
    */
   async #download(recording, file) {
     const link = await this.#link(recording, file);
-    // Our own links play where nothing else is asked; S3's always save.
-    make('a', { href: link.startsWith('/') ? `${link}&download` : link, download: '' }).click();
+    // Our own links play where nothing else is asked; S3's always save. If S3 answers with an error instead, that is a page, and
+    // is not to take the place of the call: a tab that saves a file closes by itself.
+    const how = link.startsWith('/') ? { href: `${link}&download`, download: '' } : { href: link, target: '_blank', rel: 'noopener' };
+    make('a', how).click();
   }
 
   /**

@@ -99,7 +99,10 @@ async fn download(server: &Server, token: &str, id: &str, link: &str, file: &[u8
         assert_eq!(answer.code(), "recording_not_found", "{absent}: {answer:?}");
     }
     let listed = server.ask_as(token, "GET", "/v1/recordings?room=demo", None).await;
-    assert_eq!(listed.body["recordings"][0]["id"], id);
+    let found = &listed.body["recordings"][0];
+    assert_eq!((&found["id"], &found["files"][0]["size"]), (&json!(id), &json!(file.len())));
+    // Signing costs something, and whoever wants one asks for it by itself.
+    assert_eq!(found["files"][0]["url"], Value::Null);
     let stranger = server.token("other", json!({ "identity": "x" })).await;
     let hidden = server.ask_as(&stranger, "GET", &format!("/v1/recordings/{id}"), None).await;
     assert_eq!(hidden.code(), "recording_not_found");

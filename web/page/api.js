@@ -16,7 +16,7 @@ export const PAGE = 100;
  * @property {string} participant_name
  * @property {number} start_ms
  * @property {number} end_ms
- * @property {string} [url]   good by itself for a while; absent until the file is complete
+ * @property {string} [url]   good by itself for a while; only of a recording that was asked for by itself
  *
  * @typedef {object} Progress   while a recording is not ready
  * @property {number} bytes

@@ -108,7 +108,7 @@ export class Recordings {
     const rows = new Map();
     for (const recording of this.#known) {
       const known = this.#rows.get(recording.id);
-      const facts = JSON.stringify(recording, (key, value) => (key === 'url' ? undefined : value));
+      const facts = JSON.stringify(recording);
       const row = known?.facts === facts ? known.row : this.#row(recording);
       if (known && row !== known.row) known.row.replaceWith(row);
       if (known && known.state !== recording.state) {

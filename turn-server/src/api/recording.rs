@@ -14,7 +14,6 @@ use utoipa::ToSchema;
 use super::auth::Caller;
 use super::body::{Body, InPath};
 use super::problem::Problem;
-use super::recordings::view;
 use crate::app::App;
 use crate::recording::{self, RecordingView, Wanted};
 
@@ -63,7 +62,7 @@ pub(crate) async fn start(
         caller.operator()?;
     }
     let manifest = recording::start(&app, &room, &wanted.into())?;
-    Ok((StatusCode::CREATED, Json(view(&app, &manifest).await)))
+    Ok((StatusCode::CREATED, Json(recording::view(&app, &manifest))))
 }
 
 /// The recording of a room while it is on.
@@ -77,7 +76,7 @@ pub(crate) async fn read(
     caller.member_of(&room)?;
     let manifest = app.recordings.of_room(&room);
     let manifest = manifest.ok_or_else(|| Problem::new(Code::NotRecording, format!("{room} is not being recorded")))?;
-    Ok(Json(view(&app, &manifest).await))
+    Ok(Json(recording::view(&app, &manifest)))
 }
 
 /// Stops the recording of a room. It is finished and uploaded from here on: see `/v1/recordings/{id}`.
@@ -90,7 +89,7 @@ pub(crate) async fn stop(
 ) -> Result<(StatusCode, Json<RecordingView>), Problem> {
     caller.moderator_of(&room)?;
     let manifest = recording::stop_by_hand(&app, &room)?;
-    Ok((StatusCode::ACCEPTED, Json(view(&app, &manifest).await)))
+    Ok((StatusCode::ACCEPTED, Json(recording::view(&app, &manifest))))
 }
 
 /// Pauses the recording of a room: nothing is written until it is resumed. Its state is `paused` once the recorder has stopped
@@ -124,5 +123,5 @@ async fn set_paused(
 ) -> Result<(StatusCode, Json<RecordingView>), Problem> {
     caller.moderator_of(room)?;
     let manifest = recording::set_paused(app, room, paused)?;
-    Ok((StatusCode::ACCEPTED, Json(view(app, &manifest).await)))
+    Ok((StatusCode::ACCEPTED, Json(recording::view(app, &manifest))))
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use signalling::message::RecordingState;
 use signalling::recording::Manifest;
@@ -27,9 +26,6 @@ fn default_limit() -> usize {
 /// Recordings that are listed at once, at most.
 const MAX_LIMIT: usize = 1000;
 
-/// Recordings whose links are signed at once: S3's may need new credentials first.
-const AT_ONCE: usize = 16;
-
 /// Which recordings.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -49,15 +45,11 @@ pub(crate) struct Wanted {
 /// Recordings.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Recordings {
-    /// Latest first.
+    /// Latest first, without links to files.
     recordings: Vec<RecordingView>,
 }
 
-/// A recording with links to its files.
-pub(super) async fn view(app: &App, manifest: &Manifest) -> RecordingView {
-    with_links(app, recording::view(app, manifest)).await
-}
-
+/// Lays links to its files into a recording.
 async fn with_links(app: &App, mut view: RecordingView) -> RecordingView {
     let ready = view.state == RecordingState::Ready;
     let mut files = std::mem::take(&mut view.files);
@@ -81,7 +73,7 @@ async fn link(app: &App, recording: &RecordingView, file: &FileView) -> Option<S
     }
 }
 
-/// Recordings, latest first. With a room token: those of its room; guests who do not moderate see what was on at some time since
+/// Recordings, latest first; links to their files are in each of them by itself. With a room token: those of its room; guests who do not moderate see what was on at some time since
 /// they joined, as long as they are there.
 #[utoipa::path(get, path = "/v1/recordings", params(Wanted), security(("bearer" = [])),
     responses((status = 200, body = Recordings), (status = 400, body = Problem)))]
@@ -99,9 +91,7 @@ pub(crate) async fn list(
     let is_wanted = |recording: &Manifest| {
         caller.may_see(recording) && wanted.room.as_ref().is_none_or(|room| recording.room == *room)
     };
-    let views = recording::list(&app, is_wanted, wanted.before.as_ref(), wanted.limit);
-    let signed = futures_util::stream::iter(views).map(|view| with_links(&app, view));
-    let recordings = signed.buffered(AT_ONCE).collect().await;
+    let recordings = recording::list(&app, is_wanted, wanted.before.as_ref(), wanted.limit);
     Ok(Json(Recordings { recordings }))
 }
 
@@ -112,7 +102,7 @@ pub(super) fn find(app: &App, caller: &Caller, id: &RecordingId) -> Result<Manif
     if caller.may_see(&manifest) { Ok(manifest) } else { Err(not_found()) }
 }
 
-/// One recording.
+/// One recording, with links to its files.
 #[utoipa::path(get, path = "/v1/recordings/{id}", params(("id" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = RecordingView), (status = 404, body = Problem)))]
 pub(crate) async fn read(
@@ -121,7 +111,7 @@ pub(crate) async fn read(
     InPath(id): InPath<RecordingId>,
 ) -> Result<Json<RecordingView>, Problem> {
     let manifest = find(&app, &caller, &id)?;
-    Ok(Json(view(&app, &manifest).await))
+    Ok(Json(with_links(&app, recording::view(&app, &manifest)).await))
 }
 
 /// Deletes a recording and all its files, for good.

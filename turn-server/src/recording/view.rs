@@ -98,7 +98,7 @@ pub(crate) struct FileView {
     pub(crate) start_ms: u64,
     /// Where it ends.
     pub(crate) end_ms: u64,
-    /// A link that needs no header and works for a while; absent until the file is complete, and in webhooks.
+    /// A link that needs no header and works for a while; only in `GET /v1/recordings/{id}`, once the recording is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,
 }

@@ -38,8 +38,8 @@ export class Recordings {
   #complained = false;
   /** Latest first. @type {import('./api.js').Recording[]} */
   #known = [];
-  /** Whether there are older ones. */
-  #hasMore = false;
+  /** Whether there may be older ones: not after the last page was shown. */
+  #hasMore = true;
   /** What each row shows, by recording. @type {Map<string, { row: any, facts: string, state: string }>} */
   #rows = new Map();
 
@@ -80,7 +80,7 @@ export class Recordings {
       const last = latest.length < PAGE ? '' : latest[latest.length - 1].id;
       const older = this.#known.filter(({ id }) => id < last);
       this.#known = [...latest, ...older];
-      if (!older.length) this.#hasMore = latest.length === PAGE;
+      if (latest.length < PAGE) this.#hasMore = false;
       this.#show();
     } catch (error) {
       if (!this.#complained) toast(explain(error), { error: true });
@@ -248,6 +248,7 @@ export class Recordings {
     clearTimeout(this.#timer);
     this.#rows.clear();
     this.#known = [];
+    this.#hasMore = true;
     this.#list.replaceChildren();
     this.#stopPlaying();
   }

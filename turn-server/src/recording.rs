@@ -165,36 +165,19 @@ pub(crate) fn list(
 /// Deletes a recording: media first, so that a failure leaves a manifest that can be deleted again.
 ///
 /// # Errors
-/// [`Code::AlreadyRecording`] while it is on, [`Code::StorageUnavailable`].
-pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal> {
-    let id = &manifest.id;
-    let taken = {
-        let mut state = app.recordings.state();
-        if state.active.contains_key(id) {
-            return Err(Refusal::new(
-                Code::AlreadyRecording,
-                "it is on or being finished: stop it and wait until it is ready",
-            ));
-        }
-        if !state::is_over(manifest.state) && state.is_held(id) {
-            return Err(Refusal::new(Code::AlreadyRecording, "a recorder is finishing it: wait until it is ready"));
-        }
-        state.deleted.begin(id);
-        // From here on nobody writes of it again.
-        state.writes.forget(id);
-        state.late.remove(id);
-        state.manifests.remove(id)
-    };
-    let deleted = delete_objects(&app.store, manifest).await;
+/// [`Code::RecordingNotFound`], also while somebody else deletes it, [`Code::AlreadyRecording`] while it is on,
+/// [`Code::StorageUnavailable`].
+pub(crate) async fn remove(app: &App, id: &RecordingId) -> Result<(), Refusal> {
+    let (manifest, noted) = app.recordings.state().take_out(id)?;
+    let deleted = delete_objects(&app.store, &manifest).await;
     let mut state = app.recordings.state();
     if let Err(error) = deleted {
-        state.deleted.take_back(id);
-        state.manifests.extend(taken.map(|manifest| (manifest.id.clone(), manifest)));
+        state.put_back(manifest, noted);
         return Err(Refusal::new(Code::StorageUnavailable, error.to_string()));
     }
     state.deleted.keep(id);
-    if taken.is_some() && !app.config().webhooks.urls.is_empty() {
-        app.webhooks.say(app, Event::Deleted, &news::view(app, &state, manifest));
+    if !app.config().webhooks.urls.is_empty() {
+        app.webhooks.say(app, Event::Deleted, &news::view(app, &state, &manifest));
     }
     Ok(())
 }

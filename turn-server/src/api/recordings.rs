@@ -124,6 +124,6 @@ pub(crate) async fn remove(
 ) -> Result<StatusCode, Problem> {
     let manifest = find(&app, &caller, &id)?;
     caller.moderator_of(&manifest.room)?;
-    recording::remove(&app, &manifest).await?;
+    recording::remove(&app, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

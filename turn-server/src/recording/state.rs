@@ -348,6 +348,36 @@ impl State {
         }
     }
 
+    /// Takes out what is to be deleted: from here on nobody writes of it again. With it comes the write that was due.
+    ///
+    /// # Errors
+    /// [`Code::RecordingNotFound`], [`Code::AlreadyRecording`].
+    pub(super) fn take_out(&mut self, id: &RecordingId) -> Result<(Manifest, Option<Write>), Refusal> {
+        let not_found = || Refusal::new(Code::RecordingNotFound, format!("there is no recording {id}"));
+        let over = self.manifests.get(id).map(|manifest| is_over(manifest.state)).ok_or_else(not_found)?;
+        let refuse = |why: &str| Err(Refusal::new(Code::AlreadyRecording, why));
+        if self.active.contains_key(id) {
+            return refuse("it is on or being finished: stop it and wait until it is ready");
+        }
+        if !over && self.is_held(id) {
+            return refuse("a recorder is finishing it: wait until it is ready");
+        }
+        let manifest = self.manifests.remove(id).ok_or_else(not_found)?;
+        self.deleted.begin(id);
+        self.late.remove(id);
+        Ok((manifest, self.writes.forget(id)))
+    }
+
+    /// It could not be deleted, and is as it was.
+    pub(super) fn put_back(&mut self, manifest: Manifest, noted: Option<Write>) {
+        let id = manifest.id.clone();
+        self.deleted.take_back(&id);
+        self.manifests.insert(id.clone(), manifest);
+        if let Some(write) = noted {
+            self.write(&id, write);
+        }
+    }
+
     /// How what a former run of this server began stands on a recorder that finishes it.
     pub(super) fn follow(
         &mut self,
@@ -482,6 +512,23 @@ mod tests {
         RecorderId::parse(id).expect("an id")
     }
 
+    fn segment(id: &str) -> RecorderSegment {
+        RecorderSegment {
+            v: 1,
+            recorder: recorder("a"),
+            recording: RecordingId::parse(id).expect("an id"),
+            room: RoomName::parse("demo").expect("a name"),
+            room_id: "abc".into(),
+            folder: format!("abc/{id}"),
+            started_ms: 0,
+            ended_ms: None,
+            files: Vec::new(),
+            timeline: Vec::new(),
+            recovered: false,
+            error: None,
+        }
+    }
+
     fn active(now: Instant) -> Active {
         let mut active = Active::new(RoomName::parse("demo").expect("a name"), RecordingOptions::default(), now);
         (active.recorder, active.link) = (Some(recorder("a")), 7);
@@ -565,25 +612,27 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_deleted_is_as_it_was() {
+        let (now, mut state) = (Instant::now(), State::default());
+        let id = RecordingId::parse("r1").expect("an id");
+        let segment = segment("r1");
+        state.adopt(&segment);
+        let (manifest, noted) = state.take_out(&id).expect("is there");
+        assert_eq!((noted, state.deleted.contains(&id), state.writes.is_empty()), (Some(Write::Final), true, true));
+        // Nobody else deletes it meanwhile, and fails, and says that it is there still.
+        assert_eq!(state.take_out(&id).expect_err("is being deleted").code, Code::RecordingNotFound);
+        assert!(state.deleted.contains(&id));
+        state.put_back(manifest, noted);
+        assert_eq!((state.manifests.contains_key(&id), state.deleted.contains(&id)), (true, false));
+        assert_eq!(state.writes.poll(now), Some((id, Write::Final)));
+    }
+
+    #[test]
     fn what_waited_for_more_is_finished_without_it() {
         let (now, mut state) = (Instant::now(), State::default());
         let id = |text: &str| RecordingId::parse(text).expect("an id");
         for (text, over) in [("r1", false), ("r2", true)] {
-            let segment = RecorderSegment {
-                v: 1,
-                recorder: recorder("a"),
-                recording: id(text),
-                room: RoomName::parse("demo").expect("a name"),
-                room_id: "abc".into(),
-                folder: format!("abc/{text}"),
-                started_ms: 0,
-                ended_ms: None,
-                files: Vec::new(),
-                timeline: Vec::new(),
-                recovered: false,
-                error: None,
-            };
-            state.adopt(&segment);
+            state.adopt(&segment(text));
             if over && let Some(manifest) = state.manifests.get_mut(&id(text)) {
                 manifest.state = RecordingState::Ready;
             }

@@ -228,12 +228,18 @@ async fn what_was_deleted_stays_so_over_a_restart() {
     wait_for(&server, &id, "ready").await;
     assert_eq!(server.ask("DELETE", &format!("/v1/recordings/{id}"), None).await.status, 204);
     drop((ada, link));
+    // A write of its manifest that everybody had given up came after the deletion.
+    let lies = folder(&storage, &job);
+    std::fs::create_dir_all(&lies).expect("a folder");
+    let place = job["folder"].as_str().and_then(|folder| folder.strip_suffix(&format!("/{id}"))).expect("a folder");
+    std::fs::write(lies.join("recording.json"), manifest(place, &id)).expect("written");
     let server = crash(server).await;
+    until("it is gone again", async || !lies.join("recording.json").exists()).await;
+    assert_eq!(server.ask("GET", &format!("/v1/recordings/{id}"), None).await.code(), "recording_not_found");
     // It had another part, which comes now.
     let mut late = Link::open(&server, "rec2", 2, &[&id]).await;
     assert_eq!(late.hear().await["t"], "unknown");
     late.finish(&storage, &job, b"late").await;
-    let lies = folder(&storage, &job);
     until("its part is gone", async || {
         !lies.join("p1-av-rec2.webm").exists() && !lies.join("segments/rec2.json").exists()
     })

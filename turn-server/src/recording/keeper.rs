@@ -89,7 +89,13 @@ async fn read(app: &App, found: Vec<Found>) -> Vec<Found> {
         let key = &found.key;
         match bytes {
             Ok(bytes) => match manifest(key, &bytes) {
-                Ok(manifest) => take(&mut app.recordings.state(), manifest, found.has_segments),
+                Ok(manifest) if app.recordings.state().deleted.contains(&manifest.id) => {
+                    // It was being written when it was deleted, and came last.
+                    if let Err(error) = app.store.delete(key).await {
+                        tracing::warn!(key, %error, "what was deleted came back and cannot be deleted");
+                    }
+                }
+                Ok(manifest) => take(app, manifest, found.has_segments),
                 Err(why) => tracing::warn!(key, why, "no manifest of ours"),
             },
             Err(error @ (Error::Unavailable { .. } | Error::Denied { .. })) => {
@@ -112,9 +118,10 @@ fn manifest(key: &str, bytes: &[u8]) -> Result<Manifest, String> {
     Ok(manifest)
 }
 
-fn take(state: &mut State, mut manifest: Manifest, has_segments: bool) {
+fn take(app: &App, mut manifest: Manifest, has_segments: bool) {
+    let mut state = app.recordings.state();
     let id = manifest.id.clone();
-    if state.manifests.contains_key(&id) {
+    if state.manifests.contains_key(&id) || state.deleted.contains(&id) {
         return;
     }
     if is_over(manifest.state) {
@@ -123,12 +130,16 @@ fn take(state: &mut State, mut manifest: Manifest, has_segments: bool) {
         // The server ended before its recorder did. What the recorder finished meanwhile is in storage; others may have more.
         state.left.insert(id.clone(), Instant::now() + ORPHAN);
     }
-    if manifest.state.is_live() {
+    let was_live = manifest.state.is_live();
+    if was_live {
         // Nobody records what a former run of this server began.
         manifest.state = RecordingState::Finalising;
         state.write(&id, Write::Manifest);
     }
-    state.manifests.insert(id, manifest);
+    state.manifests.insert(id.clone(), manifest);
+    if was_live {
+        news::say(app, &state, &id, Event::Stopped);
+    }
 }
 
 /// Writes what changes, until the process ends.
@@ -193,14 +204,14 @@ async fn adopt(app: &App, segment: &RecorderSegment) -> Result<(), Error> {
         Err(Error::NotFound(_)) => None,
         Err(error) => return Err(error),
     };
+    if let Some(manifest) = known.filter(|manifest| manifest.id == segment.recording) {
+        take(app, manifest, true);
+    }
     let mut state = app.recordings.state();
-    match known {
-        Some(manifest) if manifest.id == segment.recording => {
-            take(&mut state, manifest, true);
-            state.take_late(segment.clone());
-        }
-        _ if state.deleted.contains(&segment.recording) => {}
-        _ => state.adopt(segment),
+    if state.manifests.contains_key(&segment.recording) || state.deleted.contains(&segment.recording) {
+        state.take_late(segment.clone());
+    } else {
+        state.adopt(segment);
     }
     Ok(())
 }

@@ -276,6 +276,24 @@ async fn the_light_stays_on_until_the_last_one_has_stopped() {
     wait_for(&server, &id, "ready").await;
 }
 
+/// Two recordings of a room are stopping, one after the other: each may write until its recorder says that it does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_light_of_a_recording_is_not_put_out_by_another() {
+    let server = Server::start().await;
+    let (mut ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut link = Link::open(&server, "rec1", 9, &[]).await;
+    let (_, old) = recorded(&server, &mut link).await;
+    stop(&server, &mut link).await;
+    let (_, new) = recorded(&server, &mut link).await;
+    stop(&server, &mut link).await;
+    link.state(&old, "finalising").await;
+    wait_for(&server, &old, "finalising").await;
+    let room = server.ask("GET", "/v1/rooms/demo", None).await.body;
+    assert_eq!(room["recording"]["id"], new, "{room}");
+    link.state(&new, "finalising").await;
+    while !ada.event("room").await["room"]["recording"].is_null() {}
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mesh_rooms_are_not_recorded() {
     let server = Server::start_with(|config| {

@@ -191,9 +191,10 @@ pub(super) fn show(app: &App, state: &mut State, id: &RecordingId, now: Recordin
         state.write(id, Write::Manifest);
         news::state_changed(app, state, id, now);
     }
-    // A new recording of the same room may be on while the last one is being finished.
-    let mut others = state.active.iter().filter(|(other, active)| *other != id && active.room == room);
-    if now.is_live() || !others.any(|(_, active)| active.stop_asked.is_none()) {
+    // A new recording of the same room may be on, or stopping, while the last one is being finished.
+    let others = state.active.iter().filter(|(other, active)| *other != id && active.room == room);
+    let mut others = others.filter_map(|(other, _)| state.manifests.get(other));
+    if now.is_live() || !others.any(|other| other.state.is_live()) {
         app.hub.show_recording(&room, now.is_live().then_some(light));
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use signalling::code::{Code, Refusal};
 use signalling::link::ToRecorder;
 use signalling::message::RecordingState;
-use signalling::recording::{Happening, Manifest, Moment, Progress, RecorderSegment, RecordingOptions};
+use signalling::recording::{Happening, Manifest, Moment, Progress, RecordedFile, RecorderSegment, RecordingOptions};
 use signalling::{RecorderId, RecordingId, RoomName};
 use tokio::sync::mpsc;
 
@@ -479,13 +479,21 @@ impl State {
     }
 }
 
-/// Leaves of a recording that is over what is shown of it: what happened in the room lies in storage, and is read by nobody here
-/// but for who came.
+/// Leaves of a recording that is over what is shown of it: what happened in the room and to its files lies in storage, and is
+/// read by nobody here but for who came.
 pub(super) fn slim(manifest: &mut Manifest) {
     manifest.timeline = Vec::new();
     for segment in &mut manifest.segments {
         segment.timeline.retain(is_join);
         segment.timeline.shrink_to_fit();
+        segment.files.iter_mut().for_each(slim_file);
+    }
+}
+
+/// A file that is complete is told by its digest: nothing that is left out here changes without it.
+fn slim_file(file: &mut RecordedFile) {
+    if !file.sha256_parts.is_empty() {
+        (file.gaps, file.resolutions, file.tracks) = Default::default();
     }
 }
 
@@ -501,7 +509,12 @@ fn is_same(known: &RecorderSegment, said: &RecorderSegment) -> bool {
     } else {
         known.timeline.clone()
     };
-    RecorderSegment { timeline, ..known.clone() } == *said
+    let bare = |segment: &RecorderSegment, timeline| {
+        let mut files = segment.files.clone();
+        files.iter_mut().for_each(slim_file);
+        RecorderSegment { timeline, files, ..segment.clone() }
+    };
+    bare(known, timeline) == bare(said, said.timeline.clone())
 }
 
 #[cfg(test)]
@@ -609,6 +622,38 @@ mod tests {
         assert!(!forgets(&mut spoke, late) && !forgets(&mut before, late));
         assert!(forgets(&mut silent, late) && silent.unfinished.is_empty());
         assert!(!state.is_held(&id));
+    }
+
+    #[test]
+    fn a_slim_recording_knows_what_it_was_told() {
+        let mut said = segment("r1");
+        let file = |sha256: &str| {
+            let text = format!(
+                r#"{{"name":"p1-av-1.webm","size":7,"sha256_parts":"{sha256}","container":"webm","codecs":["opus"],
+                    "participant":"p1","sources":["mic"],"tracks":[{{"source":"mic","codec":"opus","start_ms":0}}],
+                    "start_ms":0,"end_ms":9,"gaps":[{{"t":1,"ms":2,"cause":"loss"}}],"resolutions":[{{"t":0,"w":1,"h":1}}]}}"#
+            );
+            serde_json::from_str::<RecordedFile>(&text).expect("a file")
+        };
+        said.files = vec![file("aa")];
+        let mut state = State::default();
+        state.adopt(&said);
+        state.put_segment(said.clone());
+        let manifest = state.manifests.get_mut(&said.recording).expect("is there");
+        manifest.state = RecordingState::Ready;
+        slim(manifest);
+        assert!(manifest.files().all(|file| file.gaps.is_empty() && file.tracks.is_empty()));
+        state.writes.forget(&said.recording);
+        state.take_late(said.clone());
+        assert!(state.writes.is_empty(), "old news");
+        said.files = vec![file("bb")];
+        state.take_late(said.clone());
+        assert_eq!(state.writes.forget(&said.recording), Some(Write::Final));
+        // What grows is not told by a digest: all of it counts.
+        let (mut grows, mut known) = (file(""), file(""));
+        (grows.gaps, said.files) = (Vec::new(), vec![known.clone()]);
+        slim_file(&mut known);
+        assert!(!known.gaps.is_empty() && !is_same(&said, &RecorderSegment { files: vec![grows], ..said.clone() }));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(crate) use jobs::{start, stop_by_hand};
 pub(crate) use options::Wanted;
 pub(crate) use pause::set_paused;
 use state::State;
-pub(crate) use view::{FileView, RecordingView};
+pub(crate) use view::{FileView, RecordingView, code_of};
 
 /// How often recordings are looked after when nothing happens.
 const TICK: Duration = Duration::from_millis(500);
@@ -54,7 +54,7 @@ const HEALTH_WITHIN: Duration = Duration::from_secs(3);
 /// All recordings that this server knows of.
 pub(crate) struct Recordings {
     state: Mutex<State>,
-    health: tokio::sync::Mutex<Option<(Instant, Option<String>)>>,
+    health: tokio::sync::Mutex<Option<(Instant, Option<&'static str>)>>,
 }
 
 impl Recordings {
@@ -99,21 +99,35 @@ impl Recordings {
         self.state().manifests.get(id).cloned()
     }
 
-    /// What is wrong with the storage, if anything is. Asked at most every ten seconds.
-    pub(crate) async fn storage_error(&self, store: &Store) -> Option<String> {
+    /// What is wrong with the storage, if anything is, in words that anybody may read: the log has the story. Asked at most every
+    /// ten seconds.
+    pub(crate) async fn storage_error(&self, store: &Store) -> Option<&'static str> {
         let mut health = self.health.lock().await;
-        if let Some((at, error)) = &*health
+        if let Some((at, error)) = *health
             && at.elapsed() < HEALTH_FOR
         {
-            return error.clone();
+            return error;
         }
         let error = match tokio::time::timeout(HEALTH_WITHIN, store.list("health/")).await {
             Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("the storage does not answer within {} s", HEALTH_WITHIN.as_secs())),
+            Ok(Err(error)) => Some((health_word(&error), error.to_string())),
+            Err(_) => Some(("it does not answer", format!("no answer within {} s", HEALTH_WITHIN.as_secs()))),
         };
-        *health = Some((Instant::now(), error.clone()));
-        error
+        let before = health.take().and_then(|(_, error)| error);
+        let word = error.as_ref().map(|(word, _)| *word);
+        if let Some((word, why)) = error.filter(|(word, _)| before != Some(*word)) {
+            tracing::warn!(word, why, "the storage of recordings");
+        }
+        *health = Some((Instant::now(), word));
+        word
+    }
+}
+
+fn health_word(error: &service::storage::Error) -> &'static str {
+    match error {
+        service::storage::Error::Unavailable { .. } => "it cannot be reached",
+        service::storage::Error::Denied { .. } => "it does not let us in",
+        _ => "it refuses",
     }
 }
 

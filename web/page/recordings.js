@@ -1,7 +1,7 @@
 // @ts-check
 /** The dialog with a room's recordings: state, facts, play, download, delete. It refreshes itself while one is still moving. */
 
-import { explain } from '../tern.js';
+import { TernError, explain } from '../tern.js';
 import { confirmed } from './confirm.js';
 import { PAGE } from './api.js';
 import { byId, icon, make } from './dom.js';
@@ -143,7 +143,8 @@ export class Recordings {
       head.append(make('small', { text: `${progress.percent} %` }));
       row.append(make('progress', { max: 100, value: progress.percent, 'aria-label': name }));
     }
-    if (recording.error) row.append(make('p', { class: 'facts', text: recording.error }));
+    // Who may not moderate is given the code only.
+    if (recording.error) row.append(make('p', { class: 'facts', text: explain(new TernError(recording.error, recording.error)) }));
     if (recording.state === 'ready') {
       row.append(make('ul', { class: 'files' }, ...files.map((file) => this.#file(recording, file))));
     }

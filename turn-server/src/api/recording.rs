@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::auth::Caller;
 use super::body::{Body, InPath};
 use super::problem::Problem;
+use super::recordings::shown;
 use crate::app::App;
 use crate::recording::{self, RecordingView, Wanted};
 
@@ -48,6 +49,8 @@ impl From<StartRecording> for Wanted {
 #[utoipa::path(post, path = "/v1/rooms/{room}/recording", params(("room" = String, Path)),
     request_body = StartRecording, security(("bearer" = [])), responses((status = 201, body = RecordingView),
     (status = 400, description = "Tags or a prefix that storage would not take", body = Problem),
+    (status = 403, description = "This needs the grant `moderate`, and `prefix` and `keep_days` an API key", body = Problem),
+    (status = 404, description = "There is no such room", body = Problem),
     (status = 409, description = "It is on already, or this is a mesh room: its media does not pass here", body = Problem),
     (status = 503, description = "No recorder is connected", body = Problem)))]
 pub(crate) async fn start(
@@ -76,7 +79,7 @@ pub(crate) async fn read(
     caller.member_of(&room)?;
     let manifest = app.recordings.of_room(&room);
     let manifest = manifest.ok_or_else(|| Problem::new(Code::NotRecording, format!("{room} is not being recorded")))?;
-    Ok(Json(recording::view(&app, &manifest)))
+    Ok(Json(shown(&caller, recording::view(&app, &manifest))))
 }
 
 /// Stops the recording of a room. It is finished and uploaded from here on: see `/v1/recordings/{id}`.

@@ -49,6 +49,15 @@ pub(crate) struct Recordings {
     recordings: Vec<RecordingView>,
 }
 
+/// A recording as this caller sees it.
+pub(super) fn shown(caller: &Caller, view: RecordingView) -> RecordingView {
+    if caller.moderator_of(&view.room).is_ok() {
+        return view;
+    }
+    let error = view.error.as_deref().map(|error| recording::code_of(error).to_string());
+    RecordingView { error, ..view }
+}
+
 /// Lays links to its files into a recording.
 async fn with_links(app: &App, mut view: RecordingView) -> RecordingView {
     let ready = view.state == RecordingState::Ready;
@@ -92,6 +101,7 @@ pub(crate) async fn list(
         caller.may_see(recording) && wanted.room.as_ref().is_none_or(|room| recording.room == *room)
     };
     let recordings = recording::list(&app, is_wanted, wanted.before.as_ref(), wanted.limit);
+    let recordings = recordings.into_iter().map(|view| shown(&caller, view)).collect();
     Ok(Json(Recordings { recordings }))
 }
 
@@ -111,12 +121,14 @@ pub(crate) async fn read(
     InPath(id): InPath<RecordingId>,
 ) -> Result<Json<RecordingView>, Problem> {
     let manifest = find(&app, &caller, &id)?;
-    Ok(Json(with_links(&app, recording::view(&app, &manifest)).await))
+    Ok(Json(with_links(&app, shown(&caller, recording::view(&app, &manifest))).await))
 }
 
 /// Deletes a recording and all its files, for good.
 #[utoipa::path(delete, path = "/v1/recordings/{id}", params(("id" = String, Path)), security(("bearer" = [])),
-    responses((status = 204), (status = 404, body = Problem), (status = 409, description = "It is on", body = Problem)))]
+    responses((status = 204), (status = 403, description = "This needs the grant `moderate`", body = Problem),
+    (status = 404, body = Problem), (status = 409, description = "It is on or being finished", body = Problem),
+    (status = 503, description = "The storage does not answer or refuses", body = Problem)))]
 pub(crate) async fn remove(
     State(app): State<Arc<App>>,
     caller: Caller,

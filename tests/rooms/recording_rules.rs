@@ -149,6 +149,7 @@ async fn figures_of_all_recorders_are_shown_until_it_is_ready() {
     let until = Instant::now() + DEADLINE;
     while server.ask("GET", PATH, None).await.body["progress"]["bytes"] != 900_000 {
         assert!(Instant::now() < until);
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let progress = server.ask("GET", PATH, None).await.body["progress"].clone();
     assert_eq!((&progress["participants"], &progress["lost"]), (&json!(2), &json!(2)));

@@ -207,6 +207,7 @@ async fn a_recording_that_nobody_can_write_fails_and_the_light_goes_out() {
     let until = Instant::now() + DEADLINE;
     while server.ask_as("", "GET", "/readyz", None).await.body["recording"]["capacity"] != 0 {
         assert!(Instant::now() < until, "the capacity is not noticed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(server.ask("POST", "/v1/rooms/demo/recording", None).await.code(), "no_recorder");
     assert_eq!(server.ask("POST", "/v1/rooms/absent/recording", None).await.code(), "room_not_found");
@@ -348,6 +349,7 @@ async fn a_recorder_that_cannot_be_told_is_put_out_of_the_room() {
     let until = Instant::now() + DEADLINE;
     while server.ask_as("", "GET", "/readyz", None).await.body["recording"]["recorders"] != 0 {
         assert!(Instant::now() < until, "the lost link is not noticed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(server.ask("DELETE", "/v1/rooms/demo/recording", None).await.status, 202);
     assert_eq!(two.event("leave").await["action"], "stop");
@@ -364,6 +366,7 @@ async fn a_recorder_that_refuses_for_now_is_asked_again() {
     let until = Instant::now() + DEADLINE;
     while server.ask_as("", "GET", "/readyz", None).await.body["recording"]["capacity"] != 0 {
         assert!(Instant::now() < until, "the refusal is not noticed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     link.say(json!({ "t": "capacity", "capacity": 1 })).await;
     let job = link.hear().await;

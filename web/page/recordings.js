@@ -201,8 +201,8 @@ export class Recordings {
   async #play(recording, file, what) {
     const play = ++this.#plays;
     const link = await this.#link(recording, file);
-    // The dialog was closed meanwhile, or something else is to be played.
-    if (play !== this.#plays) return;
+    // The dialog was closed meanwhile, of which its event tells a frame later, or something else is to be played.
+    if (play !== this.#plays || !this.#dialog.open) return;
     this.#playing = recording.id;
     this.#video.src = link;
     this.#player.querySelector('figcaption').textContent = what;

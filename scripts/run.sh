@@ -99,6 +99,7 @@ Tern is running.
 Next: join the room "demo" on the page, record it, and list what there is:
 
   curl -X POST   -H "Authorization: Bearer $key" http://localhost:$port/v1/rooms/demo/recording
+  sleep 10
   curl -X DELETE -H "Authorization: Bearer $key" http://localhost:$port/v1/rooms/demo/recording
   curl           -H "Authorization: Bearer $key" http://localhost:$port/v1/recordings
 

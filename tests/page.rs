@@ -156,6 +156,35 @@ async fn tiles_fill_the_window_and_never_overlap() {
     page.close().await.expect("no errors");
 }
 
+/// A question asked before the one before it was answered is another question.
+#[tokio::test]
+async fn an_answer_is_to_the_question_that_is_shown() {
+    let stack = Stack::start().await;
+    let browser = Browser::launch().await.expect("chromium starts");
+    let page = browser.open(&stack.origin()).await.expect("opens");
+    let answers: Vec<bool> = page
+        .eval(
+            "import('/page/confirm.js').then(async ({ confirmed }) => {
+                const dialog = document.querySelector('#confirm');
+                const ask = (title) => confirmed({ title, text: '', action: 'Do' });
+                // Escape, and before its event the next one; then one while it is open.
+                const first = ask('first');
+                dialog.close();
+                const second = ask('second');
+                const third = ask('third');
+                // As a browser sends the event of the first one.
+                await new Promise((done) => setTimeout(done));
+                if (dialog.querySelector('#confirm-title').textContent !== 'third') throw new Error('another is shown');
+                dialog.close('yes');
+                return Promise.all([first, second, third]);
+            })",
+        )
+        .await
+        .expect("answers");
+    assert_eq!(answers, [false, false, true]);
+    page.close().await.expect("no errors");
+}
+
 #[tokio::test]
 async fn without_https_the_page_says_so_and_still_joins() {
     let stack = Stack::start().await;

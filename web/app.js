@@ -41,7 +41,7 @@ async function join({ room: name, name: me }) {
   lobby.close();
   byId('call').hidden = false;
   const view = new CallView(room, own, me, grid);
-  const controls = new Controls({ room, own, api: () => new Api(name, room.apiToken), recordings, redraw: () => view.drawOwn() });
+  const controls = new Controls({ room, own, api: () => new Api(name, () => room.apiToken), recordings, redraw: () => view.drawOwn() });
   call = { room, view, controls };
   lobby.opened.then(() => call?.room === room && controls.publishOwn());
   room.on('closed', (error) => leave(name, me, error));

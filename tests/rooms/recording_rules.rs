@@ -149,6 +149,7 @@ async fn figures_of_all_recorders_are_shown_until_it_is_ready() {
     let until = Instant::now() + DEADLINE;
     while server.ask("GET", PATH, None).await.body["progress"]["bytes"] != 900_000 {
         assert!(Instant::now() < until);
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let progress = server.ask("GET", PATH, None).await.body["progress"].clone();
     assert_eq!((&progress["participants"], &progress["lost"]), (&json!(2), &json!(2)));
@@ -168,6 +169,36 @@ async fn figures_of_all_recorders_are_shown_until_it_is_ready() {
     let ready = wait_for(&server, &id, "ready").await;
     assert_eq!((&ready["progress"], &ready["size"]), (&Value::Null, &json!(11)));
     assert_eq!(ready["participants"], json!([{ "id": "p1", "name": "Ada" }]));
+}
+
+/// A recorder that crashed and goes on tells of what it writes from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_of_all_runs_of_a_recorder_count() {
+    let server = Server::start().await;
+    let storage = server.folder.path().join("recordings");
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({ "name": "Ada" })).await;
+    let mut link = Link::open(&server, "rec1", 2, &[]).await;
+    let (job, id) = start(&server, &mut link, json!({ "max_size_mb": 1 })).await;
+    let say = |state: &str, bytes: u64, stored: u64| {
+        json!({ "t": "state", "recording": id, "state": state,
+            "progress": { "bytes": bytes, "stored": stored, "participants": 1 } })
+    };
+    link.say(say("recording", 600_000, 100_000)).await;
+    wait_for(&server, &id, "recording").await;
+    drop(link);
+    let mut link = Link::open(&server, "rec1", 2, &[&id]).await;
+    link.say(say("finalising", 600_000, 200_000)).await;
+    assert_eq!(link.hear().await["again"], true);
+    // Of the former run, before it heard of the job.
+    link.say(say("uploading", 600_000, 300_000)).await;
+    link.say(say("recording", 300_000, 0)).await;
+    wait_for(&server, &id, "recording").await;
+    let progress = server.ask("GET", PATH, None).await.body["progress"].clone();
+    assert_eq!((&progress["bytes"], &progress["participants"]), (&json!(900_000), &json!(1)), "{progress}");
+    link.say(say("recording", 400_000, 0)).await;
+    assert_eq!(link.hear().await, json!({ "t": "stop", "recording": id }));
+    link.finish(&storage, &job, b"media").await;
+    wait_for(&server, &id, "ready").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,6 +259,9 @@ async fn recordings_are_kept_as_long_as_they_are_meant_to() {
     // It lies below another one, which a template can bring about, and goes its own way.
     std::fs::create_dir_all(storage.join("room1/old/below")).expect("a folder");
     std::fs::write(storage.join("room1/old/below/p1-av-0.webm"), b"another").expect("written");
+    // Somebody's program made this, and it stays: no key of ours has a space.
+    std::fs::write(storage.join("room1/old/poster 1.jpg"), b"picture").expect("written");
+    std::fs::write(storage.join("room1/old/poster.jpg"), b"picture").expect("written");
     let server = Server::start_in(home, |config| config.recording.keep_days = 7).await;
     let left = || async {
         let listed = server.ask("GET", "/v1/recordings", None).await;
@@ -241,7 +275,10 @@ async fn recordings_are_kept_as_long_as_they_are_meant_to() {
         assert!(Instant::now() < until, "{:?}", left().await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(!storage.join("room1/old/p1-av-0.webm").exists() && !storage.join("room1/old/recording.json").exists());
+    for gone in ["p1-av-0.webm", "poster.jpg", "recording.json"] {
+        assert!(!storage.join("room1/old").join(gone).exists(), "{gone}");
+    }
+    assert!(storage.join("room1/old/poster 1.jpg").exists());
     assert!(storage.join("room1/old/below/p1-av-0.webm").exists() && storage.join("room1/young/p1-av-0.webm").exists());
 }
 

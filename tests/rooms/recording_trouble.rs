@@ -131,6 +131,41 @@ async fn a_manifest_that_storage_does_not_give_stops_nothing() {
     wait_for(&server, "r1", "failed").await;
 }
 
+/// A part of it comes in before its manifest could be read, which says for how long it is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_does_not_replace_a_manifest_that_was_not_read() {
+    let bucket = tempfile::tempdir().expect("a folder");
+    let s3 = S3Server::start(bucket.path()).await.expect("serves");
+    let proxy = FaultProxy::start(s3.address()).await.expect("starts");
+    let config = s3.config("tests");
+    let store = Store::open(&config).expect("opens");
+    let mut kept: Value = serde_json::from_str(&manifest("room1", "r1")).expect("JSON");
+    (kept["keep_days"], kept["state"]) = (json!(0), json!("uploading"));
+    kept["options"] = json!({ "tags": { "case": "42" } });
+    store.put("room1/r1/recording.json", bytes::Bytes::from(kept.to_string()), ContentType::JSON).await.expect("put");
+    proxy.order(Operation::Get, Fault::Status(403), 1000);
+    let address = proxy.address();
+    let server = Server::start_with(|server| {
+        server.storage = config;
+        server.storage.endpoint = format!("http://{address}");
+    })
+    .await;
+    let mut link = Link::open(&server, "rec1", 2, &["r1"]).await;
+    assert_eq!(link.hear().await["t"], "unknown");
+    let job = json!({ "recording": "r1", "room": "demo", "room_id": "room1", "folder": "room1/r1", "started_ms": 1 });
+    let segment = link.segment(&job, 5);
+    store.put("room1/r1/p1-av-rec1.webm", bytes::Bytes::from("media"), ContentType::WEBM).await.expect("put");
+    let part = bytes::Bytes::from(segment.to_string());
+    store.put("room1/r1/segments/rec1.json", part, ContentType::JSON).await.expect("put");
+    let before = proxy.count(Operation::Get);
+    link.say(json!({ "t": "state", "recording": "r1", "state": "ready", "segment": segment })).await;
+    until("its manifest is asked for", async || proxy.count(Operation::Get) > before).await;
+    assert_eq!(server.ask("GET", "/v1/recordings/r1", None).await.status, 404);
+    proxy.heal();
+    let ready = wait_for(&server, "r1", "ready").await;
+    assert_eq!((&ready["keep_days"], &ready["options"]["tags"]["case"]), (&json!(0), &json!("42")), "{ready}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_crashed_server_left_is_shown_as_it_is() {
     let server = Server::start().await;
@@ -159,6 +194,36 @@ async fn what_a_crashed_server_left_is_shown_as_it_is() {
     assert_eq!((&ready["duration_ms"], &ready["progress"]), (&json!(1000), &Value::Null), "{ready}");
 }
 
+/// One part of it is in storage, another recorder has the rest: it is ready when that is there, too, whoever was restarted.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crashed_server_left_is_ready_with_its_last_part() {
+    let server = Server::start().await;
+    let storage = server.folder.path().join("recordings");
+    let (ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut first = Link::open(&server, "rec1", 9, &[]).await;
+    let (job, id) = recorded(&server, &mut first).await;
+    let mut second = Link::open(&server, "rec2", 1, &[]).await;
+    first.finish(&storage, &job, b"first").await;
+    drop(first);
+    assert_eq!(second.hear().await["t"], "job");
+    second.state(&id, "recording").await;
+    let written = folder(&storage, &job).join("recording.json");
+    until("it is on in storage", async || {
+        std::fs::read_to_string(&written).is_ok_and(|text| text.contains("\"recording\""))
+    })
+    .await;
+    drop((ada, second));
+    let server = crash(server).await;
+    wait_for(&server, &id, "finalising").await;
+    let mut second = Link::open(&server, "rec2", 1, &[&id]).await;
+    assert_eq!(second.hear().await["t"], "unknown");
+    second.state(&id, "uploading").await;
+    wait_for(&server, &id, "uploading").await;
+    assert_eq!(server.ask("DELETE", &format!("/v1/recordings/{id}"), None).await.code(), "already_recording");
+    second.finish(&storage, &job, b"second").await;
+    assert_eq!(wait_for(&server, &id, "ready").await["size"], 11);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_deleted_stays_so_over_a_restart() {
     let server = Server::start().await;
@@ -171,12 +236,18 @@ async fn what_was_deleted_stays_so_over_a_restart() {
     wait_for(&server, &id, "ready").await;
     assert_eq!(server.ask("DELETE", &format!("/v1/recordings/{id}"), None).await.status, 204);
     drop((ada, link));
+    // A write of its manifest that everybody had given up came after the deletion.
+    let lies = folder(&storage, &job);
+    std::fs::create_dir_all(&lies).expect("a folder");
+    let place = job["folder"].as_str().and_then(|folder| folder.strip_suffix(&format!("/{id}"))).expect("a folder");
+    std::fs::write(lies.join("recording.json"), manifest(place, &id)).expect("written");
     let server = crash(server).await;
+    until("it is gone again", async || !lies.join("recording.json").exists()).await;
+    assert_eq!(server.ask("GET", &format!("/v1/recordings/{id}"), None).await.code(), "recording_not_found");
     // It had another part, which comes now.
     let mut late = Link::open(&server, "rec2", 2, &[&id]).await;
     assert_eq!(late.hear().await["t"], "unknown");
     late.finish(&storage, &job, b"late").await;
-    let lies = folder(&storage, &job);
     until("its part is gone", async || {
         !lies.join("p1-av-rec2.webm").exists() && !lies.join("segments/rec2-0.json").exists()
     })
@@ -244,6 +315,24 @@ async fn the_light_stays_on_until_the_last_one_has_stopped() {
     wait_for(&server, &id, "ready").await;
 }
 
+/// Two recordings of a room are stopping, one after the other: each may write until its recorder says that it does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_light_of_a_recording_is_not_put_out_by_another() {
+    let server = Server::start().await;
+    let (mut ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut link = Link::open(&server, "rec1", 9, &[]).await;
+    let (_, old) = recorded(&server, &mut link).await;
+    stop(&server, &mut link).await;
+    let (_, new) = recorded(&server, &mut link).await;
+    stop(&server, &mut link).await;
+    link.state(&old, "finalising").await;
+    wait_for(&server, &old, "finalising").await;
+    let room = server.ask("GET", "/v1/rooms/demo", None).await.body;
+    assert_eq!(room["recording"]["id"], new, "{room}");
+    link.state(&new, "finalising").await;
+    while !ada.event("room").await["room"]["recording"].is_null() {}
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mesh_rooms_are_not_recorded() {
     let server = Server::start_with(|config| {
@@ -269,7 +358,14 @@ async fn a_recording_in_an_empty_room_waits_for_somebody() {
     let server = Server::start_with(|config| config.rooms.empty_timeout_s = 2).await;
     assert_eq!(server.ask("POST", "/v1/rooms", Some(json!({ "name": "demo" }))).await.status, 201);
     let mut link = Link::open(&server, "rec1", 9, &[]).await;
-    for round in ["nobody was there", "somebody was"] {
+    for (round, was_there) in [("nobody was there", false), ("somebody was", true)] {
+        if was_there {
+            let (mut ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+            assert_eq!(ada.ask("bye", json!({})).await["t"], "ok");
+            drop(ada);
+            // Longer ago than a room outlives its last participant.
+            tokio::time::sleep(Duration::from_millis(2100)).await;
+        }
         let (_, id) = begin(&server, &mut link).await;
         let began = Instant::now();
         link.state(&id, "recording").await;
@@ -278,10 +374,6 @@ async fn a_recording_in_an_empty_room_waits_for_somebody() {
         assert!((1.5..6.0).contains(&waited.as_secs_f64()), "{round}: {waited:?}");
         link.say(json!({ "t": "state", "recording": id, "state": "failed", "code": "recording_failed" })).await;
         wait_for(&server, &id, "failed").await;
-        let (mut ada, _) = Wire::join(server.http(), "demo", json!({})).await;
-        assert_eq!(ada.ask("bye", json!({})).await["t"], "ok");
-        drop(ada);
-        tokio::time::sleep(Duration::from_millis(2100)).await;
     }
 }
 
@@ -364,6 +456,36 @@ async fn guests_see_what_they_may_be_in() {
         let file = format!("/v1/recordings/{}/files/p1-av-rec1.webm", all[1]);
         assert_eq!(server.ask_as(bearer, "GET", &file, None).await.status, if seen == 2 { 200 } else { 404 }, "{who}");
     }
+}
+
+/// What is said in a room after a guest has left is none of the guest's business, nor does a restart bring it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_who_left_sees_nothing_any_more() {
+    let server = Server::start_with(|config| config.rooms.guests = Guests::Join).await;
+    let (mut ada, guest) = Wire::join(server.http(), "demo", json!({})).await;
+    let (_bob, other) = Wire::join(server.http(), "demo", json!({})).await;
+    let token = server.token("demo", json!({ "identity": "eve" })).await;
+    let (mut eve, member) = Wire::join(server.http(), "demo", json!({ "token": token })).await;
+    let bearer = |who: &Value| who["api_token"].as_str().expect("a token").to_owned();
+    let (guest, other, member) = (bearer(&guest), bearer(&other), bearer(&member));
+    let status = async |server: &Server, bearer: &str| {
+        let answer = server.ask_as(bearer, "GET", "/v1/recordings", None).await;
+        (answer.status, answer.code().to_owned())
+    };
+    let (fine, over) = ((200, String::new()), (401, "token_expired".to_owned()));
+    for bearer in [&guest, &other, &member] {
+        assert_eq!(status(&server, bearer).await, fine);
+    }
+    assert_eq!(ada.ask("bye", json!({})).await["t"], "ok");
+    assert_eq!(eve.ask("bye", json!({})).await["t"], "ok");
+    until("they have left", async || server.ask("GET", "/v1/rooms/demo", None).await.body["participants"] == 1).await;
+    assert_eq!(status(&server, &guest).await, over);
+    assert_eq!((status(&server, &other).await, status(&server, &member).await), (fine.clone(), fine.clone()));
+    // Whoever comes first gets the same id as the one before the crash, and no more.
+    let server = crash(server).await;
+    let (_new, now) = Wire::join(server.http(), "demo", json!({})).await;
+    assert_eq!(status(&server, &guest).await, over);
+    assert_eq!(status(&server, &bearer(&now)).await, fine);
 }
 
 /// On a page that came over HTTPS browsers follow no link to plain HTTP.

@@ -99,7 +99,10 @@ async fn download(server: &Server, token: &str, id: &str, link: &str, file: &[u8
         assert_eq!(answer.code(), "recording_not_found", "{absent}: {answer:?}");
     }
     let listed = server.ask_as(token, "GET", "/v1/recordings?room=demo", None).await;
-    assert_eq!(listed.body["recordings"][0]["id"], id);
+    let found = &listed.body["recordings"][0];
+    assert_eq!((&found["id"], &found["files"][0]["size"]), (&json!(id), &json!(file.len())));
+    // Signing costs something, and whoever wants one asks for it by itself.
+    assert_eq!(found["files"][0]["url"], Value::Null);
     let stranger = server.token("other", json!({ "identity": "x" })).await;
     let hidden = server.ask_as(&stranger, "GET", &format!("/v1/recordings/{id}"), None).await;
     assert_eq!(hidden.code(), "recording_not_found");
@@ -182,7 +185,7 @@ async fn rooms_are_recorded_by_themselves_where_that_is_wanted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_that_nobody_can_write_fails_and_the_light_goes_out() {
     let server = Server::start().await;
-    let (mut ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let (mut ada, ok) = Wire::join(server.http(), "demo", json!({})).await;
     let mut link = Link::open(&server, "rec1", 1, &[]).await;
     let started = server.ask("POST", "/v1/rooms/demo/recording", None).await;
     assert_eq!(link.hear().await["t"], "job");
@@ -192,11 +195,19 @@ async fn a_recording_that_nobody_can_write_fails_and_the_light_goes_out() {
     assert_eq!(ada.event("room").await["room"]["recording"], Value::Null);
     let failed = wait_for(&server, started.body["id"].as_str().expect("an id"), "failed").await;
     assert_eq!(failed["error"], "recording_failed: disk full");
+    // What names the operator's machines and folders is not for everybody.
+    let guest = ok["api_token"].as_str().expect("a token");
+    let path = format!("/v1/recordings/{}", failed["id"].as_str().expect("an id"));
+    let shown = server.ask_as(guest, "GET", &path, None).await;
+    let listed = server.ask_as(guest, "GET", "/v1/recordings", None).await;
+    assert_eq!(shown.body["error"], "recording_failed");
+    assert_eq!(listed.body["recordings"][0]["error"], "recording_failed");
     // Full recorders are no recorders.
     link.say(json!({ "t": "capacity", "capacity": 0 })).await;
     let until = Instant::now() + DEADLINE;
     while server.ask_as("", "GET", "/readyz", None).await.body["recording"]["capacity"] != 0 {
         assert!(Instant::now() < until, "the capacity is not noticed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(server.ask("POST", "/v1/rooms/demo/recording", None).await.code(), "no_recorder");
     assert_eq!(server.ask("POST", "/v1/rooms/absent/recording", None).await.code(), "room_not_found");
@@ -274,6 +285,8 @@ async fn what_a_recorder_finishes_of_a_former_run_does_not_end_its_job() {
     // Somebody who was not asked is told to stop, the one who was is not.
     other.state(&id, "recording").await;
     assert_eq!(other.hear().await, json!({ "t": "unknown", "recording": id }));
+    // Until it says that it has no part, it may have one.
+    other.say(json!({ "t": "state", "recording": id, "state": "failed", "code": "recording_failed" })).await;
     assert_eq!(server.ask("DELETE", "/v1/rooms/demo/recording", None).await.status, 202);
     assert_eq!(link.hear().await, json!({ "t": "stop", "recording": id }));
     link.finish(&storage, &job, b"media").await;
@@ -289,6 +302,26 @@ async fn a_job_that_was_lost_with_its_link_is_given_again() {
     // The old link is still up as far as the server knows.
     let mut second = Link::open(&server, "rec1", 9, &[]).await;
     assert_eq!(second.hear().await["t"], "job");
+}
+
+/// Whoever it was lost by and is not given it again has no part of it, and nobody waits for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_lost_with_its_link_is_finished_by_another() {
+    let server = Server::start().await;
+    let storage = server.folder.path().join("recordings");
+    let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut first = Link::open(&server, "rec1", 2, &[]).await;
+    let (_, id) = begin(&server, &mut first).await;
+    let mut other = Link::open(&server, "rec2", 9, &[]).await;
+    let _first = Link::open(&server, "rec1", 2, &[]).await;
+    let job = other.hear().await;
+    assert_eq!((&job["t"], &job["recording"]), (&json!("job"), &json!(id)));
+    other.state(&id, "recording").await;
+    wait_for(&server, &id, "recording").await;
+    assert_eq!(server.ask("DELETE", "/v1/rooms/demo/recording", None).await.status, 202);
+    assert_eq!(other.hear().await["t"], "stop");
+    other.finish(&storage, &job, b"media").await;
+    wait_for(&server, &id, "ready").await;
 }
 
 /// Whoever cannot be told to stop is put out of the room before the light goes off or somebody else records.
@@ -316,6 +349,7 @@ async fn a_recorder_that_cannot_be_told_is_put_out_of_the_room() {
     let until = Instant::now() + DEADLINE;
     while server.ask_as("", "GET", "/readyz", None).await.body["recording"]["recorders"] != 0 {
         assert!(Instant::now() < until, "the lost link is not noticed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(server.ask("DELETE", "/v1/rooms/demo/recording", None).await.status, 202);
     assert_eq!(two.event("leave").await["action"], "stop");
@@ -332,6 +366,7 @@ async fn a_recorder_that_refuses_for_now_is_asked_again() {
     let until = Instant::now() + DEADLINE;
     while server.ask_as("", "GET", "/readyz", None).await.body["recording"]["capacity"] != 0 {
         assert!(Instant::now() < until, "the refusal is not noticed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     link.say(json!({ "t": "capacity", "capacity": 1 })).await;
     let job = link.hear().await;
@@ -466,7 +501,8 @@ async fn a_storage_that_is_away_is_said_to_be() {
     let (_ada, _) = Wire::join(server.http(), "demo", json!({})).await;
     let mut link = Link::open(&server, "rec1", 1, &[]).await;
     let ready = server.ask_as("", "GET", "/readyz", None).await;
-    assert_eq!((ready.status, &ready.body["storage"]["ok"]), (200, &json!(false)), "{ready:?}");
+    let storage = json!({ "enabled": true, "ok": false, "error": "it cannot be reached" });
+    assert_eq!((ready.status, &ready.body["storage"]), (200, &storage), "no word of where it is");
     // Recording goes on without it: recorders keep what they write until it is back.
     let started = server.ask("POST", "/v1/rooms/demo/recording", None).await;
     assert_eq!((started.status, link.hear().await["t"].clone()), (201, json!("job")));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::recorder_link::{Link, wait_for};
+use tests::recorder_link::{Link, folder, wait_for};
 use tests::server::Server;
 use tests::webhook_receiver::{Received, Receiver, SECRET};
 use tests::wire::Wire;
@@ -123,6 +123,65 @@ async fn a_redirect_is_not_followed() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(receiver.is_quiet(), "nobody went elsewhere");
     assert_eq!(receiver.next().await.id, first.id, "it is tried again where it was meant for");
+}
+
+/// What was on when a server crashed is over, and nobody else says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_ends_what_was_on() {
+    let mut receiver = Receiver::start().await;
+    let server = Server::start_with(tells(&receiver)).await;
+    let storage = server.folder.path().join("recordings");
+    let (ada, _) = Wire::join(server.http(), "demo", json!({})).await;
+    let mut link = Link::open(&server, "rec1", 2, &[]).await;
+    let (job, id) = begin(&server, &mut link).await;
+    assert_eq!(receiver.next().await.kind(), "recording.started");
+    let written = folder(&storage, &job).join("recording.json");
+    let until = tokio::time::Instant::now() + Duration::from_secs(3);
+    while !std::fs::read_to_string(&written).is_ok_and(|text| text.contains("\"recording\"")) {
+        assert!(tokio::time::Instant::now() < until, "it is not written down");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop((ada, link));
+    let Server { running, folder, .. } = server;
+    drop(running);
+    let server = Server::start_in(folder, tells(&receiver)).await;
+    let stopped = receiver.next().await;
+    assert_eq!((stopped.kind(), &stopped.body["data"]["id"]), ("recording.stopped", &json!(id)));
+    let mut link = Link::open(&server, "rec1", 2, &[&id]).await;
+    link.finish(&storage, &job, b"media").await;
+    assert_eq!(receiver.next().await.kind(), "recording.ready");
+}
+
+/// Each URL has its own eight, and waits for nobody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn receivers_that_hang_hold_up_no_other() {
+    let mut receiver = Receiver::start().await;
+    // They are connected to, and nobody answers.
+    let mut hanging = Vec::new();
+    for _ in 0..2 {
+        hanging.push(tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port"));
+    }
+    let urls = hanging.iter().map(|listener| format!("http://{}/", listener.local_addr().expect("an address")));
+    let urls: Vec<_> = urls.chain([receiver.url()]).collect();
+    let server = Server::start_with(|config| {
+        config.webhooks.urls = urls;
+        config.webhooks.secret = SECRET.into();
+    })
+    .await;
+    let mut link = Link::open(&server, "rec1", 100, &[]).await;
+    let mut people = Vec::new();
+    let begun = tokio::time::Instant::now();
+    for n in 0..20 {
+        let room = format!("room{n}");
+        people.push(Wire::join(server.http(), &room, json!({})).await);
+        assert_eq!(server.ask("POST", &format!("/v1/rooms/{room}/recording"), None).await.status, 201);
+        let id = link.hear().await["recording"].as_str().expect("an id").to_owned();
+        link.state(&id, "recording").await;
+    }
+    for _ in 0..20 {
+        assert_eq!(receiver.next().await.kind(), "recording.started");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}: the hanging ones were waited for", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -142,11 +142,11 @@ impl App {
             room: session.room.clone(),
             exp: clock::unix_s() + API_TOKEN_TTL_S,
             nbf: None,
-            jti: session.api_token_id(),
+            jti: session.api_token_id.clone(),
             grants: session.who.grants.clone(),
             cnf: None,
             api: true,
-            // Whoever learns a room's name is a guest of it: what went on before is not theirs.
+            // Whoever learns a room's name is a guest of it: what went on before is not theirs, nor what comes after.
             since_ms: is_guest.then(clock::unix_ms),
         };
         self.secrets.load().rooms.sign(&claims)

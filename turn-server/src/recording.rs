@@ -40,7 +40,7 @@ pub(crate) use jobs::{start, stop_by_hand};
 pub(crate) use options::Wanted;
 pub(crate) use pause::set_paused;
 use state::State;
-pub(crate) use view::{FileView, RecordingView};
+pub(crate) use view::{FileView, RecordingView, code_of};
 
 /// How often recordings are looked after when nothing happens.
 const TICK: Duration = Duration::from_millis(500);
@@ -54,7 +54,7 @@ const HEALTH_WITHIN: Duration = Duration::from_secs(3);
 /// All recordings that this server knows of.
 pub(crate) struct Recordings {
     state: Mutex<State>,
-    health: tokio::sync::Mutex<Option<(Instant, Option<String>)>>,
+    health: tokio::sync::Mutex<Option<(Instant, Option<&'static str>)>>,
 }
 
 impl Recordings {
@@ -99,21 +99,35 @@ impl Recordings {
         self.state().manifests.get(id).cloned()
     }
 
-    /// What is wrong with the storage, if anything is. Asked at most every ten seconds.
-    pub(crate) async fn storage_error(&self, store: &Store) -> Option<String> {
+    /// What is wrong with the storage, if anything is, in words that anybody may read: the log has the story. Asked at most every
+    /// ten seconds.
+    pub(crate) async fn storage_error(&self, store: &Store) -> Option<&'static str> {
         let mut health = self.health.lock().await;
-        if let Some((at, error)) = &*health
+        if let Some((at, error)) = *health
             && at.elapsed() < HEALTH_FOR
         {
-            return error.clone();
+            return error;
         }
         let error = match tokio::time::timeout(HEALTH_WITHIN, store.list("health/")).await {
             Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("the storage does not answer within {} s", HEALTH_WITHIN.as_secs())),
+            Ok(Err(error)) => Some((health_word(&error), error.to_string())),
+            Err(_) => Some(("it does not answer", format!("no answer within {} s", HEALTH_WITHIN.as_secs()))),
         };
-        *health = Some((Instant::now(), error.clone()));
-        error
+        let before = health.take().and_then(|(_, error)| error);
+        let word = error.as_ref().map(|(word, _)| *word);
+        if let Some((word, why)) = error.filter(|(word, _)| before != Some(*word)) {
+            tracing::warn!(word, why, "the storage of recordings");
+        }
+        *health = Some((Instant::now(), word));
+        word
+    }
+}
+
+fn health_word(error: &service::storage::Error) -> &'static str {
+    match error {
+        service::storage::Error::Unavailable { .. } => "it cannot be reached",
+        service::storage::Error::Denied { .. } => "it does not let us in",
+        _ => "it refuses",
     }
 }
 
@@ -165,36 +179,19 @@ pub(crate) fn list(
 /// Deletes a recording: media first, so that a failure leaves a manifest that can be deleted again.
 ///
 /// # Errors
-/// [`Code::AlreadyRecording`] while it is on, [`Code::StorageUnavailable`].
-pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal> {
-    let id = &manifest.id;
-    let taken = {
-        let mut state = app.recordings.state();
-        if state.active.contains_key(id) {
-            return Err(Refusal::new(
-                Code::AlreadyRecording,
-                "it is on or being finished: stop it and wait until it is ready",
-            ));
-        }
-        if !state::is_over(manifest.state) && state.is_held(id) {
-            return Err(Refusal::new(Code::AlreadyRecording, "a recorder is finishing it: wait until it is ready"));
-        }
-        state.deleted.begin(id);
-        // From here on nobody writes of it again.
-        state.writes.forget(id);
-        state.late.remove(id);
-        state.manifests.remove(id)
-    };
+/// [`Code::RecordingNotFound`], also while somebody else deletes it, [`Code::AlreadyRecording`] while it is on,
+/// [`Code::StorageUnavailable`].
+pub(crate) async fn remove(app: &App, id: &RecordingId) -> Result<(), Refusal> {
+    let (manifest, noted) = app.recordings.state().take_out(id)?;
     let deleted = delete_objects(&app.store, &manifest.folder).await;
     let mut state = app.recordings.state();
     if let Err(error) = deleted {
-        state.deleted.take_back(id);
-        state.manifests.extend(taken.map(|manifest| (manifest.id.clone(), manifest)));
+        state.put_back(manifest, noted);
         return Err(Refusal::new(Code::StorageUnavailable, error.to_string()));
     }
     state.deleted.keep(id);
-    if taken.is_some() && !app.config().webhooks.urls.is_empty() {
-        app.webhooks.say(app, Event::Deleted, &news::view(app, &state, manifest));
+    if !app.config().webhooks.urls.is_empty() {
+        app.webhooks.say(app, Event::Deleted, &news::view(app, &state, &manifest));
     }
     Ok(())
 }
@@ -202,10 +199,15 @@ pub(crate) async fn remove(app: &App, manifest: &Manifest) -> Result<(), Refusal
 /// Deletes everything that lies in a recording's folder.
 async fn delete_objects(store: &Store, folder: &str) -> Result<(), service::storage::Error> {
     let folder = format!("{folder}/");
-    // A template may have put another recording below this one.
+    // A template may have put another recording below this one, and people whatever they like beside its files.
     let own = |key: &str| {
         let rest = key.strip_prefix(&folder).unwrap_or("/");
-        !rest.strip_prefix("segments/").unwrap_or(rest).contains('/')
+        let is_own = !rest.strip_prefix("segments/").unwrap_or(rest).contains('/');
+        let is_ours = service::storage::is_key(key);
+        if is_own && !is_ours {
+            tracing::info!(key, "left where it is: no name of ours");
+        }
+        is_own && is_ours
     };
     match store.list_uploads(&folder).await {
         Ok(uploads) => {

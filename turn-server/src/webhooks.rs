@@ -30,9 +30,6 @@ pub(crate) use signature::SigningKey;
 /// Messages that wait for their receivers, at most; beyond it new ones are lost. As many may be on their way to the journal.
 const WAITING: usize = 10_000;
 
-/// Requests at once.
-const AT_ONCE: usize = 16;
-
 /// How long a receiver may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -132,7 +129,7 @@ pub(crate) async fn run(app: Arc<App>) {
             Some(ended) = deliverer.attempts.join_next() => if let Ok((attempt, result)) = ended {
                 deliverer.ended(attempt, result).await;
             },
-            () = tokio::time::sleep_until(due), if deliverer.attempts.len() < AT_ONCE => {}
+            () = tokio::time::sleep_until(due) => {}
         }
     }
 }
@@ -174,11 +171,9 @@ impl Deliverer {
         self.count();
     }
 
-    /// Begins what is due.
+    /// Begins what is due. How much that is at most is the queue's: so many at a URL.
     fn begin(&mut self) {
-        while self.attempts.len() < AT_ONCE
-            && let Some(attempt) = self.queue.poll_attempt(Instant::now())
-        {
+        while let Some(attempt) = self.queue.poll_attempt(Instant::now()) {
             let app = self.app.clone();
             self.attempts.spawn(async move {
                 let result = deliver(&app, &attempt).await;

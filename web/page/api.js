@@ -16,7 +16,7 @@ export const PAGE = 100;
  * @property {string} participant_name
  * @property {number} start_ms
  * @property {number} end_ms
- * @property {string} [url]   good by itself for a while; absent until the file is complete
+ * @property {string} [url]   good by itself for a while; only of a recording that was asked for by itself
  *
  * @typedef {object} Progress   while a recording is not ready
  * @property {number} bytes
@@ -44,7 +44,7 @@ export class Api {
 
   /**
    * @param {string} room
-   * @param {string} token  of the room's `ok`
+   * @param {() => string} token  of the room's last `ok`: that of a guest ends with the socket
    */
   constructor(room, token) {
     this.#room = encodeURIComponent(room);
@@ -103,7 +103,7 @@ export class Api {
    * @returns {Promise<any>}
    */
   async #call(method, path) {
-    const headers = { authorization: `Bearer ${this.#token}`, accept: 'application/json' };
+    const headers = { authorization: `Bearer ${this.#token()}`, accept: 'application/json' };
     const response = await fetch(path, { method, headers }).catch(() => {
       throw new TernError('unreachable');
     });

@@ -1,7 +1,7 @@
 // @ts-check
 /** The dialog with a room's recordings: state, facts, play, download, delete. It refreshes itself while one is still moving. */
 
-import { explain } from '../tern.js';
+import { TernError, explain } from '../tern.js';
 import { confirmed } from './confirm.js';
 import { PAGE } from './api.js';
 import { byId, icon, make } from './dom.js';
@@ -38,8 +38,8 @@ export class Recordings {
   #complained = false;
   /** Latest first. @type {import('./api.js').Recording[]} */
   #known = [];
-  /** Whether there are older ones. */
-  #hasMore = false;
+  /** Whether there may be older ones: not after the last page was shown. */
+  #hasMore = true;
   /** What each row shows, by recording. @type {Map<string, { row: any, facts: string, state: string }>} */
   #rows = new Map();
 
@@ -80,7 +80,7 @@ export class Recordings {
       const last = latest.length < PAGE ? '' : latest[latest.length - 1].id;
       const older = this.#known.filter(({ id }) => id < last);
       this.#known = [...latest, ...older];
-      if (!older.length) this.#hasMore = latest.length === PAGE;
+      if (latest.length < PAGE) this.#hasMore = false;
       this.#show();
     } catch (error) {
       if (!this.#complained) toast(explain(error), { error: true });
@@ -108,7 +108,7 @@ export class Recordings {
     const rows = new Map();
     for (const recording of this.#known) {
       const known = this.#rows.get(recording.id);
-      const facts = JSON.stringify(recording, (key, value) => (key === 'url' ? undefined : value));
+      const facts = JSON.stringify(recording);
       const row = known?.facts === facts ? known.row : this.#row(recording);
       if (known && row !== known.row) known.row.replaceWith(row);
       if (known && known.state !== recording.state) {
@@ -143,7 +143,8 @@ export class Recordings {
       head.append(make('small', { text: `${progress.percent} %` }));
       row.append(make('progress', { max: 100, value: progress.percent, 'aria-label': name }));
     }
-    if (recording.error) row.append(make('p', { class: 'facts', text: recording.error }));
+    // Who may not moderate is given the code only.
+    if (recording.error) row.append(make('p', { class: 'facts', text: explain(new TernError(recording.error, recording.error)) }));
     if (recording.state === 'ready') {
       row.append(make('ul', { class: 'files' }, ...files.map((file) => this.#file(recording, file))));
     }
@@ -200,8 +201,8 @@ export class Recordings {
   async #play(recording, file, what) {
     const play = ++this.#plays;
     const link = await this.#link(recording, file);
-    // The dialog was closed meanwhile, or something else is to be played.
-    if (play !== this.#plays) return;
+    // The dialog was closed meanwhile, of which its event tells a frame later, or something else is to be played.
+    if (play !== this.#plays || !this.#dialog.open) return;
     this.#playing = recording.id;
     this.#video.src = link;
     this.#player.querySelector('figcaption').textContent = what;
@@ -227,8 +228,10 @@ export class Recordings {
    */
   async #download(recording, file) {
     const link = await this.#link(recording, file);
-    // Our own links play where nothing else is asked; S3's always save.
-    make('a', { href: link.startsWith('/') ? `${link}&download` : link, download: '' }).click();
+    // Our own links play where nothing else is asked; S3's always save. If S3 answers with an error instead, that is a page, and
+    // is not to take the place of the call: a tab that saves a file closes by itself.
+    const how = link.startsWith('/') ? { href: `${link}&download`, download: '' } : { href: link, target: '_blank', rel: 'noopener' };
+    make('a', how).click();
   }
 
   /**
@@ -246,6 +249,7 @@ export class Recordings {
     clearTimeout(this.#timer);
     this.#rows.clear();
     this.#known = [];
+    this.#hasMore = true;
     this.#list.replaceChildren();
     this.#stopPlaying();
   }

@@ -96,7 +96,8 @@ pub struct Claims {
     /// Good for the REST API only, not for joining: what `ok` hands to a participant as `api_token`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub api: bool,
-    /// Recordings that were over before this moment, milliseconds since 1970, are not shown: the `api_token` of a guest.
+    /// Recordings that were over before this moment, milliseconds since 1970, are not shown: the `api_token` of a guest, which
+    /// is good while the guest is in the room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_ms: Option<u64>,
 }

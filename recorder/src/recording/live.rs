@@ -82,7 +82,7 @@ enum Turn {
 /// If the room could never be joined, or storage refuses what `proof` asks of it.
 pub(super) async fn run(
     recording: &mut Recording,
-    Start { token, zero, paused, ends_in }: Start,
+    Start { token, zero, mut paused, ends_in }: Start,
     mut orders: mpsc::UnboundedReceiver<Order>,
     mut proof: Option<Proof>,
 ) -> Result<(), (Code, String)> {
@@ -94,7 +94,7 @@ pub(super) async fn run(
     let zero = Zero { at: zero, wall: Duration::from_millis(job.started_ms) };
     let (room, welcome) = tokio::select! {
         joined = first_join(&target, &job.room, &token) => joined?,
-        order = stop(&mut orders) => return order,
+        () = stop(&mut orders, &mut paused) => return Ok(()),
     };
     let (told, mut hears) = mpsc::unbounded_channel();
     let mut stage = Stage {
@@ -185,14 +185,15 @@ async fn first_join(target: &Target, name: &RoomName, token: &str) -> Result<(Ro
     }
 }
 
-/// Waits for a stop before there is anything to stop.
-async fn stop(orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), (Code, String)> {
+/// Waits for a stop before there is anything to stop. What is to be paused begins so.
+async fn stop(orders: &mut mpsc::UnboundedReceiver<Order>, paused: &mut bool) {
     while let Some(order) = orders.recv().await {
-        if order == Order::Stop {
-            break;
+        match order {
+            Order::Pause => *paused = true,
+            Order::Resume => *paused = false,
+            Order::Stop => return,
         }
     }
-    Ok(())
 }
 
 /// The next thing from the room, or the room itself.
@@ -520,6 +521,22 @@ impl Stage<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_paused_before_it_began_begins_paused() {
+        for (before, heard, after) in [
+            (false, &[Order::Pause][..], true),
+            (false, &[Order::Pause, Order::Resume], false),
+            (true, &[Order::Resume], false),
+            (true, &[], true),
+        ] {
+            let (say, mut orders) = mpsc::unbounded_channel();
+            heard.iter().chain([&Order::Stop]).for_each(|order| say.send(*order).expect("is heard"));
+            let mut paused = before;
+            stop(&mut orders, &mut paused).await;
+            assert_eq!(paused, after, "{before} {heard:?}");
+        }
+    }
 
     #[test]
     fn a_limit_of_megabytes_counts_as_disks_do_and_zero_is_none() {

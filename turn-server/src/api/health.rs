@@ -42,9 +42,9 @@ pub(crate) struct Role {
     enabled: bool,
     /// Whether it works.
     ok: bool,
-    /// What is wrong.
+    /// What is wrong, in a word: the log has the story.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    error: Option<&'static str>,
 }
 
 /// How full the relay is.

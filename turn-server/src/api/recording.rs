@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::auth::Caller;
 use super::body::{Body, InPath};
 use super::problem::Problem;
-use super::recordings::view;
+use super::recordings::shown;
 use crate::app::App;
 use crate::recording::{self, RecordingView, Wanted};
 
@@ -49,6 +49,8 @@ impl From<StartRecording> for Wanted {
 #[utoipa::path(post, path = "/v1/rooms/{room}/recording", params(("room" = String, Path)),
     request_body = StartRecording, security(("bearer" = [])), responses((status = 201, body = RecordingView),
     (status = 400, description = "Tags or a prefix that storage would not take", body = Problem),
+    (status = 403, description = "This needs the grant `moderate`, and `prefix` and `keep_days` an API key", body = Problem),
+    (status = 404, description = "There is no such room", body = Problem),
     (status = 409, description = "It is on already, or this is a mesh room: its media does not pass here", body = Problem),
     (status = 503, description = "No recorder is connected", body = Problem)))]
 pub(crate) async fn start(
@@ -63,7 +65,7 @@ pub(crate) async fn start(
         caller.operator()?;
     }
     let manifest = recording::start(&app, &room, &wanted.into())?;
-    Ok((StatusCode::CREATED, Json(view(&app, &manifest).await)))
+    Ok((StatusCode::CREATED, Json(recording::view(&app, &manifest))))
 }
 
 /// The recording of a room while it is on.
@@ -77,7 +79,7 @@ pub(crate) async fn read(
     caller.member_of(&room)?;
     let manifest = app.recordings.of_room(&room);
     let manifest = manifest.ok_or_else(|| Problem::new(Code::NotRecording, format!("{room} is not being recorded")))?;
-    Ok(Json(view(&app, &manifest).await))
+    Ok(Json(shown(&caller, recording::view(&app, &manifest))))
 }
 
 /// Stops the recording of a room. It is finished and uploaded from here on: see `/v1/recordings/{id}`.
@@ -90,7 +92,7 @@ pub(crate) async fn stop(
 ) -> Result<(StatusCode, Json<RecordingView>), Problem> {
     caller.moderator_of(&room)?;
     let manifest = recording::stop_by_hand(&app, &room)?;
-    Ok((StatusCode::ACCEPTED, Json(view(&app, &manifest).await)))
+    Ok((StatusCode::ACCEPTED, Json(recording::view(&app, &manifest))))
 }
 
 /// Pauses the recording of a room: nothing is written until it is resumed. Its state is `paused` once the recorder has stopped
@@ -124,5 +126,5 @@ async fn set_paused(
 ) -> Result<(StatusCode, Json<RecordingView>), Problem> {
     caller.moderator_of(room)?;
     let manifest = recording::set_paused(app, room, paused)?;
-    Ok((StatusCode::ACCEPTED, Json(view(app, &manifest).await)))
+    Ok((StatusCode::ACCEPTED, Json(recording::view(app, &manifest))))
 }

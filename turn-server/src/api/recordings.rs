@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use signalling::message::RecordingState;
 use signalling::recording::Manifest;
@@ -27,9 +26,6 @@ fn default_limit() -> usize {
 /// Recordings that are listed at once, at most.
 const MAX_LIMIT: usize = 1000;
 
-/// Recordings whose links are signed at once: S3's may need new credentials first.
-const AT_ONCE: usize = 16;
-
 /// Which recordings.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -49,15 +45,20 @@ pub(crate) struct Wanted {
 /// Recordings.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Recordings {
-    /// Latest first.
+    /// Latest first, without links to files.
     recordings: Vec<RecordingView>,
 }
 
-/// A recording with links to its files.
-pub(super) async fn view(app: &App, manifest: &Manifest) -> RecordingView {
-    with_links(app, recording::view(app, manifest)).await
+/// A recording as this caller sees it.
+pub(super) fn shown(caller: &Caller, view: RecordingView) -> RecordingView {
+    if caller.moderator_of(&view.room).is_ok() {
+        return view;
+    }
+    let error = view.error.as_deref().map(|error| recording::code_of(error).to_string());
+    RecordingView { error, ..view }
 }
 
+/// Lays links to its files into a recording.
 async fn with_links(app: &App, mut view: RecordingView) -> RecordingView {
     let ready = view.state == RecordingState::Ready;
     let mut files = std::mem::take(&mut view.files);
@@ -81,8 +82,8 @@ async fn link(app: &App, recording: &RecordingView, file: &FileView) -> Option<S
     }
 }
 
-/// Recordings, latest first. With a room token: those of its room; guests who do not moderate see what was on at some time since
-/// they joined.
+/// Recordings, latest first; links to their files are in each of them by itself. With a room token: those of its room; guests who do not moderate see what was on at some time since
+/// they joined, as long as they are there.
 #[utoipa::path(get, path = "/v1/recordings", params(Wanted), security(("bearer" = [])),
     responses((status = 200, body = Recordings), (status = 400, body = Problem)))]
 pub(crate) async fn list(
@@ -99,9 +100,8 @@ pub(crate) async fn list(
     let is_wanted = |recording: &Manifest| {
         caller.may_see(recording) && wanted.room.as_ref().is_none_or(|room| recording.room == *room)
     };
-    let views = recording::list(&app, is_wanted, wanted.before.as_ref(), wanted.limit);
-    let signed = futures_util::stream::iter(views).map(|view| with_links(&app, view));
-    let recordings = signed.buffered(AT_ONCE).collect().await;
+    let recordings = recording::list(&app, is_wanted, wanted.before.as_ref(), wanted.limit);
+    let recordings = recordings.into_iter().map(|view| shown(&caller, view)).collect();
     Ok(Json(Recordings { recordings }))
 }
 
@@ -112,7 +112,7 @@ pub(super) fn find(app: &App, caller: &Caller, id: &RecordingId) -> Result<Manif
     if caller.may_see(&manifest) { Ok(manifest) } else { Err(not_found()) }
 }
 
-/// One recording.
+/// One recording, with links to its files.
 #[utoipa::path(get, path = "/v1/recordings/{id}", params(("id" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = RecordingView), (status = 404, body = Problem)))]
 pub(crate) async fn read(
@@ -121,12 +121,14 @@ pub(crate) async fn read(
     InPath(id): InPath<RecordingId>,
 ) -> Result<Json<RecordingView>, Problem> {
     let manifest = find(&app, &caller, &id)?;
-    Ok(Json(view(&app, &manifest).await))
+    Ok(Json(with_links(&app, shown(&caller, recording::view(&app, &manifest))).await))
 }
 
 /// Deletes a recording and all its files, for good.
 #[utoipa::path(delete, path = "/v1/recordings/{id}", params(("id" = String, Path)), security(("bearer" = [])),
-    responses((status = 204), (status = 404, body = Problem), (status = 409, description = "It is on", body = Problem)))]
+    responses((status = 204), (status = 403, description = "This needs the grant `moderate`", body = Problem),
+    (status = 404, body = Problem), (status = 409, description = "It is on or being finished", body = Problem),
+    (status = 503, description = "The storage does not answer or refuses", body = Problem)))]
 pub(crate) async fn remove(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -134,6 +136,6 @@ pub(crate) async fn remove(
 ) -> Result<StatusCode, Problem> {
     let manifest = find(&app, &caller, &id)?;
     caller.moderator_of(&manifest.room)?;
-    recording::remove(&app, &manifest).await?;
+    recording::remove(&app, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

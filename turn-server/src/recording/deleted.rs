@@ -1,12 +1,12 @@
-//! The ids of deleted recordings, in a file: a part that a recorder stores later, also after a restart, must not bring one back.
+//! The ids of deleted recordings, in a file, last deleted last: a part that a recorder stores later, also after a restart, must not bring one back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use signalling::RecordingId;
 
-/// Deleted recordings that are remembered. The oldest ones are forgotten first: their ids begin with the time.
+/// Deleted recordings that are remembered: those that were deleted last, however old they were.
 const MAX: usize = 10_000;
 
 /// Bytes after which the file is written anew, without what was forgotten.
@@ -16,6 +16,7 @@ const MAX_FILE: u64 = 2 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Deleted {
     ids: BTreeSet<RecordingId>,
+    order: VecDeque<RecordingId>,
     path: PathBuf,
 }
 
@@ -29,15 +30,19 @@ impl Deleted {
             }
             read => read.unwrap_or_default(),
         };
-        let mut deleted = Self { path, ids: BTreeSet::new() };
+        let mut deleted = Self { path, ..Self::default() };
         text.lines().filter_map(|line| RecordingId::parse(line).ok()).for_each(|id| deleted.insert(id));
         deleted
     }
 
     fn insert(&mut self, id: RecordingId) {
-        self.ids.insert(id);
-        if self.ids.len() > MAX {
-            self.ids.pop_first();
+        if self.ids.insert(id.clone()) {
+            self.order.push_back(id);
+        }
+        if self.order.len() > MAX
+            && let Some(first) = self.order.pop_front()
+        {
+            self.ids.remove(&first);
         }
     }
 
@@ -48,7 +53,9 @@ impl Deleted {
 
     /// It is there still: that it is deleted was said too early.
     pub(super) fn take_back(&mut self, id: &RecordingId) {
-        self.ids.remove(id);
+        if self.ids.remove(id) {
+            self.order.retain(|known| known != id);
+        }
     }
 
     /// It is gone. Its id is a short line, which the disk takes at once.
@@ -61,7 +68,7 @@ impl Deleted {
     fn write(&self, id: &RecordingId) -> io::Result<()> {
         std::fs::create_dir_all(self.path.parent().unwrap_or(Path::new(".")))?;
         if std::fs::metadata(&self.path).is_ok_and(|meta| meta.len() >= MAX_FILE) {
-            let lines: String = self.ids.iter().map(|id| format!("{id}\n")).collect();
+            let lines: String = self.order.iter().map(|id| format!("{id}\n")).collect();
             let new = self.path.with_extension("new");
             std::fs::write(&new, lines)?;
             return std::fs::rename(new, &self.path);
@@ -96,14 +103,17 @@ mod tests {
         deleted.keep(&id(3));
         let again = Deleted::load(path.clone());
         assert!(again.contains(&id(1)) && !again.contains(&id(2)) && again.contains(&id(3)));
-        let lines: String = (0..200_000).map(|n| format!("{}\n", id(n))).collect();
+        // The last ones that were deleted are older than those before.
+        let lines: String = (0..200_000).rev().map(|n| format!("{}\n", id(n))).collect();
         std::fs::write(&path, lines).expect("writes");
         let mut full = Deleted::load(path.clone());
-        assert_eq!((full.ids.len(), full.contains(&id(199_999)), full.contains(&id(1))), (MAX, true, false));
+        assert_eq!((full.ids.len(), full.contains(&id(0)), full.contains(&id(199_999))), (MAX, true, false));
         full.begin(&id(200_000));
         full.keep(&id(200_000));
+        assert_eq!((full.ids.len(), full.order.len(), full.contains(&id(MAX - 1))), (MAX, MAX, false));
         let length = std::fs::metadata(&path).expect("is there").len();
         assert!(length < 200_000, "{length}");
-        assert!(Deleted::load(path).contains(&id(200_000)));
+        let again = Deleted::load(path);
+        assert!(again.contains(&id(200_000)) && again.contains(&id(0)) && again.order == full.order);
     }
 }

@@ -14,14 +14,11 @@ use signalling::{RecordingId, RoomName};
 
 use super::news;
 use super::options::Wanted;
-use super::state::{Active, CONFIRM_WITHIN, State};
+use super::state::{Active, State};
 use super::writes::Write;
 use crate::app::App;
 use crate::clock;
 use crate::webhooks::Event;
-
-/// How long a lost recorder may take to come back before another one gets its rooms.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// How long the red light stays on for a recorder that does not confirm the stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -144,11 +141,12 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
     if let Some(active) = state.active.get_mut(id) {
         tracing::info!(recording = %id, room = %active.room, %recorder, "recording");
         active.link = link;
+        active.begin_run(&recorder);
         active.fresh = active.unfinished.insert(recorder.clone());
         active.last = Some(recorder.clone());
         active.recorder = Some(recorder);
         active.lost = None;
-        active.assigned = now;
+        (active.assigned, active.heard) = (now, now);
         active.confirmed = false;
         active.identity = Some(identity);
     }
@@ -193,9 +191,10 @@ pub(super) fn show(app: &App, state: &mut State, id: &RecordingId, now: Recordin
         state.write(id, Write::Manifest);
         news::state_changed(app, state, id, now);
     }
-    // A new recording of the same room may be on while the last one is being finished.
-    let mut others = state.active.iter().filter(|(other, active)| *other != id && active.room == room);
-    if now.is_live() || !others.any(|(_, active)| active.stop_asked.is_none()) {
+    // A new recording of the same room may be on, or stopping, while the last one is being finished.
+    let others = state.active.iter().filter(|(other, active)| *other != id && active.room == room);
+    let mut others = others.filter_map(|(other, _)| state.manifests.get(other));
+    if now.is_live() || !others.any(|other| other.state.is_live()) {
         app.hub.show_recording(&room, now.is_live().then_some(light));
     }
 }
@@ -289,6 +288,7 @@ fn fail(app: &App, state: &mut State, id: &RecordingId, why: &str) {
 pub(super) fn reconcile(app: &App) {
     let mut state = app.recordings.state();
     reconcile_locked(app, &mut state);
+    state.finish_left(Instant::now());
     let wanted = wanted_rooms(app, &mut state);
     drop(state);
     for room in wanted {
@@ -350,7 +350,7 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
     if let Some(asked) = active.stop_asked {
         let live = state.manifests.get(id).is_some_and(|manifest| manifest.state.is_live());
         let now = Instant::now();
-        if active.forget_unheard(&state.recorders, now) && active.unfinished.is_empty() {
+        if active.forget_unheard(id, &mut state.recorders, now) && active.unfinished.is_empty() {
             over(app, state, id);
             return;
         }
@@ -374,11 +374,8 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
         stop(app, state, id);
         return;
     }
-    let lost = active.lost.is_some_and(|lost| lost.elapsed() >= GRACE);
-    if active.recorder.is_some() && (lost || !active.confirmed && active.assigned.elapsed() >= CONFIRM_WITHIN) {
-        active.forget_unheard(&state.recorders, now);
-        active.take_away(now);
-    }
+    active.forget_unheard(id, &mut state.recorders, now);
+    active.take_from_lost(now);
     if active.recorder.is_none() {
         active.lost.get_or_insert_with(Instant::now);
         assign(app, state, id);

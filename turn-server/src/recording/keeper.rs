@@ -16,7 +16,7 @@ use signalling::timeline;
 use tokio::task::JoinSet;
 
 use super::news;
-use super::state::{State, is_over, slim};
+use super::state::{ORPHAN, State, is_over, slim};
 use super::writes::Write;
 use crate::app::App;
 use crate::webhooks::Event;
@@ -86,7 +86,13 @@ async fn read(app: &App, found: Vec<Found>) -> Vec<Found> {
         let key = &found.key;
         match bytes {
             Ok(bytes) => match manifest(key, &bytes) {
-                Ok(manifest) => take(&mut app.recordings.state(), manifest, found.has_segments),
+                Ok(manifest) if app.recordings.state().deleted.contains(&manifest.id) => {
+                    // It was being written when it was deleted, and came last.
+                    if let Err(error) = app.store.delete(key).await {
+                        tracing::warn!(key, %error, "what was deleted came back and cannot be deleted");
+                    }
+                }
+                Ok(manifest) => take(app, manifest, found.has_segments),
                 Err(why) => tracing::warn!(key, why, "no manifest of ours"),
             },
             Err(error @ (Error::Unavailable { .. } | Error::Denied { .. })) => {
@@ -109,23 +115,28 @@ fn manifest(key: &str, bytes: &[u8]) -> Result<Manifest, String> {
     Ok(manifest)
 }
 
-fn take(state: &mut State, mut manifest: Manifest, has_segments: bool) {
+fn take(app: &App, mut manifest: Manifest, has_segments: bool) {
+    let mut state = app.recordings.state();
     let id = manifest.id.clone();
-    if state.manifests.contains_key(&id) {
+    if state.manifests.contains_key(&id) || state.deleted.contains(&id) {
         return;
     }
     if is_over(manifest.state) {
         slim(&mut manifest);
     } else if has_segments {
-        // The server ended before its recorder did; what the recorder finished meanwhile is in storage.
-        state.write(&id, Write::Final);
+        // The server ended before its recorder did. What the recorder finished meanwhile is in storage; others may have more.
+        state.left.insert(id.clone(), Instant::now() + ORPHAN);
     }
-    if manifest.state.is_live() {
+    let was_live = manifest.state.is_live();
+    if was_live {
         // Nobody records what a former run of this server began.
         manifest.state = RecordingState::Finalising;
         state.write(&id, Write::Manifest);
     }
-    state.manifests.insert(id, manifest);
+    state.manifests.insert(id.clone(), manifest);
+    if was_live {
+        news::say(app, &state, &id, Event::Stopped);
+    }
 }
 
 /// Writes what changes, until the process ends.
@@ -180,26 +191,45 @@ async fn write(app: &Arc<App>) {
 }
 
 /// A recorder finished a part of a recording that we do not know. If it lies in storage, the recording is ours: its
-/// manifest was lost, or another server began it. `true`: storage did not say of all.
+/// manifest could not be read yet, was lost, or another server began it. `true`: storage did not say of all.
 async fn adopt_unknown(app: &App) -> bool {
     let unknown = std::mem::take(&mut app.recordings.state().unknown);
     let mut left = Vec::new();
     for segment in unknown {
-        match app.store.head(&segment.key()).await {
-            Ok(Some(_)) => {
-                let mut state = app.recordings.state();
-                if !state.deleted.contains(&segment.recording) {
-                    state.adopt(&segment);
-                }
-            }
-            Err(Error::Unavailable { .. }) => left.push(segment),
-            // AWS denies what is not there if it does not let us list the bucket.
-            Ok(None) | Err(_) => {}
+        if let Err(error) = adopt(app, &segment).await {
+            tracing::debug!(recording = %segment.recording, %error, "whose part this is cannot be read; trying again");
+            left.push(segment);
         }
     }
     let again = !left.is_empty();
     app.recordings.state().unknown.extend(left);
     again
+}
+
+async fn adopt(app: &App, segment: &RecorderSegment) -> Result<(), Error> {
+    match app.store.head(&segment.key()).await {
+        Ok(Some(_)) => {}
+        Err(error @ Error::Unavailable { .. }) => return Err(error),
+        // AWS denies what is not there if it does not let us list the bucket.
+        Ok(None) | Err(_) => return Ok(()),
+    }
+    let key = format!("{}/{MANIFEST}", segment.folder);
+    // What it was started with is known from there only.
+    let known = match app.store.get(&key).await {
+        Ok(bytes) => manifest(&key, &bytes).inspect_err(|why| tracing::warn!(key, why, "no manifest of ours")).ok(),
+        Err(Error::NotFound(_) | Error::Denied { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(manifest) = known.filter(|manifest| manifest.id == segment.recording) {
+        take(app, manifest, true);
+    }
+    let mut state = app.recordings.state();
+    if state.manifests.contains_key(&segment.recording) || state.deleted.contains(&segment.recording) {
+        state.take_late(segment.clone());
+    } else {
+        state.adopt(segment);
+    }
+    Ok(())
 }
 
 /// A recorder went on storing what was deleted: that goes, too, and so does what its other runs stored before. `true`: not all
@@ -226,6 +256,9 @@ async fn delete_unwanted(app: &App) -> bool {
 
 /// Writes a manifest; `true`: it has to be tried again.
 async fn write_one(app: &App, id: &RecordingId, write: Write) -> bool {
+    if write == Write::Final && app.recordings.state().wait_for_holder(id, Instant::now()) {
+        return false;
+    }
     let Some(mut manifest) = app.recordings.get(id) else { return false };
     let written = match write {
         Write::Manifest => {

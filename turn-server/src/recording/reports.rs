@@ -26,7 +26,7 @@ pub(super) fn recorder_came(app: &App, state: &mut State, recorder: &RecorderId,
             continue;
         };
         active.recorder = Some(recorder.clone());
-        active.lost = None;
+        (active.lost, active.heard) = (None, Instant::now());
         if active.stop_asked.is_some() {
             state.say(recorder, ToRecorder::Stop { recording: id.clone() });
         }
@@ -47,7 +47,8 @@ fn forget_unheld(app: &App, state: &mut State, recorder: &RecorderId, held: &[Re
             active.lost.get_or_insert_with(Instant::now);
             active.orphan.get_or_insert_with(Instant::now);
         }
-        if !is_live && active.unfinished.remove(recorder) && ended {
+        // It has no part to finish, whoever goes on.
+        if active.unfinished.remove(recorder) && ended {
             stored.push(id.clone());
         }
     }
@@ -112,10 +113,8 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
         }
     }
     let Some(active) = state.active.get_mut(&id) else { return };
-    if let Some(progress) = progress
-        && active.unfinished.contains(recorder)
-    {
-        active.progress.insert(recorder.clone(), progress);
+    if is_its_job {
+        active.heard = Instant::now();
     }
     let stopping = active.stop_asked.is_some();
     let unsure = is_its_job && !active.confirmed && !stopping;
@@ -123,11 +122,16 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
         // An earlier run of its own, which it was finishing when it was given the job.
         return;
     }
+    if let Some(progress) = progress
+        && active.unfinished.contains(recorder)
+    {
+        active.progress.insert(recorder.clone(), progress);
+    }
     if done {
         active.unfinished.remove(recorder);
-        if let Some(progress) = active.progress.get_mut(recorder).filter(|_| ready) {
-            progress.stored = progress.bytes;
-        }
+    }
+    if ready {
+        active.all_stored(recorder);
     }
     if is_its_job && (stopping || now.is_live()) {
         active.confirm(now);

@@ -1,11 +1,14 @@
 //! Recordings whose time is over are deleted: what was promised to whoever was recorded, and what the disk needs.
 
+use std::ops::Bound;
 use std::time::Duration;
 
+use signalling::RecordingId;
+use signalling::code::Code;
 use signalling::recording::Manifest;
 
 use super::remove;
-use super::state::is_over;
+use super::state::{State, is_over};
 use super::writes::Write;
 use crate::app::App;
 use crate::clock;
@@ -18,16 +21,18 @@ const EVERY: Duration = Duration::from_secs(3600);
 /// Recordings deleted one after the other, before others get a chance to use the storage.
 const AT_ONCE: usize = 20;
 
+/// So many failures one after the other are the storage's, not the recordings'.
+const FAILURES: usize = 3;
+
 /// How long they have for that.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Deletes what is over for longer than it is kept, until the process ends. What a former run of this server began, and nobody
 /// finished within the first hour, is finished without them.
 pub(super) async fn run(app: &App) {
+    let mut last = None;
     loop {
-        while sweep(app).await {
-            tokio::time::sleep(PAUSE).await;
-        }
+        sweep(app, &mut last).await;
         tokio::time::sleep(EVERY).await;
         let mut state = app.recordings.state();
         for id in state.left_over() {
@@ -37,28 +42,43 @@ pub(super) async fn run(app: &App) {
     }
 }
 
-/// Deletes some that are due, passing over those that cannot be. `true`: there are more.
-async fn sweep(app: &App) -> bool {
-    let keep_days = app.config().recording.keep_days;
-    let due: Vec<Manifest> = {
-        let state = app.recordings.state();
-        let over = state.manifests.values().filter(|manifest| !state.active.contains_key(&manifest.id));
-        over.filter(|manifest| is_due(manifest, keep_days, clock::unix_ms())).cloned().collect()
-    };
-    let mut deleted = 0;
-    for manifest in &due {
-        if deleted == AT_ONCE {
-            return true;
+/// Deletes what is due behind the one that was looked at last, passing over what cannot be. What is tried is shown to nobody
+/// meanwhile, so it ends when storage is away, and goes on there the next time.
+async fn sweep(app: &App, last: &mut Option<RecordingId>) {
+    let mut failures = 0;
+    loop {
+        let due = next_due(&app.recordings.state(), last.as_ref(), app.config().recording.keep_days, clock::unix_ms());
+        if due.is_empty() {
+            *last = None;
+            return;
         }
-        match remove(app, manifest).await {
-            Ok(()) => {
-                tracing::info!(recording = %manifest.id, room = %manifest.room, "deleted: its time is over");
-                deleted += 1;
+        for id in due {
+            match remove(app, &id).await {
+                Ok(()) => {
+                    tracing::info!(recording = %id, "deleted: its time is over");
+                    failures = 0;
+                }
+                Err(error) => {
+                    tracing::warn!(recording = %id, %error, "cannot be deleted; trying again later");
+                    failures += usize::from(error.code == Code::StorageUnavailable);
+                }
             }
-            Err(error) => tracing::warn!(recording = %manifest.id, %error, "cannot be deleted; trying again later"),
+            *last = Some(id);
+            if failures == FAILURES {
+                return;
+            }
         }
+        tokio::time::sleep(PAUSE).await;
     }
-    false
+}
+
+/// The next recordings whose time is over, behind the one that was looked at last.
+fn next_due(state: &State, last: Option<&RecordingId>, keep_days: u32, now_ms: u64) -> Vec<RecordingId> {
+    let behind = last.map_or(Bound::Unbounded, Bound::Excluded);
+    let later = state.manifests.range::<RecordingId, _>((behind, Bound::Unbounded));
+    let over = later.filter(|(id, _)| !state.active.contains_key(*id));
+    let due = over.filter(|(_, manifest)| is_due(manifest, keep_days, now_ms));
+    due.take(AT_ONCE).map(|(id, _)| id.clone()).collect()
 }
 
 /// Whether a recording is over and was for as long as it is kept.
@@ -71,20 +91,19 @@ fn is_due(manifest: &Manifest, keep_days: u32, now_ms: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use signalling::RoomName;
     use signalling::message::RecordingState;
     use signalling::recording::RecordingOptions;
-    use signalling::{RecordingId, RoomName};
 
     use super::*;
 
-    #[test]
-    fn what_is_over_for_long_enough_is_due() {
-        let of = |state, keep_days, ended_ms| Manifest {
+    fn manifest(id: &str, state: RecordingState, keep_days: Option<u32>, ended_ms: Option<u64>) -> Manifest {
+        Manifest {
             v: signalling::recording::MANIFEST_VERSION,
-            id: RecordingId::parse("r1").expect("an id"),
+            id: RecordingId::parse(id).expect("an id"),
             room: RoomName::parse("demo").expect("a name"),
             room_id: "abc".into(),
-            folder: "abc/r1".into(),
+            folder: format!("abc/{id}"),
             options: RecordingOptions::default(),
             keep_days,
             state,
@@ -93,7 +112,35 @@ mod tests {
             segments: Vec::new(),
             timeline: Vec::new(),
             error: None,
-        };
+        }
+    }
+
+    #[test]
+    fn what_is_due_is_taken_some_at_a_time() {
+        let mut state = State::default();
+        for n in 0..50 {
+            let keep_days = Some(if n % 2 == 0 { 1 } else { 0 });
+            let one = manifest(&format!("r{n:02}"), RecordingState::Ready, keep_days, Some(0));
+            state.manifests.insert(one.id.clone(), one);
+        }
+        let mut seen = Vec::new();
+        let mut parts = Vec::new();
+        loop {
+            let due = next_due(&state, seen.last(), 0, DAY_MS);
+            if due.is_empty() {
+                break;
+            }
+            parts.push(due.len());
+            // Some stay, and are passed over.
+            due.iter().step_by(2).for_each(|id| drop(state.manifests.remove(id)));
+            seen.extend(due);
+        }
+        assert_eq!((parts, seen.len()), (vec![AT_ONCE, 5], 25));
+        assert!(seen.is_sorted());
+    }
+
+    #[test]
+    fn what_is_over_for_long_enough_is_due() {
         let now = 10 * DAY_MS;
         let (ready, failed) = (RecordingState::Ready, RecordingState::Failed);
         for (state, own, configured, ended, due) in [
@@ -109,7 +156,7 @@ mod tests {
             (ready, None, u32::MAX, Some(0), false),
         ] {
             assert_eq!(
-                is_due(&of(state, own, ended), configured, now),
+                is_due(&manifest("r1", state, own, ended), configured, now),
                 due,
                 "{state:?} {own:?} {configured} {ended:?}"
             );

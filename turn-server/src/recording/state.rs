@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use signalling::code::{Code, Refusal};
 use signalling::link::ToRecorder;
 use signalling::message::RecordingState;
-use signalling::recording::{Happening, Manifest, Moment, Progress, RecorderSegment, RecordingOptions};
+use signalling::recording::{Happening, Manifest, Moment, Progress, RecordedFile, RecorderSegment, RecordingOptions};
 use signalling::{RecorderId, RecordingId, RoomName};
 use tokio::sync::{Notify, mpsc};
 
@@ -28,7 +28,14 @@ const REFUSES_FOR: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(10);
 
 /// How long a recorder that was given a recording may say nothing about it: the job was lost on a link that died.
-pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a recorder may take to come back before another one gets its rooms.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A recorder reports every second, but for the eleven that it may take to begin. One whose link lives on in such silence hangs:
+/// on its disk, say.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -45,6 +52,8 @@ pub(super) struct State {
     pub(super) noted: Arc<Notify>,
     /// Parts of recordings that nobody here knows.
     pub(super) unknown: Vec<RecorderSegment>,
+    /// What waits for somebody who has more of it, and when it is finished of what storage has all the same.
+    pub(super) left: BTreeMap<RecordingId, Instant>,
     /// How it stands on recorders that finish what a former run of this server began.
     pub(super) late: BTreeMap<RecordingId, BTreeMap<RecorderId, Progress>>,
     /// Recordings that were deleted, as far as parts of them may still come.
@@ -86,6 +95,8 @@ pub(super) struct Active {
     pub(super) recorder: Option<RecorderId>,
     /// When it was given to `recorder`.
     pub(super) assigned: Instant,
+    /// When `recorder` last said anything of it, or got the chance to.
+    pub(super) heard: Instant,
     /// Who was given it last.
     pub(super) last: Option<RecorderId>,
     /// On which of its links.
@@ -110,6 +121,8 @@ pub(super) struct Active {
     pub(super) told: Option<RecordingState>,
     /// How it stands on each recorder that had it.
     pub(super) progress: BTreeMap<RecorderId, Progress>,
+    /// The same of what they had written when they were given it once more: from then on they tell of what they write anew.
+    pub(super) earlier: BTreeMap<RecorderId, Progress>,
     /// When its manifest was written last.
     pub(super) written: Instant,
     /// Who failed with it and is not asked again.
@@ -138,6 +151,7 @@ impl Active {
             stop_asked: None,
             recorder: None,
             assigned: now,
+            heard: now,
             last: None,
             link: 0,
             fresh: true,
@@ -150,6 +164,7 @@ impl Active {
             paused: false,
             told: None,
             progress: BTreeMap::new(),
+            earlier: BTreeMap::new(),
             written: now,
             failed: BTreeSet::new(),
             early: BTreeMap::new(),
@@ -176,6 +191,23 @@ impl Active {
         self.orphan.get_or_insert(now);
     }
 
+    /// Takes it away from a recorder that is gone, never spoke of it, or hangs. `true`: so it is.
+    pub(super) fn take_from_lost(&mut self, now: Instant) -> bool {
+        let Some(recorder) = &self.recorder else { return false };
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let gone = self.lost.is_some_and(|lost| since(lost) >= GRACE);
+        let hangs = self.lost.is_none() && since(self.heard) >= SILENCE;
+        if hangs {
+            tracing::warn!(%recorder, room = %self.room, "a recorder says nothing of what it records");
+            self.note_early(&recorder.clone(), now);
+        }
+        let lost = gone || hangs || !self.confirmed && since(self.assigned) >= CONFIRM_WITHIN;
+        if lost {
+            self.take_away(now);
+        }
+        lost
+    }
+
     /// How long it may still go on; `None`: as long as it wants.
     pub(super) fn left(&self, now: Instant) -> Option<Duration> {
         let limit = Duration::from_secs(self.options.max_duration_s);
@@ -194,6 +226,11 @@ impl Active {
             self.early.remove(recorder);
             return;
         }
+        self.note_early(recorder, now);
+    }
+
+    /// It would do so again.
+    fn note_early(&mut self, recorder: &RecorderId, now: Instant) {
         let (times, at) = self.early.entry(recorder.clone()).or_insert((0, now));
         (*times, *at) = (times.saturating_add(1), now);
     }
@@ -208,12 +245,19 @@ impl Active {
     }
 
     /// A connected recorder that never spoke of its job does not have it, so it has no part to finish. `true`: so it is.
-    pub(super) fn forget_unheard(&mut self, recorders: &BTreeMap<RecorderId, Recorder>, now: Instant) -> bool {
+    pub(super) fn forget_unheard(
+        &mut self,
+        id: &RecordingId,
+        recorders: &mut BTreeMap<RecorderId, Recorder>,
+        now: Instant,
+    ) -> bool {
         let late = now.saturating_duration_since(self.assigned) >= CONFIRM_WITHIN;
         let Some(recorder) = self.recorder.as_ref().filter(|_| late && self.fresh && !self.confirmed) else {
             return false;
         };
-        recorders.contains_key(recorder) && self.unfinished.remove(recorder)
+        let Some(known) = recorders.get_mut(recorder) else { return false };
+        known.held.remove(id);
+        self.unfinished.remove(recorder)
     }
 
     /// Whether those who have to finish their parts are away for so long that it is finished without them.
@@ -225,24 +269,38 @@ impl Active {
         now.saturating_duration_since(*self.alone.get_or_insert(now)) >= ORPHAN
     }
 
-    /// How it stands on all recorders together.
+    /// How it stands on all recorders together, in all their runs. Whoever had it before records nobody any more.
     pub(super) fn progress(&self) -> Progress {
-        sum(&self.progress, self.recorder.as_ref())
+        let live = self.recorder.as_ref().and_then(|recorder| self.progress.get(recorder));
+        let participants = live.map_or(0, |progress| progress.participants);
+        Progress { participants, ..sum(self.progress.values().chain(self.earlier.values())) }
+    }
+
+    /// A recorder is given it. What it wrote of it before stays written.
+    pub(super) fn begin_run(&mut self, recorder: &RecorderId) {
+        if let Some(before) = self.progress.remove(recorder) {
+            let earlier = self.earlier.entry(recorder.clone()).or_default();
+            *earlier = sum([&*earlier, &before]);
+        }
+    }
+
+    /// A recorder has stored everything that it had of it.
+    pub(super) fn all_stored(&mut self, recorder: &RecorderId) {
+        for progress in self.progress.get_mut(recorder).into_iter().chain(self.earlier.get_mut(recorder)) {
+            progress.stored = progress.bytes;
+        }
     }
 }
 
-/// Figures of several recorders, of whom `live` records now: whoever had it before records nobody any more.
-fn sum(each: &BTreeMap<RecorderId, Progress>, live: Option<&RecorderId>) -> Progress {
+/// Figures of several recorders, but for who is recorded now.
+fn sum<'a>(each: impl IntoIterator<Item = &'a Progress>) -> Progress {
     let mut sum = Progress::default();
-    for (recorder, one) in each {
+    for one in each {
         sum.bytes = sum.bytes.saturating_add(one.bytes);
         sum.stored = sum.stored.saturating_add(one.stored);
         sum.packets = sum.packets.saturating_add(one.packets);
         sum.lost = sum.lost.saturating_add(one.lost);
         sum.key_frames_asked = sum.key_frames_asked.saturating_add(one.key_frames_asked);
-        if live == Some(recorder) {
-            sum.participants = one.participants;
-        }
     }
     sum
 }
@@ -300,6 +358,36 @@ impl State {
         }
     }
 
+    /// Takes out what is to be deleted: from here on nobody writes of it again. With it comes the write that was due.
+    ///
+    /// # Errors
+    /// [`Code::RecordingNotFound`], [`Code::AlreadyRecording`].
+    pub(super) fn take_out(&mut self, id: &RecordingId) -> Result<(Manifest, Option<Write>), Refusal> {
+        let not_found = || Refusal::new(Code::RecordingNotFound, format!("there is no recording {id}"));
+        let over = self.manifests.get(id).map(|manifest| is_over(manifest.state)).ok_or_else(not_found)?;
+        let refuse = |why: &str| Err(Refusal::new(Code::AlreadyRecording, why));
+        if self.active.contains_key(id) {
+            return refuse("it is on or being finished: stop it and wait until it is ready");
+        }
+        if !over && self.is_held(id) {
+            return refuse("a recorder is finishing it: wait until it is ready");
+        }
+        let manifest = self.manifests.remove(id).ok_or_else(not_found)?;
+        self.deleted.begin(id);
+        self.late.remove(id);
+        Ok((manifest, self.writes.forget(id)))
+    }
+
+    /// It could not be deleted, and is as it was.
+    pub(super) fn put_back(&mut self, manifest: Manifest, noted: Option<Write>) {
+        let id = manifest.id.clone();
+        self.deleted.take_back(&id);
+        self.manifests.insert(id.clone(), manifest);
+        if let Some(write) = noted {
+            self.write(&id, write);
+        }
+    }
+
     /// How what a former run of this server began stands on a recorder that finishes it.
     pub(super) fn follow(
         &mut self,
@@ -321,12 +409,30 @@ impl State {
     /// How a recording that is not over stands on all its recorders together.
     pub(super) fn progress(&self, id: &RecordingId) -> Option<Progress> {
         let active = self.active.get(id).map(Active::progress);
-        active.or_else(|| self.late.get(id).map(|each| sum(each, None)))
+        active.or_else(|| self.late.get(id).map(|each| sum(each.values())))
     }
 
     /// Whether a connected recorder has a part of a recording that it did not finish.
     pub(super) fn is_held(&self, id: &RecordingId) -> bool {
         self.recorders.values().any(|recorder| recorder.held.contains(id))
+    }
+
+    /// Whether a connected recorder has more of what is to be finished. It says when storage has that, too; if it never does,
+    /// this is looked at again.
+    pub(super) fn wait_for_holder(&mut self, id: &RecordingId, now: Instant) -> bool {
+        let waits = self.is_held(id);
+        if waits {
+            self.left.insert(id.clone(), now + ORPHAN);
+        }
+        waits
+    }
+
+    /// Notes what nobody brought more of in time.
+    pub(super) fn finish_left(&mut self, now: Instant) {
+        let due = self.left.extract_if(.., |_, at| *at <= now).map(|(id, _)| id);
+        for id in due.filter(|id| self.manifests.get(id).is_some_and(|manifest| !is_over(manifest.state))) {
+            self.writes.note(&id, Write::Final);
+        }
     }
 
     /// Recordings that nobody will finish: a former run of this server began them, and no recorder has any of them.
@@ -384,13 +490,21 @@ impl State {
     }
 }
 
-/// Leaves of a recording that is over what is shown of it: what happened in the room lies in storage, and is read by nobody here
-/// but for who came.
+/// Leaves of a recording that is over what is shown of it: what happened in the room and to its files lies in storage, and is
+/// read by nobody here but for who came.
 pub(super) fn slim(manifest: &mut Manifest) {
     manifest.timeline = Vec::new();
     for segment in &mut manifest.segments {
         segment.timeline.retain(is_join);
         segment.timeline.shrink_to_fit();
+        segment.files.iter_mut().for_each(slim_file);
+    }
+}
+
+/// A file that is complete is told by its digest: nothing that is left out here changes without it.
+fn slim_file(file: &mut RecordedFile) {
+    if !file.sha256_parts.is_empty() {
+        (file.gaps, file.resolutions, file.tracks) = Default::default();
     }
 }
 
@@ -406,7 +520,12 @@ fn is_same(known: &RecorderSegment, said: &RecorderSegment) -> bool {
     } else {
         known.timeline.clone()
     };
-    RecorderSegment { timeline, ..known.clone() } == *said
+    let bare = |segment: &RecorderSegment, timeline| {
+        let mut files = segment.files.clone();
+        files.iter_mut().for_each(slim_file);
+        RecorderSegment { timeline, files, ..segment.clone() }
+    };
+    bare(known, timeline) == bare(said, said.timeline.clone())
 }
 
 #[cfg(test)]
@@ -415,6 +534,24 @@ mod tests {
 
     fn recorder(id: &str) -> RecorderId {
         RecorderId::parse(id).expect("an id")
+    }
+
+    fn segment(id: &str) -> RecorderSegment {
+        RecorderSegment {
+            v: 1,
+            recorder: recorder("a"),
+            run: 0,
+            recording: RecordingId::parse(id).expect("an id"),
+            room: RoomName::parse("demo").expect("a name"),
+            room_id: "abc".into(),
+            folder: format!("abc/{id}"),
+            started_ms: 0,
+            ended_ms: None,
+            files: Vec::new(),
+            timeline: Vec::new(),
+            recovered: false,
+            error: None,
+        }
     }
 
     fn active(now: Instant) -> Active {
@@ -446,6 +583,27 @@ mod tests {
     }
 
     #[test]
+    fn who_hangs_is_replaced() {
+        let (a, start) = (recorder("a"), Instant::now());
+        let mut hangs = active(start);
+        hangs.confirm(RecordingState::Recording);
+        hangs.heard = start + Duration::from_secs(60);
+        let due = hangs.heard + SILENCE;
+        assert!(!hangs.take_from_lost(due - Duration::from_millis(1)) && hangs.recorder.is_some());
+        assert!(hangs.take_from_lost(due) && hangs.recorder.is_none() && hangs.orphan.is_some());
+        assert!(!hangs.may_ask(&a, due) && hangs.may_ask(&recorder("b"), due) && hangs.may_ask(&a, due + REFUSES_FOR));
+        assert!(!hangs.take_from_lost(due), "nobody has it");
+        // Who is away says nothing, and is given up sooner.
+        let mut gone = active(start);
+        gone.confirm(RecordingState::Recording);
+        gone.lost = Some(start);
+        assert!(!gone.take_from_lost(start + GRACE / 2) && gone.take_from_lost(start + GRACE));
+        assert!(gone.may_ask(&a, start + GRACE));
+        let mut unheard = active(start);
+        assert!(!unheard.take_from_lost(start + CONFIRM_WITHIN / 2) && unheard.take_from_lost(start + CONFIRM_WITHIN));
+    }
+
+    #[test]
     fn who_only_begins_records_nothing() {
         let start = Instant::now();
         let mut active = active(start);
@@ -463,15 +621,86 @@ mod tests {
     fn who_never_spoke_of_its_job_has_no_part() {
         let (start, mut state) = (Instant::now(), State::default());
         let (sender, _receiver) = mpsc::channel(1);
-        let link = Recorder { link: 7, capacity: 1, refused: None, held: BTreeSet::new(), sender };
-        let late = start + CONFIRM_WITHIN;
-        assert!(!active(start).forget_unheard(&state.recorders, late), "it may come back and have it");
+        let held = BTreeSet::from([RecordingId::parse("r1").expect("an id")]);
+        let link = Recorder { link: 7, capacity: 1, refused: None, held, sender };
+        let (late, id) = (start + CONFIRM_WITHIN, RecordingId::parse("r1").expect("an id"));
+        let mut forgets = |active: &mut Active, now| active.forget_unheard(&id, &mut state.recorders, now);
+        assert!(!forgets(&mut active(start), late), "it may come back and have it");
         state.recorders.insert(recorder("a"), link);
-        assert!(!active(start).forget_unheard(&state.recorders, late - Duration::from_millis(1)));
-        let (mut spoke, mut before) = (active(start), active(start));
+        let mut forgets = |active: &mut Active, now| active.forget_unheard(&id, &mut state.recorders, now);
+        assert!(!forgets(&mut active(start), late - Duration::from_millis(1)));
+        let (mut spoke, mut before, mut silent) = (active(start), active(start), active(start));
         (spoke.confirmed, before.fresh) = (true, false);
-        assert!(!spoke.forget_unheard(&state.recorders, late) && !before.forget_unheard(&state.recorders, late));
-        let mut silent = active(start);
-        assert!(silent.forget_unheard(&state.recorders, late) && silent.unfinished.is_empty());
+        assert!(!forgets(&mut spoke, late) && !forgets(&mut before, late));
+        assert!(forgets(&mut silent, late) && silent.unfinished.is_empty());
+        assert!(!state.is_held(&id));
+    }
+
+    #[test]
+    fn a_slim_recording_knows_what_it_was_told() {
+        let mut said = segment("r1");
+        let file = |sha256: &str| {
+            let text = format!(
+                r#"{{"name":"p1-av-1.webm","size":7,"sha256_parts":"{sha256}","container":"webm","codecs":["opus"],
+                    "participant":"p1","sources":["mic"],"tracks":[{{"source":"mic","codec":"opus","start_ms":0}}],
+                    "start_ms":0,"end_ms":9,"gaps":[{{"t":1,"ms":2,"cause":"loss"}}],"resolutions":[{{"t":0,"w":1,"h":1}}]}}"#
+            );
+            serde_json::from_str::<RecordedFile>(&text).expect("a file")
+        };
+        said.files = vec![file("aa")];
+        let mut state = State::default();
+        state.adopt(&said);
+        state.put_segment(said.clone());
+        let manifest = state.manifests.get_mut(&said.recording).expect("is there");
+        manifest.state = RecordingState::Ready;
+        slim(manifest);
+        assert!(manifest.files().all(|file| file.gaps.is_empty() && file.tracks.is_empty()));
+        state.writes.forget(&said.recording);
+        state.take_late(said.clone());
+        assert!(state.writes.is_empty(), "old news");
+        said.files = vec![file("bb")];
+        state.take_late(said.clone());
+        assert_eq!(state.writes.forget(&said.recording), Some(Write::Final));
+        // What grows is not told by a digest: all of it counts.
+        let (mut grows, mut known) = (file(""), file(""));
+        (grows.gaps, said.files) = (Vec::new(), vec![known.clone()]);
+        slim_file(&mut known);
+        assert!(!known.gaps.is_empty() && !is_same(&said, &RecorderSegment { files: vec![grows], ..said.clone() }));
+    }
+
+    #[test]
+    fn what_cannot_be_deleted_is_as_it_was() {
+        let (now, mut state) = (Instant::now(), State::default());
+        let id = RecordingId::parse("r1").expect("an id");
+        let segment = segment("r1");
+        state.adopt(&segment);
+        let (manifest, noted) = state.take_out(&id).expect("is there");
+        assert_eq!((noted, state.deleted.contains(&id), state.writes.is_empty()), (Some(Write::Final), true, true));
+        // Nobody else deletes it meanwhile, and fails, and says that it is there still.
+        assert_eq!(state.take_out(&id).expect_err("is being deleted").code, Code::RecordingNotFound);
+        assert!(state.deleted.contains(&id));
+        state.put_back(manifest, noted);
+        assert_eq!((state.manifests.contains_key(&id), state.deleted.contains(&id)), (true, false));
+        assert_eq!(state.writes.poll(now), Some((id, Write::Final)));
+    }
+
+    #[test]
+    fn what_waited_for_more_is_finished_without_it() {
+        let (now, mut state) = (Instant::now(), State::default());
+        let id = |text: &str| RecordingId::parse(text).expect("an id");
+        for (text, over) in [("r1", false), ("r2", true)] {
+            state.adopt(&segment(text));
+            if over && let Some(manifest) = state.manifests.get_mut(&id(text)) {
+                manifest.state = RecordingState::Ready;
+            }
+            state.writes.forget(&id(text));
+            state.left.insert(id(text), now + ORPHAN);
+        }
+        state.finish_left(now + ORPHAN - Duration::from_millis(1));
+        assert!(state.writes.is_empty());
+        state.finish_left(now + ORPHAN);
+        assert_eq!(state.writes.poll(now), Some((id("r1"), Write::Final)));
+        assert_eq!(state.writes.poll(now), None);
+        assert!(state.left.is_empty());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use service::storage::{Error, Store};
+use service::storage::{Error, Store, is_key};
 use signalling::message::RecordingState;
 
 use crate::app::App;
@@ -13,6 +13,9 @@ const EVERY: Duration = Duration::from_secs(3600);
 
 /// An upload that was begun so long ago has no writer any more. One that has is begun anew by it, and loses nothing.
 const AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What a file's name says of what is in it.
+const KINDS: [&str; 5] = ["av", "screen", "mic", "camera", "screen_audio"];
 
 /// Ends what is too old, until the process ends.
 pub(super) async fn run(app: &App) {
@@ -34,15 +37,28 @@ pub(super) async fn run(app: &App) {
     }
 }
 
-/// Ends uploads that are too old, but for those that `is_live` says go on; how many.
+/// Whether a recorder of ours may have begun this upload: a bucket may be shared, and what others upload is theirs.
+fn is_ours(key: &str) -> bool {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    let stem = name.strip_suffix(".webm").or_else(|| name.strip_suffix(".mkv"));
+    let Some((rest, number)) = stem.and_then(|stem| stem.rsplit_once('-')) else { return false };
+    let kind = rest.rsplit_once('-').map(|(_, kind)| kind);
+    is_key(key) && number.parse::<u32>().is_ok() && kind.is_some_and(|kind| KINDS.contains(&kind))
+}
+
+/// Ends uploads of ours that are too old, but for those that `is_live` says go on; how many.
 async fn end_old(store: &Store, now: SystemTime, is_live: impl Fn(&str) -> bool) -> Result<usize, Error> {
     store.sweep(AGE).await?;
     let mut ended = 0;
     for upload in store.list_uploads("").await? {
         let age = upload.begun.and_then(|begun| now.duration_since(begun).ok());
-        if age.is_some_and(|age| age >= AGE) && !is_live(&upload.key) {
-            store.abort_upload(&upload.key, &upload.id).await?;
-            ended += 1;
+        if age.is_some_and(|age| age >= AGE) && is_ours(&upload.key) && !is_live(&upload.key) {
+            match store.abort_upload(&upload.key, &upload.id).await {
+                Ok(()) => ended += 1,
+                Err(error @ Error::Unavailable { .. }) => return Err(error),
+                // It may be finished or gone meanwhile; others need not be.
+                Err(error) => tracing::debug!(key = upload.key, %error, "an unfinished upload"),
+            }
         }
     }
     Ok(ended)
@@ -55,11 +71,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_uploads_that_are_old_and_nobodys_are_ended() {
+    async fn only_uploads_of_ours_that_are_old_and_nobodys_are_ended() {
         let folder = tempfile::tempdir().expect("a folder");
         let config = StorageConfig { kind: StorageKind::Disk, path: folder.path().into(), ..StorageConfig::default() };
         let store = Store::open(&config).expect("opens");
-        for key in ["r1/old/a.webm", "r1/live/a.webm"] {
+        for key in ["r1/old/p1-av-1.webm", "r1/live/p1-av-1.webm", "backups/2026-11-30.tar", "r1/old/holiday.webm"] {
             store.create_upload(key, ContentType::WEBM).await.expect("begins");
         }
         let is_live = |key: &str| key.starts_with("r1/live/");
@@ -67,6 +83,20 @@ mod tests {
         assert_eq!(end_old(&store, begun + AGE / 2, is_live).await.expect("lists"), 0);
         assert_eq!(end_old(&store, begun + AGE + EVERY, is_live).await.expect("lists"), 1);
         let left = store.list_uploads("").await.expect("lists");
-        assert_eq!(left.into_iter().map(|upload| upload.key).collect::<Vec<_>>(), ["r1/live/a.webm"]);
+        let mut left: Vec<_> = left.into_iter().map(|upload| upload.key).collect();
+        left.sort();
+        assert_eq!(left, ["backups/2026-11-30.tar", "r1/live/p1-av-1.webm", "r1/old/holiday.webm"]);
+    }
+
+    #[test]
+    fn names_tell_what_is_ours() {
+        for ours in ["p1-av-0.webm", "a/b/p12-screen_audio-3600000.mkv", "x/p-1-mic-2.webm", "p1-camera-1.webm"] {
+            assert!(is_ours(ours), "{ours}");
+        }
+        for theirs in
+            ["p1-av-1.mp4", "av-1.webm", "p1-av-x.webm", "p1-video-1.webm", "a b/p1-av-1.webm", "", "segments/a.json"]
+        {
+            assert!(!is_ours(theirs), "{theirs}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use signalling::message::{RecordingState, Source};
 use signalling::recording::{Happening, Manifest, Progress, RecordedFile, RecordingOptions};
-use signalling::{ParticipantId, RecordingId, RoomName};
+use signalling::{Code, ParticipantId, RecordingId, RoomName};
 use utoipa::ToSchema;
 
 use super::state::is_over;
@@ -36,7 +36,7 @@ pub(crate) struct RecordingView {
     pub(crate) keep_days: Option<u32>,
     /// Where it lies in storage, below the prefix.
     pub(crate) folder: String,
-    /// Why it failed, if it did; of one that is ready, which files could not be stored.
+    /// Why it failed, if it did; of one that is ready, which files could not be stored. For who may not moderate only the code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
     /// Who was in the room meanwhile.
@@ -98,7 +98,7 @@ pub(crate) struct FileView {
     pub(crate) start_ms: u64,
     /// Where it ends.
     pub(crate) end_ms: u64,
-    /// A link that needs no header and works for a while; absent until the file is complete, and in webhooks.
+    /// A link that needs no header and works for a while; only in `GET /v1/recordings/{id}`, once the recording is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,
 }
@@ -125,6 +125,12 @@ impl RecordingView {
             files: manifest.files().map(FileView::from).collect(),
         }
     }
+}
+
+/// What of an error is nobody's secret: its code. What follows names hosts and paths.
+pub(crate) fn code_of(error: &str) -> Code {
+    let code = error.split(':').next().unwrap_or_default();
+    serde_json::from_value(code.into()).unwrap_or(Code::RecordingFailed)
 }
 
 /// The last moment of which its recorders told, milliseconds since 1970: what nobody switched off has no other end.
@@ -221,6 +227,18 @@ mod tests {
         assert_eq!(share(u64::MAX, u64::MAX), 100);
         let ready = RecordingView::new(&manifest(RecordingState::Ready, Some(3_000)), Some(said), Vec::new(), 5_000);
         assert_eq!((ready.progress, ready.duration_ms), (None, 2_000));
+    }
+
+    #[test]
+    fn an_error_has_a_code() {
+        for (error, code) in [
+            ("storage_unavailable: the spool: no room in /var/lib/tern", Code::StorageUnavailable),
+            ("draining", Code::Draining),
+            ("p1-av-1.webm: storage holds other bytes", Code::RecordingFailed),
+            ("no recorder stored anything", Code::RecordingFailed),
+        ] {
+            assert_eq!(code_of(error), code, "{error}");
+        }
     }
 
     #[test]

@@ -33,9 +33,9 @@ impl Writes {
         *noted = write.max(*noted);
     }
 
-    /// Forgets what was noted.
-    pub(super) fn forget(&mut self, id: &RecordingId) {
-        self.noted.remove(id);
+    /// Forgets what was noted, and says what.
+    pub(super) fn forget(&mut self, id: &RecordingId) -> Option<Write> {
+        self.noted.remove(id).map(|(write, _)| write)
     }
 
     /// A write that is due, which [`Writes::handle_ended`] has to follow.

@@ -200,7 +200,7 @@ impl Directory {
     pub(crate) fn ban(&mut self, session: &Session, now: Instant) {
         self.make_room_for_bans(now);
         session.who.identity.iter().for_each(|identity| self.ban_identity(&session.room, identity, now));
-        let tokens = session.who.token_id.iter().cloned().chain([session.api_token_id()]).map(Ban::Token);
+        let tokens = session.who.token_id.iter().cloned().chain([session.api_token_id.clone()]).map(Ban::Token);
         for ban in tokens {
             self.bans.insert((session.room.clone(), ban), now + BAN);
         }
@@ -227,6 +227,12 @@ impl Directory {
     /// Whether this identity or token was put out of the room.
     pub(crate) fn is_banned(&self, room: &RoomName, ban: Ban, now: Instant) -> bool {
         self.bans.get(&(room.clone(), ban)).is_some_and(|until| *until > now)
+    }
+
+    /// Whether somebody in the room was given this API token.
+    pub(crate) fn has_api_token(&self, room: &RoomName, id: &str) -> bool {
+        let members = self.rooms.get(room).map(|room| room.members.values());
+        members.into_iter().flatten().any(|session| session.api_token_id == id)
     }
 
     /// Forgets the kicks of a room.

@@ -35,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) outbox: Outbox,
     /// How much may come through its data channel.
     pub(crate) channel_limit: SocketLimit,
+    /// The `jti` of the API token that it was given; no session of any run of this server has the same.
+    pub(crate) api_token_id: String,
     stage: AtomicU8,
 }
 
@@ -62,6 +64,7 @@ impl Session {
             who,
             outbox,
             channel_limit: SocketLimit::new(),
+            api_token_id: crate::secrets::random(),
             stage: AtomicU8::new(Stage::Joining as u8),
         }
     }
@@ -78,11 +81,6 @@ impl Session {
     /// Goes on to `stage`; from [`Stage::Out`] there is no way back.
     pub(crate) fn advance(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::AcqRel);
-    }
-
-    /// The `jti` of the API token that it was given.
-    pub(crate) fn api_token_id(&self) -> String {
-        format!("api-{}", self.participant)
     }
 
     /// Whether others see it.

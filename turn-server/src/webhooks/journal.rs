@@ -67,7 +67,9 @@ impl Journal {
             let Ok(name) = entry.file_name().into_string() else { continue };
             if name.ends_with(".new") {
                 // Half of one, of a crash.
-                tokio::fs::remove_file(entry.path()).await?;
+                if let Err(error) = tokio::fs::remove_file(entry.path()).await {
+                    tracing::warn!(name, %error, "half a webhook cannot be removed");
+                }
             } else if name.ends_with(".json") {
                 names.push(name);
             }
@@ -76,8 +78,8 @@ impl Journal {
         names.sort();
         let mut found = Vec::new();
         for name in names {
-            let bytes = tokio::fs::read(self.folder.join(&name)).await?;
-            match serde_json::from_slice::<Entry>(&bytes) {
+            let read = tokio::fs::read(self.folder.join(&name)).await;
+            match read.and_then(|bytes| serde_json::from_slice::<Entry>(&bytes).map_err(io::Error::other)) {
                 Ok(Entry { message, urls }) => found.push((message, urls)),
                 Err(error) => tracing::warn!(name, %error, "a waiting webhook cannot be read"),
             }
@@ -118,8 +120,9 @@ mod tests {
         let found = journal.read().await.expect("reads");
         assert_eq!(found, [(message("msg_1"), vec![("http://a/".into(), 0)]), (message("msg_2"), tried.to_vec())]);
         assert!(!folder.path().join("webhooks/msg_3.new").exists());
-        // A folder of that name is in the way of the file.
+        // A folder of that name is in the way of the file, and of no other.
         std::fs::create_dir(folder.path().join("webhooks/msg_4.json")).expect("a folder");
+        assert_eq!(journal.read().await.expect("reads").len(), 2);
         journal.write(&message("msg_4"), &tried).await.expect_err("cannot be renamed to it");
         assert!(!folder.path().join("webhooks/msg_4.new").exists());
         std::fs::remove_dir(folder.path().join("webhooks/msg_4.json")).expect("removes");

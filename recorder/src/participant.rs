@@ -34,6 +34,8 @@ const QUIET: Duration = Duration::from_secs(1);
 const BATCHES: usize = 8;
 /// A transport that has not connected by then, or lost the server for so long, is replaced.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a path that died may take to come back: the server does not look for another one, so hardly any does.
+const LOST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two tries to make a transport: descriptors or ports may be free again.
 const RETRY: Duration = Duration::from_secs(1);
 /// After the stop, what was captured before it may still be on its way.
@@ -331,7 +333,7 @@ impl Task {
                 }
                 RtcOutput::Connected => leg.give_up = None,
                 RtcOutput::Reachable(reachable) => {
-                    leg.give_up = (!reachable).then(|| now + CONNECT_TIMEOUT);
+                    leg.give_up = (!reachable).then(|| now + LOST_TIMEOUT);
                     self.session.handle_reachable(reachable, now);
                 }
                 RtcOutput::Closed(why) => {

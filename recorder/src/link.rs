@@ -89,7 +89,8 @@ async fn run(target: Target, tell: mpsc::Sender<Linked>, mut say: mpsc::Receiver
 
 /// Carries messages until the socket breaks; says why it did.
 async fn talk(mut socket: Socket, tell: &mpsc::Sender<Linked>, say: &mut mpsc::Receiver<FromRecorder>) -> String {
-    let mut ping = tokio::time::interval(PING);
+    // The first thing that a server hears is who we are.
+    let mut ping = tokio::time::interval_at(Instant::now() + PING, PING);
     let mut heard = Instant::now();
     let mut greeted = false;
     loop {

@@ -118,7 +118,7 @@ pub(crate) struct Recording {
     people: u32,
     statuses: Statuses,
     state: RecordingState,
-    /// Whether storage has shown that it does what it must, or could not be asked in time: what is recorded will be kept.
+    /// Whether storage has shown that it does what it must, or could not be asked in time: what is recorded is kept.
     proven: bool,
 }
 

@@ -12,8 +12,8 @@
 //! Bytes go to the system with the cluster that they belong to, so a killed process loses what its memory held (at most
 //! two seconds); the whole spool is synced every second, so a power cut costs one more. Folders are synced when a file is
 //! begun or a recording is removed, files when they are whole and after each step of a repair. The journal is synced with
-//! every fact that cannot be found again by reading the file; what else it notes waits for one of those, or for the next second in
-//! which media is written.
+//! every fact that cannot be found again by reading the file; what else it notes waits for one of those, or for the next
+//! second in which media is written.
 
 pub mod journal;
 pub mod ledger;
@@ -108,8 +108,8 @@ impl Spool {
         Ok(found)
     }
 
-    /// A folder for a recording that does not exist yet: another run of the same one may still be on its way to storage. Some are
-    /// `taken` although they are not there: not yet, or not any more.
+    /// A folder for a recording that does not exist yet: another run of the same one may still be on its way to storage.
+    /// Some are `taken` although they are not there: not yet, or not any more.
     pub fn new_folder(&self, recording: &RecordingId, taken: impl Fn(&str) -> bool) -> String {
         let names = std::iter::once(recording.to_string()).chain((2_u32..).map(|run| format!("{recording}.{run}")));
         let mut free = names.filter(|name| !taken(name) && !self.path.join(name).exists());

@@ -1,4 +1,5 @@
-//! Recordings as they lie in storage: keys, the segments that recorders write and the manifest that the server composes of them.
+//! Recordings as they lie in storage: keys, the segments that recorders write, and the manifest that the server composes
+//! of them.
 //!
 //! ```text
 //! {prefix}/{folder}/{participant}-{av|screen|mic|camera|screen_audio}-{n}.{webm|mkv}

@@ -22,7 +22,7 @@ use crate::upload::{Ended, Progress};
 const REPORT: Duration = Duration::from_secs(1);
 /// So often storage may say that it does not let us list uploads, before that is taken for its last word: keys expire.
 const LISTINGS: u32 = 3;
-/// So often it may be away when it is asked for them, which is a quarter of an hour: the spool's disk is needed for others.
+/// So often it may be away when it is asked for them, a quarter of an hour: the spool's disk is needed for others.
 const ASKED: u32 = 30;
 /// So often uploads may break down, which none should ever, before the recording is left to the next start.
 const BREAKDOWNS: u32 = 10;
@@ -111,7 +111,7 @@ impl Recording {
         }
     }
 
-    /// Files that the journal does not know, however long the disk takes to list them: the folder goes with what is in it.
+    /// Files that the journal does not know, however long the disk takes to list them: they go with the folder.
     async fn unknown(&self) -> Vec<String> {
         let known = |name: &String| self.facts.files.contains_key(name) || self.facts.dropped.contains(name);
         let mut tries = Tries::default();

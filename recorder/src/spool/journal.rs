@@ -1,7 +1,7 @@
 //! The journal of a recording on disk: facts, one JSON object a line, only ever appended.
 //!
-//! A disk that lost something says so once, and never writes it again. A journal of which it said that is not safe until all of
-//! it was written anew, to another file that takes its place.
+//! A disk that lost something says so once, and never writes it again. A journal of which it said that is not safe until
+//! all of it was written anew, to another file that takes its place.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -24,7 +24,7 @@ pub struct Journal(Arc<Shared>);
 struct Shared {
     folder: PathBuf,
     open: Mutex<Open>,
-    /// Whether the disk may lack something that was written. Held while it is asked: it tells only one of those who ask.
+    /// Whether the disk may lack something that was written. Held while it is asked: it tells one of those who ask.
     lost: Mutex<bool>,
 }
 

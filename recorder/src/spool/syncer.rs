@@ -1,7 +1,8 @@
 //! One thread that brings to the disk what was written to the spool, once a second: one call for all files, however many.
 //!
 //! It learns that something did not arrive, not what. Which files are concerned is told when they are closed: Linux counts
-//! the errors of a file and of its file system apart, so an error that was heard here is heard by whoever had the file open then.
+//! the errors of a file and of its file system apart, so an error that was heard here is heard by whoever had the file
+//! open then.
 
 use std::fs::File;
 use std::io;

@@ -232,8 +232,8 @@ async fn adopt(app: &App, segment: &RecorderSegment) -> Result<(), Error> {
     Ok(())
 }
 
-/// A recorder went on storing what was deleted: that goes, too, and so does what its other runs stored before. `true`: not all
-/// went.
+/// A recorder went on storing what was deleted: that goes, too, and so does what its other runs stored before. `true`: not
+/// all went.
 async fn delete_unwanted(app: &App) -> bool {
     let unwanted = std::mem::take(&mut app.recordings.state().unwanted);
     let mut left = Vec::new();

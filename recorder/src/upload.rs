@@ -118,12 +118,7 @@ impl Upload {
                         running.upload.progress.changed().await.map_err(|_| Ended::Unfinished)?;
                     }
                 }
-                // The spool is there, and the file is not in it.
-                Err(StepError::Spool(error))
-                    if error.kind() == io::ErrorKind::NotFound && running.upload.ledger.journal().is_there() =>
-                {
-                    return Err(Ended::Gone);
-                }
+                Err(StepError::Spool(error)) if running.is_gone(&error) => return Err(Ended::Gone),
                 Err(error) => {
                     // Whoever takes some parts of several is there.
                     if running.plan.sent.len() > had {

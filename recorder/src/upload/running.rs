@@ -242,7 +242,7 @@ impl Running {
             match self.read_all(known).await {
                 Ok(all) => self.plan.sent = all,
                 // Nothing is left to compare it with; so it went when all was stored.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+                Err(error) if self.is_gone(&error) => return Ok(true),
                 Err(error) => return Err(error.into()),
             }
             if self.compare(Some(object)).is_ok() {
@@ -261,6 +261,11 @@ impl Running {
         let object = self.upload.store.digest(&self.upload.key, self.plan.len > PART_SIZE).await;
         self.denials = if matches!(object, Err(Error::Denied { .. })) { self.denials + 1 } else { 0 };
         if self.denials > DENIALS && !self.made { Ok(None) } else { object }
+    }
+
+    /// Whether the spool is there, and the file is not in it.
+    pub(super) fn is_gone(&self, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::NotFound && self.upload.ledger.journal().is_there()
     }
 
     /// The digests of all parts; those that are not known are read.

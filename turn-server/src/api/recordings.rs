@@ -82,8 +82,8 @@ async fn link(app: &App, recording: &RecordingView, file: &FileView) -> Option<S
     }
 }
 
-/// Recordings, latest first; links to their files are in each of them by itself. With a room token: those of its room; guests who do not moderate see what was on at some time since
-/// they joined, as long as they are there.
+/// Recordings, latest first; links to their files are in each of them by itself. With a room token: those of its room; guests
+/// who do not moderate see what was on at some time since they joined, as long as they are there.
 #[utoipa::path(get, path = "/v1/recordings", params(Wanted), security(("bearer" = [])),
     responses((status = 200, body = Recordings), (status = 400, body = Problem)))]
 pub(crate) async fn list(

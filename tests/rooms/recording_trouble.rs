@@ -156,7 +156,7 @@ async fn a_part_does_not_replace_a_manifest_that_was_not_read() {
     let segment = link.segment(&job, 5);
     store.put("room1/r1/p1-av-rec1.webm", bytes::Bytes::from("media"), ContentType::WEBM).await.expect("put");
     let part = bytes::Bytes::from(segment.to_string());
-    store.put("room1/r1/segments/rec1.json", part, ContentType::JSON).await.expect("put");
+    store.put("room1/r1/segments/rec1-0.json", part, ContentType::JSON).await.expect("put");
     let before = proxy.count(Operation::Get);
     link.say(json!({ "t": "state", "recording": "r1", "state": "ready", "segment": segment })).await;
     until("its manifest is asked for", async || proxy.count(Operation::Get) > before).await;

@@ -18,7 +18,7 @@ use tests::recording::{Stand, Storage};
 /// Sixty times 850 kbit/s, less the sound.
 const KILOBITS: u32 = 50_950;
 /// Pictures a second, each a key frame: noise that size is made of nothing else.
-const KEY_FRAMES: u32 = 40;
+const KEY_FRAMES: u32 = 25;
 /// Cues a second, at most and about.
 const CUES: f64 = 2.0;
 /// What the end may take.

@@ -1,6 +1,6 @@
 //! coturn's clients. A run of them waits more than it works, so the modes of a test run side by side.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -198,7 +198,14 @@ fn allocations_of_tcp_connect_to_each_other() {
 /// Two addresses and two ports of ours tell a client how its translator maps and filters (RFC 5780 section 4): none here.
 #[test]
 fn the_discovery_client_finds_no_translator() {
-    let free = |ip: [u8; 4]| UdpSocket::bind((IpAddr::from(ip), 0)).expect("a port").local_addr().expect("bound");
+    // A port of UDP that somebody has with TCP is of no use.
+    let free = |ip: [u8; 4]| {
+        let ports = std::iter::repeat_with(|| {
+            let address = UdpSocket::bind((IpAddr::from(ip), 0)).expect("a port").local_addr().expect("bound");
+            TcpListener::bind(address).ok().map(|_| address)
+        });
+        ports.take(100).flatten().next().expect("a port that is free for both")
+    };
     let (primary, other) = (free([127, 0, 0, 1]), free([127, 0, 0, 2]));
     let (_relay, server) = start(|config| {
         config.listen = vec![primary];

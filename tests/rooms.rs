@@ -10,3 +10,16 @@ mod relay;
 mod rough;
 mod talk;
 mod webhooks;
+
+use std::time::{Duration, Instant};
+
+use tests::wire::DEADLINE;
+
+/// Waits until something is so.
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not so in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -9,8 +9,10 @@ use tests::fault_proxy::{Fault, FaultProxy, Operation};
 use tests::recorder_link::{Link, folder, wait_for};
 use tests::s3::S3Server;
 use tests::server::Server;
-use tests::wire::{DEADLINE, Wire};
+use tests::wire::Wire;
 use turn_server::config::{Guests, RoomMode, TlsMode};
+
+use super::until;
 
 const PATH: &str = "/v1/rooms/demo/recording";
 
@@ -52,14 +54,6 @@ async fn ids(server: &Server, bearer: &str) -> Vec<String> {
     let listed = server.ask_as(bearer, "GET", "/v1/recordings", None).await;
     let all = listed.body["recordings"].as_array().cloned().unwrap_or_default();
     all.iter().map(|one| one["id"].as_str().expect("an id").to_owned()).collect()
-}
-
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !holds().await {
-        assert!(Instant::now() < deadline, "not so in time: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 fn manifest(place: &str, id: &str) -> String {

@@ -217,7 +217,8 @@ async fn adopt(app: &App, segment: &RecorderSegment) -> Result<(), Error> {
     // What it was started with is known from there only.
     let known = match app.store.get(&key).await {
         Ok(bytes) => manifest(&key, &bytes).inspect_err(|why| tracing::warn!(key, why, "no manifest of ours")).ok(),
-        Err(Error::NotFound(_) | Error::Denied { .. }) => None,
+        Err(Error::NotFound(_)) => None,
+        // Also what is denied: whoever may list the bucket, as this server must, is told of what is not there.
         Err(error) => return Err(error),
     };
     if let Some(manifest) = known.filter(|manifest| manifest.id == segment.recording) {

@@ -17,6 +17,8 @@ const WATCH: Duration = Duration::from_millis(200);
 /// The same while other streams of the publisher are behind, too: a queue beside a picture that nearly fills the link
 /// drains slowly.
 const QUEUE_WATCH: Duration = Duration::from_secs(1);
+/// No queue is longer than this, seconds: what is farther behind, after hours of mute, say, stood still.
+const LONGEST_QUEUE: f64 = 5.0;
 /// By how much a queue that drains is shorter after each watch, seconds; more than jitter.
 const DRAINED: f64 = 0.04;
 
@@ -87,9 +89,9 @@ impl Pace {
         broken
     }
 
-    /// Whether packets are behind.
+    /// Whether packets are behind, as in a queue.
     pub(crate) fn lags(&self) -> bool {
-        self.lag.is_some()
+        self.lag.is_some_and(|lag| lag.now < LONGEST_QUEUE)
     }
 }
 
@@ -137,6 +139,19 @@ mod tests {
         }
         let jitter = |at: u64| at + at * 7919 % 100;
         assert_eq!(broken(|at| at, jitter), []);
+    }
+
+    #[test]
+    fn what_is_hours_behind_is_in_no_queue() {
+        for (behind, in_queue) in [(0, false), (1000, true), (7 * 3_600_000, false)] {
+            let mut pace = Pace::default();
+            for (n, at) in [(0, 0), (1, 20 + behind)] {
+                let mut packet = packet(Format::Opus, n, n * 960);
+                packet.arrived = epoch() + Duration::from_millis(at);
+                assert!(!pace.handle_packet(&packet, false));
+            }
+            assert_eq!(pace.lags(), in_queue, "{behind} ms");
+        }
     }
 
     #[test]

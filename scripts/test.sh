@@ -16,4 +16,4 @@ examples=$(cargo test --release --locked --workspace --doc --quiet 2>&1) || {
     die "documentation examples failed: cargo test --release --doc --workspace"
 }
 step "tests"
-cargo nextest run --cargo-profile release --locked --workspace --test-threads $((4 * $(nproc)))
+cargo nextest run --cargo-profile release --locked --workspace --test-threads $((3 * $(nproc)))

@@ -1,7 +1,8 @@
 //! When a packet was captured, by our clock: from the publisher's sender reports (RFC 3550, 6.4.1).
 //!
 //! All streams of one transport share one wall clock, so one [`WallClock`] serves them all: what it gets wrong, it gets
-//! wrong for sound and picture alike, and they stay in step. Until a stream's first report, arrival has to do.
+//! wrong for sound and picture alike, and they stay in step. Where no report is right, arrival has to do, less what a
+//! stream's packets usually took: a camera takes longer than a microphone.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -37,6 +38,23 @@ struct Told {
     broken: bool,
 }
 
+/// How the packets of one stream come.
+#[derive(Debug, Default)]
+struct Flow {
+    /// How its media clock goes.
+    pace: Pace,
+    /// The report that is wrong for it.
+    wrong: Option<Report>,
+    /// Seconds from capture to arrival of its fastest packets, and as of when.
+    took: Option<(f64, Instant)>,
+}
+
+/// The lower one of what is measured now and what was the lowest before, which creeps up.
+fn lowest(known: Option<(f64, Instant)>, measured: f64, now: Instant) -> f64 {
+    known
+        .map_or(measured, |(lowest, at)| measured.min(lowest + now.saturating_duration_since(at).as_secs_f64() * CREEP))
+}
+
 /// The publisher's wall clock as seen from here: our time minus its time, at the fastest that a packet ever was. Somebody
 /// may set that clock while media flows; media goes on as if nobody had.
 #[derive(Debug, Default)]
@@ -45,8 +63,7 @@ pub(crate) struct WallClock {
     /// Seconds since `epoch` by our clock minus seconds by the publisher's; when it was measured.
     offset: Option<(f64, Instant)>,
     streams: HashMap<(Mid, Option<Rid>), Told>,
-    /// How each stream's media clock goes, and the report that is wrong for it.
-    paces: HashMap<(Mid, Option<Rid>), (Pace, Option<Report>)>,
+    flows: HashMap<(Mid, Option<Rid>), Flow>,
     /// Which m-lines were behind, and when last.
     behind: HashMap<Mid, Instant>,
     /// For a stream that is new.
@@ -60,36 +77,38 @@ impl WallClock {
         let key = (packet.mid, packet.rid);
         let recently = |at: Instant| packet.arrived.saturating_duration_since(at) < BEHIND;
         let queued = self.behind.iter().any(|(mid, at)| *mid != packet.mid && recently(*at));
-        let (pace, wrong) = self.paces.entry(key).or_default();
-        let broken = pace.handle_packet(packet, queued);
-        if pace.lags() {
+        let flow = self.flows.entry(key).or_default();
+        let broken = flow.pace.handle_packet(packet, queued);
+        if flow.pace.lags() {
             self.behind.insert(packet.mid, packet.arrived);
         }
         if broken {
-            *wrong = packet.report;
+            flow.wrong = packet.report;
             self.streams.entry(key).and_modify(|told| told.broken = true);
         }
-        let report = packet.report.filter(|report| *wrong != Some(*report));
-        (report.map_or(packet.arrived, |report| self.by_report(report, packet)), broken)
+        let report = packet.report.filter(|report| flow.wrong != Some(*report));
+        let age = report.and_then(|report| self.age(report, packet));
+        let flow = self.flows.entry(key).or_default();
+        let age = match age {
+            Some(age) => {
+                flow.took = Some((lowest(flow.took, age, packet.arrived), packet.arrived));
+                age
+            }
+            None => flow.took.map_or(0.0, |(took, _)| took),
+        };
+        (packet.arrived.checked_sub(Duration::from_secs_f64(age)).unwrap_or(packet.arrived), broken)
     }
 
-    fn by_report(&mut self, report: Report, packet: &Packet) -> Instant {
+    /// How long ago a packet was captured when it arrived, seconds, by a report; `None`: the report is broken.
+    fn age(&mut self, report: Report, packet: &Packet) -> Option<f64> {
         let arrived = packet.arrived;
         let epoch = *self.epoch.get_or_insert(arrived);
         let wall = wall(report, packet) + self.set_back(report, packet);
         let here = seconds(arrived, epoch);
-        let measured = here - wall;
-        let offset = match self.offset {
-            // The smallest difference belongs to the packet that waited least on its way.
-            Some((known, at)) => measured.min(known + arrived.saturating_duration_since(at).as_secs_f64() * CREEP),
-            None => measured,
-        };
+        // The smallest difference belongs to the packet that waited least on its way.
+        let offset = lowest(self.offset, here - wall, arrived);
         self.offset = Some((offset, arrived));
-        let age = here - (wall + offset);
-        if !(0.0..MAX_AGE.as_secs_f64()).contains(&age) {
-            return arrived;
-        }
-        arrived.checked_sub(Duration::from_secs_f64(age)).unwrap_or(arrived)
+        Some(here - (wall + offset)).filter(|age| (0.0..MAX_AGE.as_secs_f64()).contains(age))
     }
 
     /// By how much the clock that this packet's stream tells was set back.
@@ -278,6 +297,28 @@ mod tests {
     }
 
     #[test]
+    fn sound_and_picture_stay_together_while_no_report_is_right() {
+        let mut clock = WallClock::default();
+        let mut captured = |format: Format, mid: &str, n: u64, late: u64, leap: u64| {
+            let told = n / 5000 * 5000;
+            let rate = u64::from(format.clock_rate());
+            let of = |at: u64| 5_000_000 + (at + if at < 10_100 { 0 } else { leap }) * rate / 1000;
+            let mut packet = packet(format, n, of(n));
+            packet.mid = Mid::from(mid);
+            packet.report = Some(Report { wall: ms(1_700_000_000_000 + told), timestamp: of(told).cast_signed() });
+            packet.arrived = epoch() + ms(n + late);
+            clock.captured(&packet).0
+        };
+        // A camera takes longer than a microphone; then another one is taken.
+        let apart = (5_000_u64..20_000).step_by(20).map(|n| {
+            let sound = captured(Format::Opus, "0", n, 20, 0);
+            let picture = captured(Format::Vp8, "1", n, 80, 2000);
+            sound.max(picture) - sound.min(picture)
+        });
+        assert!(apart.max().is_some_and(|apart| apart < ms(1)));
+    }
+
+    #[test]
     fn a_report_from_while_the_media_clock_stood_still_sets_no_clock() {
         let mut clock = WallClock::default();
         let mut age = Duration::ZERO;
@@ -297,7 +338,8 @@ mod tests {
     #[test]
     fn a_media_clock_that_leaps_before_its_report_spoils_nothing() {
         for leap in [300, 2000, 20_000] {
-            assert_eq!(after_a_change(leap), (0, Duration::ZERO), "{leap}");
+            let (old, last) = after_a_change(leap);
+            assert!(old == 0 && last < ms(1), "{leap}: {old} packets, {last:?}");
         }
     }
 

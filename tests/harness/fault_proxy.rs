@@ -166,6 +166,11 @@ impl FaultProxy {
     pub fn count(&self, operation: Operation) -> usize {
         lock(&self.shared).rules.count(operation)
     }
+
+    /// How many uploads were given up, however often that was asked.
+    pub fn aborted(&self) -> usize {
+        lock(&self.shared).rules.aborted()
+    }
 }
 
 impl Drop for FaultProxy {

@@ -2,7 +2,7 @@
 //! and so more than 5 MiB (AWS), the last one not larger; at most 10,000 parts (AWS); part 1, which holds a file's head, is sent
 //! after all others; an object is made of all parts that were sent, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::Message;
 
@@ -79,6 +79,8 @@ impl Operation {
 pub(super) struct Rules {
     /// By upload id: the size of each part, and when it first came.
     uploads: BTreeMap<String, BTreeMap<u32, (usize, usize)>>,
+    /// The ids of uploads that were given up.
+    aborted: BTreeSet<String>,
     counts: BTreeMap<Operation, usize>,
     seen: usize,
     pub(super) violations: Vec<String>,
@@ -87,6 +89,10 @@ pub(super) struct Rules {
 impl Rules {
     pub(super) fn count(&self, operation: Operation) -> usize {
         self.counts.iter().filter(|(other, _)| operation.covers(**other)).map(|(_, count)| count).sum()
+    }
+
+    pub(super) fn aborted(&self) -> usize {
+        self.aborted.len()
     }
 
     /// Looks at a request.
@@ -104,6 +110,9 @@ impl Rules {
                 if number == 0 || number > MAX_PARTS {
                     self.violations.push(format!("part {number}"));
                 }
+            }
+            (Operation::Abort, Some(id)) => {
+                self.aborted.insert(id.to_owned());
             }
             (Operation::Complete, Some(id)) => self.check(id, &listed(&request.body)),
             _ => {}

@@ -30,7 +30,7 @@ use missing::Missing;
 const WINDOW: Duration = Duration::from_millis(700);
 
 /// With the window and a tick, what a crash may cost.
-const CLUSTER: Duration = Duration::from_millis(800);
+const CLUSTER: Duration = Duration::from_millis(500);
 
 /// So long a file with sound waits to learn from a camera that was published what container it needs.
 const OPEN_WAIT_US: i64 = 1_000_000;

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::{files_named, none, read, root};
 
 /// Who may depend on which packages of ours: in the product, and beside that in its own tests.
-const ARROWS: [(&str, &[&str], &[&str]); 10] = [
+const ARROWS: [(&str, &[&str], &[&str]); 11] = [
     ("turn", &[], &["netsim"]),
-    ("sfu", &[], &["rtc-client", "netsim", "signalling"]),
+    ("rtp", &[], &[]),
+    ("sfu", &["rtp"], &["rtc-client", "netsim", "signalling"]),
     ("signalling", &[], &[]),
-    ("rtc-client", &["signalling"], &["netsim"]),
+    ("rtc-client", &["rtp", "signalling"], &["netsim"]),
     ("webm", &[], &[]),
     ("session", &["rtc-client", "signalling", "webm"], &[]),
     ("netsim", &[], &[]),

@@ -15,7 +15,6 @@ pub mod error;
 mod leb128;
 pub mod packet;
 pub mod packetise;
-mod timestamps;
 pub mod transport;
 
 pub use config::{Config, Kind, Publication};

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rtp::Timestamps;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Rid, Simulcast, SimulcastLayer};
@@ -17,7 +18,6 @@ use crate::engine;
 use crate::error::Error;
 use crate::packet::{Codec, Mid, RtpPacket, SenderReport};
 use crate::packetise::Packetiser;
-use crate::timestamps::Timestamps;
 
 /// Largest frame that is sent, bytes; far above any picture that a room carries.
 const MAX_FRAME: usize = 4 << 20;

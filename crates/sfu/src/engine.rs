@@ -7,7 +7,6 @@
 mod lines;
 mod negotiate;
 mod str0m;
-mod timestamps;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

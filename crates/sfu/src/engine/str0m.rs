@@ -15,11 +15,11 @@ use ::str0m::media::KeyframeRequestKind;
 use ::str0m::net::{Protocol as EngineProtocol, Receive, TcpType};
 use ::str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 use ::str0m::{Candidate, Event, Input, Output as EngineOutput, Rtc};
+use rtp::Timestamps;
 
 use crate::codec::Picture;
 use crate::engine::lines::{Section, scan};
 use crate::engine::negotiate::{Sender, complete, engine, format, with_senders};
-use crate::engine::timestamps::Timestamps;
 use crate::engine::{Format, Line, Output, Packet, Path, Protocol, Refusal, Report, Rewrite, Why};
 
 /// The label of the data channel that messages take.

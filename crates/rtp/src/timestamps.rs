@@ -10,11 +10,11 @@ const MAX_SOURCES: usize = 128;
 
 /// The newest timestamp of each source.
 #[derive(Debug, Default)]
-pub(crate) struct Timestamps(BTreeMap<u32, u64>);
+pub struct Timestamps(BTreeMap<u32, u64>);
 
 impl Timestamps {
     /// The one that is nearest to the source's last.
-    pub(crate) fn extend(&mut self, ssrc: u32, timestamp: u32) -> u64 {
+    pub fn extend(&mut self, ssrc: u32, timestamp: u32) -> u64 {
         if self.0.len() >= MAX_SOURCES && !self.0.contains_key(&ssrc) {
             self.0.pop_first();
         }

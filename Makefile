@@ -22,7 +22,7 @@ docker-test: ## docker compose as a user starts it: a call, a recording, its dow
 fuzz: ## each fuzz target for FUZZ_SECONDS (60), from its committed corpus
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
-bench: ## load generators and micro-benchmarks; numbers go to the terminal
+bench: ## load generators and micro-benchmarks; numbers go to the terminal; the last one needs root
 	@scripts/bench.sh
 
 compare: ## the same questions to Debian's coturn and to us, into docs/compared-with-coturn.md; needs root

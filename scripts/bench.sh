@@ -13,8 +13,8 @@ for source in bench/src/bin/*.rs; do
     step "$name"
     "${CARGO_TARGET_DIR:-$root/target}/release/$name"
 done
+step "recorder-ready"
+"${CARGO_TARGET_DIR:-$root/target}/release/recorder-ready"
 step "recorder-cost"
 # In a network of its own: needs root.
 "${CARGO_TARGET_DIR:-$root/target}/release/recorder-cost"
-step "recorder-ready"
-"${CARGO_TARGET_DIR:-$root/target}/release/recorder-ready"

@@ -1,7 +1,7 @@
 // @ts-check
 /** The dialog with a room's recordings: state, facts, play, download, delete. It refreshes itself while one is still moving. */
 
-import { TernError, explain } from '../tern.js';
+import { explain } from '../tern.js';
 import { confirmed } from './confirm.js';
 import { PAGE } from './api.js';
 import { byId, icon, make } from './dom.js';
@@ -83,10 +83,11 @@ export class Recordings {
       if (latest.length < PAGE) this.#hasMore = false;
       this.#show();
     } catch (error) {
+      // Closed meanwhile, or asked again: nobody waits for this answer.
+      if (turn !== this.#turn) return;
       if (!this.#complained) toast(explain(error), { error: true });
       this.#complained = true;
     }
-    if (turn !== this.#turn) return;
     if (moving && this.#dialog.open) this.#timer = setTimeout(() => this.refresh(), REFRESH_MS);
   }
 
@@ -94,8 +95,8 @@ export class Recordings {
     const last = this.#known[this.#known.length - 1];
     if (!this.#api || !last) return;
     const older = await this.#api.recordings(last.id);
-    // Asked twice, or the dialog was closed.
-    if (this.#known[this.#known.length - 1] !== last) return;
+    // Asked twice, or the dialog was closed. What is shown may have been refreshed.
+    if (this.#known.at(-1)?.id !== last.id) return;
     this.#known = [...this.#known, ...older];
     this.#hasMore = older.length === PAGE;
     this.#show();
@@ -143,8 +144,11 @@ export class Recordings {
       head.append(make('small', { text: `${progress.percent} %` }));
       row.append(make('progress', { max: 100, value: progress.percent, 'aria-label': name }));
     }
-    // Who may not moderate is given the code only.
-    if (recording.error) row.append(make('p', { class: 'facts', text: explain(new TernError(recording.error, recording.error)) }));
+    if (recording.error) {
+      // Who may not moderate is given a code only, and that is made for programs.
+      const word = recording.state === 'ready' ? 'Not all of it could be stored.' : 'It could not be recorded.';
+      row.append(make('p', { class: 'facts', text: this.#moderate ? recording.error : word }));
+    }
     if (recording.state === 'ready') {
       row.append(make('ul', { class: 'files' }, ...files.map((file) => this.#file(recording, file))));
     }

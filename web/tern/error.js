@@ -29,6 +29,7 @@ const WORDS = {
   unauthorized: 'This room needs an invitation: ask for a link with a token.',
   forbidden: 'You are not allowed to do that here.',
   token_expired: 'Your invitation is no longer valid. Ask for a new link.',
+  session_gone: 'The connection was lost for a moment. Please try again.',
   token_revoked: 'A moderator removed you from this room.',
   device_mismatch: 'This invitation belongs to another device.',
   rate_limited: 'That was a bit fast. Please try again in a moment.',

@@ -466,7 +466,7 @@ async fn a_guest_who_left_sees_nothing_any_more() {
         let answer = server.ask_as(bearer, "GET", "/v1/recordings", None).await;
         (answer.status, answer.code().to_owned())
     };
-    let (fine, over) = ((200, String::new()), (401, "token_expired".to_owned()));
+    let (fine, over) = ((200, String::new()), (410, "session_gone".to_owned()));
     for bearer in [&guest, &other, &member] {
         assert_eq!(status(&server, bearer).await, fine);
     }

@@ -135,7 +135,7 @@ impl App {
 
     /// The bearer with which a participant reaches the REST API.
     pub(crate) fn api_token(&self, session: &Session) -> Result<String, Refusal> {
-        let is_guest = session.who.identity.is_none() && !session.who.grants.moderate;
+        let is_guest = session.who.identity.is_none();
         let claims = Claims {
             sub: session.who.identity.clone().unwrap_or_else(|| session.participant.to_string()),
             name: None,
@@ -146,8 +146,9 @@ impl App {
             grants: session.who.grants.clone(),
             cnf: None,
             api: true,
-            // Whoever learns a room's name is a guest of it: what went on before is not theirs, nor what comes after.
-            since_ms: is_guest.then(clock::unix_ms),
+            // Whoever learns a room's name is a guest of it: what comes after is not theirs, nor what went on before, unless
+            // guests moderate.
+            since_ms: is_guest.then(|| if session.who.grants.moderate { 0 } else { clock::unix_ms() }),
         };
         self.secrets.load().rooms.sign(&claims)
     }

@@ -104,7 +104,7 @@ fn authenticate(app: &App, token: &str) -> Result<Caller, Refusal> {
         return Err(Refusal::new(Code::TokenRevoked, "a moderator put you out of this room"));
     }
     if claims.since_ms.is_some() && !directory.has_api_token(&claims.room, &claims.jti) {
-        return Err(Refusal::new(Code::TokenExpired, "a guest's token is good while the guest is in the room"));
+        return Err(Refusal::new(Code::SessionGone, "a guest's token is good while the guest is in the room"));
     }
     drop(directory);
     Ok(Caller::Participant(Box::new(claims)))

@@ -25,7 +25,7 @@ use super::recordings::find;
 use crate::app::App;
 use crate::clock;
 use crate::config::TlsMode;
-use crate::recording::safe_name;
+use crate::recording::{self, safe_name};
 
 /// The two halves of a signed link, and how it is answered.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -118,8 +118,12 @@ fn check_link(app: &App, path: &str, expires: u64, signature: &str) -> Result<()
 
 pub(super) fn storage_problem(error: &Error) -> Problem {
     match error {
-        Error::NotFound(_) => Problem::new(Code::RecordingNotFound, error.to_string()),
-        _ => Problem::new(Code::StorageUnavailable, error.to_string()),
+        Error::NotFound(_) => Problem::new(Code::RecordingNotFound, "the file is not in storage"),
+        _ => {
+            // Guests ask, too: the story names hosts and paths.
+            tracing::warn!(%error, "storage does not give a file");
+            Problem::new(Code::StorageUnavailable, recording::health_word(error))
+        }
     }
 }
 

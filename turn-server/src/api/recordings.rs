@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use signalling::code::Refusal;
 use signalling::message::RecordingState;
 use signalling::recording::Manifest;
 use signalling::{Code, RecordingId, RoomName};
@@ -136,6 +137,6 @@ pub(crate) async fn remove(
 ) -> Result<StatusCode, Problem> {
     let manifest = find(&app, &caller, &id)?;
     caller.moderator_of(&manifest.room)?;
-    recording::remove(&app, &id).await?;
+    recording::remove(&app, &id).await.map_err(Refusal::from)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -123,7 +123,8 @@ impl Recordings {
     }
 }
 
-fn health_word(error: &service::storage::Error) -> &'static str {
+/// What is wrong with storage, in words that anybody may read.
+pub(crate) fn health_word(error: &service::storage::Error) -> &'static str {
     match error {
         service::storage::Error::Unavailable { .. } => "it cannot be reached",
         service::storage::Error::Denied { .. } => "it does not let us in",
@@ -176,18 +177,37 @@ pub(crate) fn list(
     found.into_iter().map(|(manifest, progress)| news::view_with(app, &manifest, progress)).collect()
 }
 
+/// Why a recording is not deleted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotDeleted {
+    /// [`Code::RecordingNotFound`], also while somebody else deletes it, [`Code::AlreadyRecording`] while it is on.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It is there still, or a part of it.
+    #[error(transparent)]
+    Storage(#[from] service::storage::Error),
+}
+
+impl From<NotDeleted> for Refusal {
+    fn from(why: NotDeleted) -> Self {
+        match why {
+            NotDeleted::Refused(refusal) => refusal,
+            NotDeleted::Storage(error) => Self::new(Code::StorageUnavailable, error.to_string()),
+        }
+    }
+}
+
 /// Deletes a recording: media first, so that a failure leaves a manifest that can be deleted again.
 ///
 /// # Errors
-/// [`Code::RecordingNotFound`], also while somebody else deletes it, [`Code::AlreadyRecording`] while it is on,
-/// [`Code::StorageUnavailable`].
-pub(crate) async fn remove(app: &App, id: &RecordingId) -> Result<(), Refusal> {
+/// See [`NotDeleted`].
+pub(crate) async fn remove(app: &App, id: &RecordingId) -> Result<(), NotDeleted> {
     let (manifest, noted) = app.recordings.state().take_out(id)?;
     let deleted = delete_objects(&app.store, &manifest.folder).await;
     let mut state = app.recordings.state();
     if let Err(error) = deleted {
         state.put_back(manifest, noted);
-        return Err(Refusal::new(Code::StorageUnavailable, error.to_string()));
+        return Err(error.into());
     }
     state.deleted.keep(id);
     if !app.config().webhooks.urls.is_empty() {

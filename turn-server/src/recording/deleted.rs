@@ -1,4 +1,5 @@
-//! The ids of deleted recordings, in a file, last deleted last: a part that a recorder stores later, also after a restart, must not bring one back.
+//! The ids of deleted recordings, in a file, last deleted last: a part that a recorder stores later, also after a restart,
+//! must not bring one back.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Write as _};
@@ -17,6 +18,8 @@ const MAX_FILE: u64 = 2 << 20;
 pub(super) struct Deleted {
     ids: BTreeSet<RecordingId>,
     order: VecDeque<RecordingId>,
+    /// Those whose deletion is under way: it may fail.
+    begun: BTreeSet<RecordingId>,
     path: PathBuf,
 }
 
@@ -48,18 +51,18 @@ impl Deleted {
 
     /// Remembers one from now on, for as long as this process lives.
     pub(super) fn begin(&mut self, id: &RecordingId) {
-        self.insert(id.clone());
+        self.begun.insert(id.clone());
     }
 
     /// It is there still: that it is deleted was said too early.
     pub(super) fn take_back(&mut self, id: &RecordingId) {
-        if self.ids.remove(id) {
-            self.order.retain(|known| known != id);
-        }
+        self.begun.remove(id);
     }
 
     /// It is gone. Its id is a short line, which the disk takes at once.
-    pub(super) fn keep(&self, id: &RecordingId) {
+    pub(super) fn keep(&mut self, id: &RecordingId) {
+        self.begun.remove(id);
+        self.insert(id.clone());
         if let Err(error) = self.write(id) {
             tracing::warn!(recording = %id, %error, "it is forgotten with the next start that it was deleted");
         }
@@ -79,7 +82,7 @@ impl Deleted {
     }
 
     pub(super) fn contains(&self, id: &RecordingId) -> bool {
-        self.ids.contains(id)
+        self.ids.contains(id) || self.begun.contains(id)
     }
 }
 
@@ -108,12 +111,15 @@ mod tests {
         std::fs::write(&path, lines).expect("writes");
         let mut full = Deleted::load(path.clone());
         assert_eq!((full.ids.len(), full.contains(&id(0)), full.contains(&id(199_999))), (MAX, true, false));
+        full.begin(&id(200_001));
+        assert!(full.contains(&id(200_001)));
         full.begin(&id(200_000));
         full.keep(&id(200_000));
         assert_eq!((full.ids.len(), full.order.len(), full.contains(&id(MAX - 1))), (MAX, MAX, false));
         let length = std::fs::metadata(&path).expect("is there").len();
         assert!(length < 200_000, "{length}");
         let again = Deleted::load(path);
+        assert!(!again.contains(&id(200_001)), "it may be there still");
         assert!(again.contains(&id(200_000)) && again.contains(&id(0)) && again.order == full.order);
     }
 }

@@ -135,7 +135,7 @@ fn assign(app: &App, state: &mut State, id: &RecordingId) -> bool {
     let mut link = 0;
     if let Some(recorder) = state.recorders.get_mut(&recorder) {
         recorder.capacity = recorder.capacity.saturating_sub(1);
-        recorder.held.insert(id.clone());
+        recorder.held.insert(id.clone(), now);
         link = recorder.link;
     }
     if let Some(active) = state.active.get_mut(id) {
@@ -354,7 +354,7 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
             over(app, state, id);
             return;
         }
-        let abandoned = active.is_abandoned(&state.recorders, now);
+        let abandoned = active.is_abandoned(id, &state.recorders, now);
         if live && asked.elapsed() > STOP_WITHIN {
             put_out(app, state, id);
             show(app, state, id, RecordingState::Finalising);
@@ -375,7 +375,11 @@ fn reconcile_one(app: &App, state: &mut State, id: &RecordingId) {
         return;
     }
     active.forget_unheard(id, &mut state.recorders, now);
-    active.take_from_lost(now);
+    let hangs = active.take_from_lost(now);
+    // Each recording is not to find that out for itself.
+    if let Some(known) = hangs.and_then(|recorder| state.recorders.get_mut(&recorder)) {
+        known.refused = Some(now);
+    }
     if active.recorder.is_none() {
         active.lost.get_or_insert_with(Instant::now);
         assign(app, state, id);

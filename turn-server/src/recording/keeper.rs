@@ -87,7 +87,8 @@ async fn read(app: &App, found: Vec<Found>) -> Vec<Found> {
         match bytes {
             Ok(bytes) => match manifest(key, &bytes) {
                 Ok(manifest) if app.recordings.state().deleted.contains(&manifest.id) => {
-                    // It was being written when it was deleted, and came last.
+                    // It was being written when it was deleted, and came last; or somebody put it back.
+                    tracing::info!(key, "deleted once more: it was deleted before");
                     if let Err(error) = app.store.delete(key).await {
                         tracing::warn!(key, %error, "what was deleted came back and cannot be deleted");
                     }
@@ -209,8 +210,8 @@ async fn adopt_unknown(app: &App) -> bool {
 async fn adopt(app: &App, segment: &RecorderSegment) -> Result<(), Error> {
     match app.store.head(&segment.key()).await {
         Ok(Some(_)) => {}
-        Err(error @ Error::Unavailable { .. }) => return Err(error),
-        // AWS denies what is not there if it does not let us list the bucket.
+        // Also what is denied: whoever may list the bucket, as this server must, is told of what is not there.
+        Err(error @ (Error::Unavailable { .. } | Error::Denied { .. })) => return Err(error),
         Ok(None) | Err(_) => return Ok(()),
     }
     let key = format!("{}/{MANIFEST}", segment.folder);
@@ -218,7 +219,6 @@ async fn adopt(app: &App, segment: &RecorderSegment) -> Result<(), Error> {
     let known = match app.store.get(&key).await {
         Ok(bytes) => manifest(&key, &bytes).inspect_err(|why| tracing::warn!(key, why, "no manifest of ours")).ok(),
         Err(Error::NotFound(_)) => None,
-        // Also what is denied: whoever may list the bucket, as this server must, is told of what is not there.
         Err(error) => return Err(error),
     };
     if let Some(manifest) = known.filter(|manifest| manifest.id == segment.recording) {
@@ -269,7 +269,7 @@ async fn write_one(app: &App, id: &RecordingId, write: Write) -> bool {
         Write::Final => compose(&app.store, &mut manifest).await,
     };
     if written.is_ok() && app.recordings.get(id).is_none() {
-        // It was deleted meanwhile. Should this fail, it can be deleted again after the next start.
+        // It was deleted meanwhile. Should this fail, the next start does it.
         let _ = app.store.delete(&format!("{}/{MANIFEST}", manifest.folder)).await;
         return false;
     }
@@ -288,16 +288,21 @@ async fn write_one(app: &App, id: &RecordingId, write: Write) -> bool {
 fn finished(app: &App, state: &mut State, mut manifest: Manifest) {
     // A part may have come in meanwhile; it noted another write, which will compose again.
     let known = state.manifests.get(&manifest.id).filter(|_| !state.active.contains_key(&manifest.id));
-    let Some(known) = known.map(|manifest| manifest.state) else { return };
+    let Some(known) = known else { return };
+    slim(&mut manifest);
+    let (before, is_same) = (known.state, known.state == manifest.state && known.segments == manifest.segments);
     let (id, now, files) = (manifest.id.clone(), manifest.state, manifest.files().count());
     let why = manifest.error.clone().unwrap_or_default();
-    slim(&mut manifest);
     state.manifests.insert(id.clone(), manifest);
     state.late.remove(&id);
     if now == RecordingState::Ready {
+        // Composed once more after a deletion that failed: nobody has to hear that.
+        if is_same {
+            return;
+        }
         tracing::info!(recording = %id, files, "ready");
         news::say(app, state, &id, Event::Ready);
-    } else if known != RecordingState::Failed {
+    } else if before != RecordingState::Failed {
         tracing::warn!(recording = %id, why, "a recording failed");
         app.metrics.recordings_failed.inc();
         news::say(app, state, &id, Event::Failed);

@@ -49,7 +49,7 @@ pub(crate) async fn serve(app: Arc<App>, mut socket: WebSocket) {
                 link,
                 capacity: hello.capacity,
                 refused: None,
-                held: hello.recordings.iter().cloned().collect(),
+                held: hello.recordings.iter().map(|id| (id.clone(), Instant::now().into_std())).collect(),
                 sender,
             },
         );

@@ -86,7 +86,7 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
         if done {
             known.held.remove(&id);
         } else {
-            known.held.insert(id.clone());
+            known.held.insert(id.clone(), Instant::now());
         }
     }
     let is_its_job = state.active.get(&id).is_some_and(|active| active.recorder.as_ref() == Some(recorder));

@@ -1,15 +1,15 @@
 //! Recordings whose time is over are deleted: what was promised to whoever was recorded, and what the disk needs.
 
 use std::ops::Bound;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use service::storage::Error;
 use signalling::RecordingId;
-use signalling::code::Code;
 use signalling::recording::Manifest;
 
-use super::remove;
 use super::state::{State, is_over};
 use super::writes::Write;
+use super::{NotDeleted, remove};
 use crate::app::App;
 use crate::clock;
 
@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(3600);
 /// Recordings deleted one after the other, before others get a chance to use the storage.
 const AT_ONCE: usize = 20;
 
-/// So many failures one after the other are the storage's, not the recordings'.
+/// A storage that is away so often, one time after the other, stays away for now.
 const FAILURES: usize = 3;
 
 /// How long they have for that.
@@ -35,7 +35,7 @@ pub(super) async fn run(app: &App) {
         sweep(app, &mut last).await;
         tokio::time::sleep(EVERY).await;
         let mut state = app.recordings.state();
-        for id in state.left_over() {
+        for id in state.left_over(Instant::now()) {
             tracing::info!(recording = %id, "nobody finishes it: it is what storage has of it");
             state.write(&id, Write::Final);
         }
@@ -60,7 +60,8 @@ async fn sweep(app: &App, last: &mut Option<RecordingId>) {
                 }
                 Err(error) => {
                     tracing::warn!(recording = %id, %error, "cannot be deleted; trying again later");
-                    failures += usize::from(error.code == Code::StorageUnavailable);
+                    // What storage keeps for reasons of its own says nothing of the others.
+                    failures += usize::from(matches!(error, NotDeleted::Storage(Error::Unavailable { .. })));
                 }
             }
             *last = Some(id);

@@ -37,6 +37,10 @@ const GRACE: Duration = Duration::from_secs(1);
 /// on its disk, say.
 const SILENCE: Duration = Duration::from_secs(20);
 
+/// How long what a recorder has is waited for if it says nothing of it. It tells of an upload every second, and nothing
+/// while it repairs a large file.
+const HELD: Duration = Duration::from_secs(15 * 60);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -77,8 +81,8 @@ pub(super) struct Recorder {
     pub(super) capacity: u32,
     /// When it last refused a job that it could take at another time.
     pub(super) refused: Option<Instant>,
-    /// Recordings that it has and did not finish.
-    pub(super) held: BTreeSet<RecordingId>,
+    /// Recordings that it has and did not finish, and when it spoke of each last.
+    pub(super) held: BTreeMap<RecordingId, Instant>,
     /// To it.
     pub(super) sender: mpsc::Sender<ToRecorder>,
 }
@@ -139,6 +143,12 @@ impl Recorder {
         let refuses = self.refused.is_some_and(|refused| now.saturating_duration_since(refused) < REFUSES_FOR);
         if refuses { 0 } else { self.capacity }
     }
+
+    /// Whether it has a part of a recording that it did not finish. Who says nothing of it any more hangs, and is not waited
+    /// for without end.
+    pub(super) fn holds(&self, id: &RecordingId, now: Instant) -> bool {
+        self.held.get(id).is_some_and(|spoke| now.saturating_duration_since(*spoke) < HELD)
+    }
 }
 
 impl Active {
@@ -191,21 +201,26 @@ impl Active {
         self.orphan.get_or_insert(now);
     }
 
-    /// Takes it away from a recorder that is gone, never spoke of it, or hangs. `true`: so it is.
-    pub(super) fn take_from_lost(&mut self, now: Instant) -> bool {
-        let Some(recorder) = &self.recorder else { return false };
+    /// Takes it away from a recorder that is gone, never spoke of it, or hangs. Returns one that is connected and says
+    /// nothing.
+    pub(super) fn take_from_lost(&mut self, now: Instant) -> Option<RecorderId> {
+        let recorder = self.recorder.clone()?;
         let since = |at: Instant| now.saturating_duration_since(at);
-        let gone = self.lost.is_some_and(|lost| since(lost) >= GRACE);
-        let hangs = self.lost.is_none() && since(self.heard) >= SILENCE;
+        let unheard = !self.confirmed && since(self.assigned) >= CONFIRM_WITHIN;
+        let lost = match self.lost {
+            Some(lost) => unheard || since(lost) >= GRACE,
+            None => unheard || since(self.heard) >= SILENCE,
+        };
+        if !lost {
+            return None;
+        }
+        let hangs = self.lost.is_none();
         if hangs {
-            tracing::warn!(%recorder, room = %self.room, "a recorder says nothing of what it records");
-            self.note_early(&recorder.clone(), now);
+            tracing::warn!(%recorder, room = %self.room, "a recorder says nothing of what it is to record");
+            self.note_early(&recorder, now);
         }
-        let lost = gone || hangs || !self.confirmed && since(self.assigned) >= CONFIRM_WITHIN;
-        if lost {
-            self.take_away(now);
-        }
-        lost
+        self.take_away(now);
+        hangs.then_some(recorder)
     }
 
     /// How long it may still go on; `None`: as long as it wants.
@@ -260,9 +275,15 @@ impl Active {
         self.unfinished.remove(recorder)
     }
 
-    /// Whether those who have to finish their parts are away for so long that it is finished without them.
-    pub(super) fn is_abandoned(&mut self, recorders: &BTreeMap<RecorderId, Recorder>, now: Instant) -> bool {
-        if self.unfinished.iter().any(|recorder| recorders.contains_key(recorder)) {
+    /// Whether those who have to finish their parts are away or silent for so long that it is finished without them.
+    pub(super) fn is_abandoned(
+        &mut self,
+        id: &RecordingId,
+        recorders: &BTreeMap<RecorderId, Recorder>,
+        now: Instant,
+    ) -> bool {
+        let holds = |recorder| recorders.get(recorder).is_some_and(|known: &Recorder| known.holds(id, now));
+        if self.unfinished.iter().any(holds) {
             self.alone = None;
             return false;
         }
@@ -369,7 +390,7 @@ impl State {
         if self.active.contains_key(id) {
             return refuse("it is on or being finished: stop it and wait until it is ready");
         }
-        if !over && self.is_held(id) {
+        if !over && self.is_held(id, Instant::now()) {
             return refuse("a recorder is finishing it: wait until it is ready");
         }
         let manifest = self.manifests.remove(id).ok_or_else(not_found)?;
@@ -378,14 +399,12 @@ impl State {
         Ok((manifest, self.writes.forget(id)))
     }
 
-    /// It could not be deleted, and is as it was.
+    /// It could not be deleted, and is as it was. A write that was under way may have taken its manifest for one of what is gone.
     pub(super) fn put_back(&mut self, manifest: Manifest, noted: Option<Write>) {
         let id = manifest.id.clone();
         self.deleted.take_back(&id);
         self.manifests.insert(id.clone(), manifest);
-        if let Some(write) = noted {
-            self.write(&id, write);
-        }
+        self.write(&id, noted.unwrap_or(Write::Final));
     }
 
     /// How what a former run of this server began stands on a recorder that finishes it.
@@ -413,14 +432,14 @@ impl State {
     }
 
     /// Whether a connected recorder has a part of a recording that it did not finish.
-    pub(super) fn is_held(&self, id: &RecordingId) -> bool {
-        self.recorders.values().any(|recorder| recorder.held.contains(id))
+    pub(super) fn is_held(&self, id: &RecordingId, now: Instant) -> bool {
+        self.recorders.values().any(|recorder| recorder.holds(id, now))
     }
 
     /// Whether a connected recorder has more of what is to be finished. It says when storage has that, too; if it never does,
     /// this is looked at again.
     pub(super) fn wait_for_holder(&mut self, id: &RecordingId, now: Instant) -> bool {
-        let waits = self.is_held(id);
+        let waits = self.is_held(id, now);
         if waits {
             self.left.insert(id.clone(), now + ORPHAN);
         }
@@ -429,16 +448,18 @@ impl State {
 
     /// Notes what nobody brought more of in time.
     pub(super) fn finish_left(&mut self, now: Instant) {
-        let due = self.left.extract_if(.., |_, at| *at <= now).map(|(id, _)| id);
-        for id in due.filter(|id| self.manifests.get(id).is_some_and(|manifest| !is_over(manifest.state))) {
-            self.writes.note(&id, Write::Final);
+        let due: Vec<_> = self.left.extract_if(.., |_, at| *at <= now).map(|(id, _)| id).collect();
+        for id in due {
+            if self.manifests.get(&id).is_some_and(|manifest| !is_over(manifest.state)) {
+                self.write(&id, Write::Final);
+            }
         }
     }
 
     /// Recordings that nobody will finish: a former run of this server began them, and no recorder has any of them.
-    pub(super) fn left_over(&self) -> Vec<RecordingId> {
+    pub(super) fn left_over(&self, now: Instant) -> Vec<RecordingId> {
         let ids = self.manifests.iter().filter(|(_, manifest)| !is_over(manifest.state)).map(|(id, _)| id);
-        ids.filter(|id| !self.active.contains_key(*id) && !self.is_held(id)).cloned().collect()
+        ids.filter(|id| !self.active.contains_key(*id) && !self.is_held(id, now)).cloned().collect()
     }
 
     /// Makes the recording that a part belongs to known.

@@ -4,8 +4,8 @@
 use std::time::{Duration, SystemTime};
 
 use service::storage::{Error, Store, is_key};
-use signalling::message::RecordingState;
 
+use super::state::is_over;
 use crate::app::App;
 
 /// How often we look for them.
@@ -22,8 +22,7 @@ pub(super) async fn run(app: &App) {
     loop {
         let going_on: Vec<String> = {
             let state = app.recordings.state();
-            let over = |state| matches!(state, RecordingState::Ready | RecordingState::Failed);
-            let going_on = state.manifests.values().filter(|manifest| !over(manifest.state));
+            let going_on = state.manifests.values().filter(|manifest| !is_over(manifest.state));
             going_on.map(|manifest| format!("{}/", manifest.folder)).collect()
         };
         let is_live = |key: &str| going_on.iter().any(|folder| key.starts_with(folder));

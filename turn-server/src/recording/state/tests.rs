@@ -1,5 +1,7 @@
 //! Recorders that hang, are away or say things twice; recordings that are slim, deleted or wait for more.
 
+use futures_util::FutureExt as _;
+
 use super::*;
 
 fn recorder(id: &str) -> RecorderId {
@@ -59,18 +61,26 @@ fn who_hangs_is_replaced() {
     hangs.confirm(RecordingState::Recording);
     hangs.heard = start + Duration::from_secs(60);
     let due = hangs.heard + SILENCE;
-    assert!(!hangs.take_from_lost(due - Duration::from_millis(1)) && hangs.recorder.is_some());
-    assert!(hangs.take_from_lost(due) && hangs.recorder.is_none() && hangs.orphan.is_some());
+    assert!(hangs.take_from_lost(due - Duration::from_millis(1)).is_none() && hangs.recorder.is_some());
+    assert_eq!(hangs.take_from_lost(due), Some(a.clone()));
+    assert!(hangs.recorder.is_none() && hangs.orphan.is_some());
     assert!(!hangs.may_ask(&a, due) && hangs.may_ask(&recorder("b"), due) && hangs.may_ask(&a, due + REFUSES_FOR));
-    assert!(!hangs.take_from_lost(due), "nobody has it");
+    assert!(hangs.take_from_lost(due).is_none(), "nobody has it");
     // Who is away says nothing, and is given up sooner.
     let mut gone = active(start);
     gone.confirm(RecordingState::Recording);
     gone.lost = Some(start);
-    assert!(!gone.take_from_lost(start + GRACE / 2) && gone.take_from_lost(start + GRACE));
+    let mut has_it = |after| {
+        assert_eq!(gone.take_from_lost(start + after), None, "who is away does not hang");
+        gone.recorder.is_some()
+    };
+    assert!(has_it(GRACE / 2) && !has_it(GRACE));
     assert!(gone.may_ask(&a, start + GRACE));
+    // A job on a disk that hangs is never spoken of.
     let mut unheard = active(start);
-    assert!(!unheard.take_from_lost(start + CONFIRM_WITHIN / 2) && unheard.take_from_lost(start + CONFIRM_WITHIN));
+    assert_eq!(unheard.take_from_lost(start + CONFIRM_WITHIN / 2), None);
+    assert_eq!(unheard.take_from_lost(start + CONFIRM_WITHIN), Some(a.clone()));
+    assert!(!unheard.may_ask(&a, start + CONFIRM_WITHIN));
 }
 
 #[test]
@@ -91,7 +101,7 @@ fn who_only_begins_records_nothing() {
 fn who_never_spoke_of_its_job_has_no_part() {
     let (start, mut state) = (Instant::now(), State::default());
     let (sender, _receiver) = mpsc::channel(1);
-    let held = BTreeSet::from([RecordingId::parse("r1").expect("an id")]);
+    let held = BTreeMap::from([(RecordingId::parse("r1").expect("an id"), start)]);
     let link = Recorder { link: 7, capacity: 1, refused: None, held, sender };
     let (late, id) = (start + CONFIRM_WITHIN, RecordingId::parse("r1").expect("an id"));
     let mut forgets = |active: &mut Active, now| active.forget_unheard(&id, &mut state.recorders, now);
@@ -103,7 +113,22 @@ fn who_never_spoke_of_its_job_has_no_part() {
     (spoke.confirmed, before.fresh) = (true, false);
     assert!(!forgets(&mut spoke, late) && !forgets(&mut before, late));
     assert!(forgets(&mut silent, late) && silent.unfinished.is_empty());
-    assert!(!state.is_held(&id));
+    assert!(!state.is_held(&id, late));
+}
+
+#[test]
+fn who_says_nothing_of_its_part_is_not_waited_for_without_end() {
+    let (start, mut state) = (Instant::now(), State::default());
+    let (sender, _receiver) = mpsc::channel(1);
+    let id = RecordingId::parse("r1").expect("an id");
+    let held = BTreeMap::from([(id.clone(), start)]);
+    state.recorders.insert(recorder("a"), Recorder { link: 7, capacity: 1, refused: None, held, sender });
+    let (last, late) = (start + HELD - Duration::from_millis(1), start + HELD);
+    assert!(state.is_held(&id, last) && !state.is_held(&id, late));
+    let mut active = active(start);
+    for (now, abandoned) in [(last, false), (late, false), (late + ORPHAN, true)] {
+        assert_eq!(active.is_abandoned(&id, &state.recorders, now), abandoned);
+    }
 }
 
 #[test]
@@ -151,6 +176,12 @@ fn what_cannot_be_deleted_is_as_it_was() {
     assert!(state.deleted.contains(&id));
     state.put_back(manifest, noted);
     assert_eq!((state.manifests.contains_key(&id), state.deleted.contains(&id)), (true, false));
+    assert_eq!(state.writes.poll(now), Some((id.clone(), Write::Final)));
+    // Its manifest was being written.
+    let (manifest, noted) = state.take_out(&id).expect("is there");
+    assert_eq!(noted, None);
+    state.writes.handle_ended(&id, None, now);
+    state.put_back(manifest, noted);
     assert_eq!(state.writes.poll(now), Some((id, Write::Final)));
 }
 
@@ -168,7 +199,11 @@ fn what_waited_for_more_is_finished_without_it() {
     }
     state.finish_left(now + ORPHAN - Duration::from_millis(1));
     assert!(state.writes.is_empty());
+    // The keeper sleeps until it is told.
+    let told = |state: &State| state.noted.notified().now_or_never().is_some();
+    while told(&state) {}
     state.finish_left(now + ORPHAN);
+    assert!(told(&state));
     assert_eq!(state.writes.poll(now), Some((id("r1"), Write::Final)));
     assert_eq!(state.writes.poll(now), None);
     assert!(state.left.is_empty());

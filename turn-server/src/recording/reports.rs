@@ -96,9 +96,11 @@ pub(super) fn reported(app: &App, state: &mut State, recorder: &RecorderId, repo
     }
     if !state.active.contains_key(&id) {
         state.follow(&id, recorder, now, progress);
-        // A part of what was concluded without it, or before this server started.
-        if let Some(segment) = segment.filter(|_| ready) {
-            state.take_late(segment);
+        // A part of what was concluded without it, or before this server started; or that it has none.
+        match segment {
+            Some(segment) if ready => state.take_late(segment),
+            None if ready => state.finish(&id),
+            _ => {}
         }
         return;
     }

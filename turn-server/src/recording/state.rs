@@ -449,10 +449,13 @@ impl State {
     /// Notes what nobody brought more of in time.
     pub(super) fn finish_left(&mut self, now: Instant) {
         let due: Vec<_> = self.left.extract_if(.., |_, at| *at <= now).map(|(id, _)| id).collect();
-        for id in due {
-            if self.manifests.get(&id).is_some_and(|manifest| !is_over(manifest.state)) {
-                self.write(&id, Write::Final);
-            }
+        due.iter().for_each(|id| self.finish(id));
+    }
+
+    /// Notes that what is not over yet is what storage has of it.
+    pub(super) fn finish(&mut self, id: &RecordingId) {
+        if self.manifests.get(id).is_some_and(|manifest| !is_over(manifest.state)) {
+            self.write(id, Write::Final);
         }
     }
 

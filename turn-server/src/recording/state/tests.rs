@@ -207,4 +207,8 @@ fn what_waited_for_more_is_finished_without_it() {
     assert_eq!(state.writes.poll(now), Some((id("r1"), Write::Final)));
     assert_eq!(state.writes.poll(now), None);
     assert!(state.left.is_empty());
+    // Its last holder had nothing of it.
+    ["r1", "r2", "r3"].iter().for_each(|text| state.finish(&id(text)));
+    state.writes.handle_ended(&id("r1"), None, now);
+    assert_eq!((state.writes.poll(now), state.writes.poll(now)), (Some((id("r1"), Write::Final)), None));
 }

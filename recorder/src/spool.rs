@@ -34,6 +34,8 @@ pub use ledger::Ledger;
 pub use media::MediaFile;
 pub use syncer::Syncer;
 
+const LOCK: &str = "lock";
+
 const RESERVE: &str = "reserve";
 
 /// Files that could not be finished. No recording has this name: ids have no capitals.
@@ -58,7 +60,7 @@ impl Spool {
     /// What the system says, or that another recorder has it.
     pub fn open(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
-        let lock = fs::File::create(path.join("lock"))?;
+        let lock = fs::File::create(path.join(LOCK))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|error| {
             let why = format!("{} belongs to a running recorder ({error})", path.display());
             io::Error::new(io::ErrorKind::WouldBlock, why)

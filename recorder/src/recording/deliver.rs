@@ -75,7 +75,9 @@ impl Recording {
         self.end_stray_uploads().await;
         let (spool, folder) = (self.context.spool.clone(), self.folder.clone());
         let removed = tokio::task::spawn_blocking(move || spool.remove(&folder)).await;
-        if let Err(error) = removed.map_err(std::io::Error::other).flatten() {
+        if let Err(error) = removed.map_err(std::io::Error::other).flatten()
+            && !self.is_gone(&error)
+        {
             tracing::error!(recording = %self.id(), %error, "the spool's folder stays");
         }
     }
@@ -118,6 +120,7 @@ impl Recording {
         loop {
             match self.context.spool.media(&self.folder) {
                 Ok(found) => return found.into_iter().filter(|name| !known(name)).collect(),
+                Err(error) if self.is_gone(&error) => return Vec::new(),
                 Err(error) => {
                     tracing::error!(recording = %self.id(), %error, "the spool's folder cannot be read yet");
                     tries.pause().await;
@@ -147,7 +150,7 @@ impl Recording {
         self.append(Fact::Lost { file: name.to_owned(), why }).await;
     }
 
-    /// Whether a file is not there, although the spool is.
+    /// Whether a file, or the recording's folder, is not there, although the spool is.
     fn is_gone(&self, error: &std::io::Error) -> bool {
         error.kind() == std::io::ErrorKind::NotFound && self.ledger.journal().is_there()
     }

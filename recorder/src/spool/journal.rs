@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use session::journal::Fact;
 
-use super::sync_dir;
+use super::{LOCK, sync_dir};
 
 const NAME: &str = "journal.jsonl";
 /// One that is being written to take its place.
@@ -62,9 +62,11 @@ impl Journal {
         &self.0.folder
     }
 
-    /// Whether the folder is where it was: a disk that is away for a moment takes every file with it.
+    /// Whether the spool is where it was: a disk that is away for a moment takes its lock with it, and somebody who
+    /// removes the folder does not.
     pub fn is_there(&self) -> bool {
-        Self::path(self.folder()).exists()
+        let lock = self.folder().parent().map(|spool| spool.join(LOCK));
+        Self::path(self.folder()).exists() || lock.is_some_and(|lock| lock.exists())
     }
 
     /// Appends a fact and waits until the disk has it.

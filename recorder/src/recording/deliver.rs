@@ -57,7 +57,8 @@ impl Recording {
         }
         let segment = self.facts.segment();
         // Who was stopped before it was in the room has nothing to tell.
-        if !(segment.files.is_empty() && segment.timeline.is_empty() && segment.error.is_none()) {
+        let is_empty = segment.files.is_empty() && segment.timeline.is_empty() && segment.error.is_none();
+        if !is_empty {
             self.write_segment(&segment).await;
         }
         tracing::info!(recording = %self.id(), files = segment.files.len(), "ready");
@@ -66,7 +67,7 @@ impl Recording {
             recording: self.id().clone(),
             state: RecordingState::Ready,
             // Its timeline would be more than the link takes; storage has it.
-            segment: Some(RecorderSegment { timeline: Vec::new(), ..segment }),
+            segment: (!is_empty).then(|| RecorderSegment { timeline: Vec::new(), ..segment }),
             progress: None,
             failure: None,
         };

@@ -188,8 +188,16 @@ async fn a_recording_is_ready_before_storage_lists_its_uploads() {
     std::os::unix::fs::symlink(&uploads, &uploads).expect("made");
     let (recording, mut told) = spooled(&stand, &[]);
     let delivered = tokio::spawn(recording.deliver());
-    let ready = async { while told.recv().await.expect("a status").1.state != RecordingState::Ready {} };
-    tokio::time::timeout(DEADLINE, ready).await.expect("waits for nothing else");
+    let ready = async {
+        loop {
+            let (_, status) = told.recv().await.expect("a status");
+            if status.state == RecordingState::Ready {
+                return status;
+            }
+        }
+    };
+    let ready = tokio::time::timeout(DEADLINE, ready).await.expect("waits for nothing else");
+    assert_eq!(ready.segment, None, "what is not stored is not told");
     assert!(stand.folder.path().join("spool/abc").exists(), "it asks on");
     std::fs::remove_file(&uploads).expect("goes");
     delivered.await.expect("ends");

@@ -19,6 +19,8 @@ use crate::load::{self, Load};
 use crate::recording::{Assignment, Context, Order, Recording, Start, Status, Statuses, number};
 use crate::spool;
 
+/// How long a stop waits for recordings of which all is stored and told, and the next start repeats what is left to do.
+const CLEARING: Duration = Duration::from_secs(3);
 /// How often the disk and the load are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// Finished recordings whose end is told again on a new link.
@@ -160,12 +162,17 @@ impl Manager {
                     deadline.set(tokio::time::sleep(time));
                 }
                 () = &mut deadline => {
-                    tracing::warn!(left = self.running.len(), "stopping; the next start goes on with what is left");
+                    tracing::warn!(left = self.tasks.len(), "stopping; the next start goes on with what is left");
                     return Ok(());
                 }
             }
-            if self.stopping && self.running.is_empty() && self.tasks.is_empty() {
-                return Ok(());
+            if self.stopping && self.running.is_empty() {
+                if self.tasks.is_empty() {
+                    return Ok(());
+                }
+                let soon = tokio::time::Instant::now() + CLEARING;
+                let earlier = soon.min(deadline.deadline());
+                deadline.as_mut().reset(earlier);
             }
         }
     }

@@ -32,7 +32,7 @@ const READ: Duration = Duration::from_millis(10);
 const QUIET: Duration = Duration::from_secs(1);
 /// Full batches read before outputs are looked at again.
 const BATCHES: usize = 8;
-/// A transport that has not connected by then, or lost the server for so long, is replaced.
+/// A transport that has not connected by then is replaced.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a path that died may take to come back: the server does not look for another one, so hardly any does.
 const LOST_TIMEOUT: Duration = Duration::from_secs(2);

@@ -34,6 +34,8 @@ pub use ledger::Ledger;
 pub use media::MediaFile;
 pub use syncer::Syncer;
 
+const LOCK: &str = "lock";
+
 const RESERVE: &str = "reserve";
 
 /// Files that could not be finished. No recording has this name: ids have no capitals.
@@ -58,7 +60,7 @@ impl Spool {
     /// What the system says, or that another recorder has it.
     pub fn open(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
-        let lock = fs::File::create(path.join("lock"))?;
+        let lock = fs::File::create(path.join(LOCK))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|error| {
             let why = format!("{} belongs to a running recorder ({error})", path.display());
             io::Error::new(io::ErrorKind::WouldBlock, why)
@@ -256,12 +258,12 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
-/// Whether a folder holds nothing but a journal without a single whole line.
+/// Whether a folder holds nothing but a journal without a single whole line, and one that was to take its place.
 fn is_void(folder: &Path) -> bool {
-    let journal = Journal::path(folder);
     let Ok(mut entries) = fs::read_dir(folder) else { return false };
-    let only_journal = entries.all(|entry| entry.is_ok_and(|entry| entry.path() == journal));
-    let has_line = || fs::read(&journal).is_ok_and(|bytes| bytes.contains(&b'\n'));
+    let is_its = |entry: fs::DirEntry| entry.file_name().to_str().is_some_and(Journal::is_its);
+    let only_journal = entries.all(|entry| entry.is_ok_and(is_its));
+    let has_line = || fs::read(Journal::path(folder)).is_ok_and(|bytes| bytes.contains(&b'\n'));
     only_journal && !has_line()
 }
 
@@ -290,15 +292,16 @@ mod tests {
         };
         make("empty", &[]);
         make("torn.2", &[("journal.jsonl", "{\"fact\":\"job\",\"v\"")]);
+        make("torn.3", &[("journal.jsonl", "{\"fact\":\"job\",\"v\""), ("journal.new", "{\"fact\":")]);
         make("media", &[("p1-av-1.webm", "x")]);
         make("foreign", &[("journal.jsonl", "of another version\n")]);
         make("lost+found", &[]);
         make("killed.2.done", &[("journal.jsonl", "of another version\n"), ("p1-av-1.webm", "x")]);
-        assert_eq!(spool.folders().expect("lists"), ["foreign", "torn.2"]);
+        assert_eq!(spool.folders().expect("lists"), ["foreign", "torn.2", "torn.3"]);
         spool.sweep().expect("sweeps");
         let is_there = |name: &str| folder.path().join(name).exists();
-        let names = ["empty", "torn.2", "media", "foreign", "lost+found", "killed.2.done"];
-        assert_eq!(names.map(is_there), [false, false, true, true, true, false]);
+        let names = ["empty", "torn.2", "torn.3", "media", "foreign", "lost+found", "killed.2.done"];
+        assert_eq!(names.map(is_there), [false, false, false, true, true, true, false]);
         assert_eq!(spool.media("media").expect("lists"), ["p1-av-1.webm"]);
         // What cannot be finished is kept, the rest goes.
         let kept = spool.set_aside("media", "p1-av-1.webm").expect("kept");

@@ -1,8 +1,8 @@
 //! Uploads: one task a file, from its first full part until storage has proved that it holds every byte.
 //!
 //! Storage may be away for days, its keys may expire: every step is tried again for ever, ever more slowly. What was sent
-//! is given up only when storage lists none of it any more, or refuses again and again to make the object of it. The spool is
-//! deleted by somebody else, after all files of a recording are stored.
+//! is given up only when storage lists none of it any more, says that the upload is gone, or refuses again and again to make
+//! the object of it. The spool is deleted by somebody else, after all files of a recording are stored.
 
 pub mod backoff;
 pub mod lanes;
@@ -27,10 +27,6 @@ pub use plan::{Plan, Step, digest, sha256_parts};
 use crate::metrics::Metrics;
 use crate::spool::Ledger;
 use running::Running;
-
-/// So often storage may deny a look at an object, before that is taken for its way to say that there is none: AWS does so
-/// when it does not let us list the bucket. Keys that expire are found again in that time.
-pub(crate) const DENIALS: u32 = 5;
 
 /// How far a file is, told by whoever writes it.
 #[derive(Debug, Clone, Default)]

@@ -20,6 +20,10 @@ const FOLDER: &str = "r1/abc";
 const SEGMENT: &str = "r1/abc/segments/rec1-5000.json";
 const BIG: &str = "p1-av-2.webm";
 const SMALL: &str = "p2-av-2.webm";
+/// How long a request may take where storage hangs.
+const HANGS_S: u64 = 1;
+/// And elsewhere: on a machine with other work to do, 8 MiB may take seconds, and a request that is given up is one more.
+const ANSWERS_S: u64 = 20;
 /// How long one delivery may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -85,7 +89,7 @@ impl Spooled {
     fn config(&self, server: &S3Server, proxy: &FaultProxy) -> recorder::Config {
         let mut config = recorder::Config { storage: server.config("tests"), ..Default::default() };
         config.storage.endpoint = format!("http://{}", proxy.address());
-        config.storage.request_timeout_s = 1;
+        config.storage.request_timeout_s = ANSWERS_S;
         config.server.key = "unused".into();
         config.recorder.spool = self.folder.path().join("spool");
         config
@@ -188,7 +192,8 @@ async fn serve(folder: &Path) -> (S3Server, FaultProxy, Store) {
     (server, proxy, store)
 }
 
-async fn deliver(server: &S3Server, proxy: &FaultProxy, store: &Store, what: &str) {
+/// One delivery from its beginning to its end, with so many seconds for each request.
+async fn deliver(server: &S3Server, proxy: &FaultProxy, store: &Store, timeout_s: u64, what: &str) {
     for object in store.list("").await.expect("lists") {
         store.delete(&object.key).await.expect("deletes");
     }
@@ -196,7 +201,9 @@ async fn deliver(server: &S3Server, proxy: &FaultProxy, store: &Store, what: &st
     // Its beginning was answered, but the note of it was lost.
     store.create_upload(&key(BIG), ContentType::WEBM).await.expect("begins");
     let spooled = Spooled::new();
-    let delivered = tokio::time::timeout(PATIENCE, recorder::recover(spooled.config(server, proxy))).await;
+    let mut config = spooled.config(server, proxy);
+    config.storage.request_timeout_s = timeout_s;
+    let delivered = tokio::time::timeout(PATIENCE, recorder::recover(config)).await;
     let segments = delivered.unwrap_or_else(|_| panic!("{what}: never ends")).expect("delivers");
     assert_eq!(segments.len(), 1, "{what}");
     spooled.check(store, what).await;
@@ -218,10 +225,11 @@ fn is_possible(fault: Fault, operation: Operation) -> bool {
 async fn suffers(fault: Fault) {
     let folder = tempfile::tempdir().expect("a folder");
     let (server, proxy, store) = serve(folder.path()).await;
+    let timeout_s = if matches!(fault, Fault::Hang | Fault::HangAfter) { HANGS_S } else { ANSWERS_S };
     for operation in OPERATIONS.into_iter().filter(|operation| is_possible(fault, *operation)) {
         proxy.order(operation, fault, 1);
         let before = proxy.suffered();
-        deliver(&server, &proxy, &store, &format!("{fault:?} {operation:?}")).await;
+        deliver(&server, &proxy, &store, timeout_s, &format!("{fault:?} {operation:?}")).await;
         assert_eq!(proxy.suffered() - before, 1, "{fault:?} {operation:?}");
         proxy.heal();
     }
@@ -261,7 +269,7 @@ async fn expired_keys_and_other_peoples_404_give_nothing_up() {
     {
         proxy.order(operation, Fault::Status(status), times);
         let before = proxy.count(Operation::Create);
-        deliver(&server, &proxy, &store, &format!("{status} {operation:?}")).await;
+        deliver(&server, &proxy, &store, ANSWERS_S, &format!("{status} {operation:?}")).await;
         assert_eq!(proxy.count(Operation::Create) - before, 1, "what was sent stays sent");
         assert_eq!(proxy.aborted(), n + 1, "only the one that was too many is given up");
     }
@@ -273,7 +281,7 @@ async fn random_faults_lose_nothing() {
     let (server, proxy, store) = serve(folder.path()).await;
     for seed in 0..2 {
         proxy.order_random(seed, 5);
-        deliver(&server, &proxy, &store, &format!("seed {seed}")).await;
+        deliver(&server, &proxy, &store, HANGS_S, &format!("seed {seed}")).await;
         proxy.heal();
     }
 }
@@ -284,7 +292,8 @@ async fn only_a_slow_line_gets_more_time() {
     let folder = tempfile::tempdir().expect("a folder");
     let (server, proxy, _) = serve(folder.path()).await;
     let spooled = Spooled::new();
-    let config = spooled.config(&server, &proxy);
+    let mut config = spooled.config(&server, &proxy);
+    config.storage.request_timeout_s = HANGS_S;
     let usual = Duration::from_secs(config.storage.request_timeout_s);
     for away in [false, true] {
         let lanes = Arc::<Lanes>::default();

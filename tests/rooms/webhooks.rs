@@ -170,11 +170,12 @@ async fn receivers_that_hang_hold_up_no_other() {
     .await;
     let mut link = Link::open(&server, "rec1", 100, &[]).await;
     let mut people = Vec::new();
+    for n in 0..20 {
+        people.push(Wire::join(server.http(), &format!("room{n}"), json!({})).await);
+    }
     let begun = tokio::time::Instant::now();
     for n in 0..20 {
-        let room = format!("room{n}");
-        people.push(Wire::join(server.http(), &room, json!({})).await);
-        assert_eq!(server.ask("POST", &format!("/v1/rooms/{room}/recording"), None).await.status, 201);
+        assert_eq!(server.ask("POST", &format!("/v1/rooms/room{n}/recording"), None).await.status, 201);
         let id = link.hear().await["recording"].as_str().expect("an id").to_owned();
         link.state(&id, "recording").await;
     }

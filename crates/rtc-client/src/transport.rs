@@ -24,9 +24,6 @@ const MAX_FRAME: usize = 4 << 20;
 /// Sources that are remembered at once; more than any answer announces.
 const MAX_SOURCES: usize = 256;
 
-/// SRTP ends at this sequence number (RFC 3711, 3.3.1): what is beyond came from a number below 0.
-const SEQUENCE_END: u64 = 1 << 48;
-
 /// Packets kept for retransmission on each publication, and for how long.
 const HISTORY: usize = 512;
 const HISTORY_AGE: Duration = Duration::from_secs(3);
@@ -384,7 +381,7 @@ impl Transport {
     }
 
     fn packet(&mut self, packet: EnginePacket) -> Option<RtpPacket> {
-        if *packet.seq_no >= SEQUENCE_END {
+        if !rtp::is_sequence(*packet.seq_no) {
             return None;
         }
         let ssrc = packet.header.ssrc;
@@ -406,9 +403,8 @@ impl Transport {
         let codec = engine::codec(params.spec().codec)?;
         let timestamp = self.timestamps.extend(*ssrc, packet.header.timestamp);
         let report = packet.last_sender_info.map(|info| {
-            // The engine extends its time on its own; the distance of the low 32 bits is right.
-            let ahead = (info.rtp_time.numer() as u32).wrapping_sub(timestamp as u32).cast_signed();
-            let timestamp = timestamp.cast_signed().saturating_add(ahead.into());
+            // The engine extends its time on its own; the low 32 bits are right.
+            let timestamp = rtp::beside(timestamp, info.rtp_time.numer() as u32);
             SenderReport { ntp: info.ntp_time, timestamp, packets: info.sender_packet_count }
         });
         Some(RtpPacket {

@@ -24,9 +24,24 @@ impl Timestamps {
     }
 }
 
+/// Another timestamp of a source, extended to be nearest to this one: that of a report, which may be older than all
+/// packets.
+pub fn beside(timestamp: u64, other: u32) -> i64 {
+    let ahead = other.wrapping_sub(timestamp as u32).cast_signed();
+    timestamp.cast_signed().saturating_add(ahead.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_stands_beside_its_packet_over_wraps() {
+        for (timestamp, ahead) in [(FIRST, -7), (FIRST + 7, -10), (FIRST - 7, 10), (3, -5)] {
+            let expected = timestamp.cast_signed() + ahead;
+            assert_eq!(beside(timestamp, expected as u32), expected, "{timestamp} {ahead}");
+        }
+    }
 
     #[test]
     fn steps_are_kept_over_wraps_and_sources_apart() {

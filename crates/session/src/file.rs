@@ -186,6 +186,7 @@ impl File {
         next.missing_audio = self.missing_audio.map(|missing| Missing { since: 0, ..missing });
         // It goes on in the same queue.
         (next.silent, next.heard, next.sound_waits) = (self.silent, self.heard, self.sound_waits);
+        (next.steady, next.seen) = (self.steady, self.seen);
         next.expected = self.expected.clone();
         next.published = self.published.clone();
         next.note_beginning(true);

@@ -293,11 +293,18 @@ impl Facts {
             Fact::Part { file, number, digest } => self.edit(&file, |facts| {
                 facts.parts.insert(number, digest);
             }),
-            Fact::Stored { file } => self.edit(&file.name.clone(), |facts| {
-                facts.file = file;
-                facts.whole = true;
-                facts.stored = true;
-            }),
+            Fact::Stored { file } => {
+                let name = file.name.clone();
+                let mut unused = None;
+                self.edit(&name, |facts| {
+                    // The file may have been put whole. One that was completed is not there any more, and does no harm.
+                    unused = facts.upload.take();
+                    facts.file = file;
+                    facts.whole = true;
+                    facts.stored = true;
+                });
+                self.void.extend(unused.map(|id| (name, id)));
+            }
         }
     }
 
@@ -471,6 +478,21 @@ mod tests {
         assert_eq!((&facts.void[..], facts.files.len(), facts.dropped.contains(&name())), (&void[..], 0, true));
         facts.apply(Fact::GivenUp { participant: file(0).participant, why: "broken".into() });
         assert_eq!(facts.segment().error.as_deref(), Some("p1-av-1.webm: gone; p1: broken"));
+    }
+
+    #[test]
+    fn the_upload_of_a_file_that_storage_has_is_of_no_use() {
+        let mut facts = Facts::of(job());
+        [
+            Fact::Open { file: file(0) },
+            Fact::Upload { file: "p1-av-1.webm".into(), id: "u1".into() },
+            Fact::Stored { file: file(9) },
+        ]
+        .into_iter()
+        .for_each(|fact| facts.apply(fact));
+        assert_eq!(facts.void, [("p1-av-1.webm".to_owned(), "u1".to_owned())]);
+        let stored = &facts.files["p1-av-1.webm"];
+        assert_eq!((stored.stored, stored.file.size, &stored.upload), (true, 9, &None));
     }
 
     #[test]

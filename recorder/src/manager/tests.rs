@@ -152,6 +152,19 @@ async fn any_time_may_be_given_to_the_end() {
     manager.run(link, shutdown).await.expect("ends well");
 }
 
+#[tokio::test]
+async fn a_stop_does_not_wait_long_for_what_is_only_cleared_up() {
+    let stand = Stand::new();
+    let (mut manager, _said) = manager(&stand, RecorderConfig { stop_timeout_s: 3600, ..RecorderConfig::default() });
+    // It is stored and has told so; storage does not say whether any of its uploads is left.
+    manager.spawn("abc", std::future::pending());
+    let (_tell, link) = mpsc::channel(1);
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    let stopped = tokio::time::timeout(CLEARING + Duration::from_secs(20), manager.run(link, shutdown)).await;
+    stopped.expect("soon").expect("ends well");
+}
+
 #[test]
 fn a_recording_is_as_old_as_the_server_says_whatever_the_wall_clock_does() {
     let minute = Duration::from_secs(60);

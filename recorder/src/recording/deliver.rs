@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use service::storage::{ContentType, Error, PART_SIZE};
@@ -22,8 +22,8 @@ use crate::upload::{Ended, Progress};
 const REPORT: Duration = Duration::from_secs(1);
 /// So often storage may say that it does not let us list uploads, before that is taken for its last word: keys expire.
 const LISTINGS: u32 = 3;
-/// So often it may be away when it is asked for them, a quarter of an hour: the spool's disk is needed for others.
-const ASKED: u32 = 30;
+/// So long it may be away when it is asked for them: the spool's disk is needed for others.
+const ASKED: Duration = Duration::from_secs(15 * 60);
 /// So often uploads may break down, which none should ever, before the recording is left to the next start.
 const BREAKDOWNS: u32 = 10;
 
@@ -57,7 +57,8 @@ impl Recording {
         }
         let segment = self.facts.segment();
         // Who was stopped before it was in the room has nothing to tell.
-        if !(segment.files.is_empty() && segment.timeline.is_empty() && segment.error.is_none()) {
+        let is_empty = segment.files.is_empty() && segment.timeline.is_empty() && segment.error.is_none();
+        if !is_empty {
             self.write_segment(&segment).await;
         }
         tracing::info!(recording = %self.id(), files = segment.files.len(), "ready");
@@ -66,7 +67,7 @@ impl Recording {
             recording: self.id().clone(),
             state: RecordingState::Ready,
             // Its timeline would be more than the link takes; storage has it.
-            segment: Some(RecorderSegment { timeline: Vec::new(), ..segment }),
+            segment: (!is_empty).then(|| RecorderSegment { timeline: Vec::new(), ..segment }),
             progress: None,
             failure: None,
         };
@@ -75,7 +76,9 @@ impl Recording {
         self.end_stray_uploads().await;
         let (spool, folder) = (self.context.spool.clone(), self.folder.clone());
         let removed = tokio::task::spawn_blocking(move || spool.remove(&folder)).await;
-        if let Err(error) = removed.map_err(std::io::Error::other).flatten() {
+        if let Err(error) = removed.map_err(std::io::Error::other).flatten()
+            && !self.is_gone(&error)
+        {
             tracing::error!(recording = %self.id(), %error, "the spool's folder stays");
         }
     }
@@ -118,6 +121,7 @@ impl Recording {
         loop {
             match self.context.spool.media(&self.folder) {
                 Ok(found) => return found.into_iter().filter(|name| !known(name)).collect(),
+                Err(error) if self.is_gone(&error) => return Vec::new(),
                 Err(error) => {
                     tracing::error!(recording = %self.id(), %error, "the spool's folder cannot be read yet");
                     tries.pause().await;
@@ -147,7 +151,7 @@ impl Recording {
         self.append(Fact::Lost { file: name.to_owned(), why }).await;
     }
 
-    /// Whether a file is not there, although the spool is.
+    /// Whether a file, or the recording's folder, is not there, although the spool is.
     fn is_gone(&self, error: &std::io::Error) -> bool {
         error.kind() == std::io::ErrorKind::NotFound && self.ledger.journal().is_there()
     }
@@ -256,7 +260,7 @@ impl Recording {
         let names = self.facts.files.keys().chain(&self.facts.dropped);
         let keys: BTreeSet<String> = names.map(|name| self.key(name)).collect();
         let folder = format!("{}/", self.facts.job.folder);
-        let (mut tries, mut listings) = (Tries::default(), 0);
+        let (mut tries, mut listings, until) = (Tries::default(), 0, Instant::now() + ASKED);
         loop {
             let error = match self.try_end_stray_uploads(&folder, &keys).await {
                 Ok(0) => return,
@@ -271,7 +275,7 @@ impl Recording {
                 Err(error) => error,
             };
             listings += u32::from(matches!(error, Error::Denied { .. }));
-            let passing = matches!(error, Error::Unavailable { .. }) && tries.failures() < ASKED
+            let passing = matches!(error, Error::Unavailable { .. }) && Instant::now() < until
                 || matches!(error, Error::Denied { .. }) && listings < LISTINGS;
             if !passing {
                 tracing::info!(folder, %error, "unfinished uploads that nobody noted are left to the bucket's own rules");
@@ -297,7 +301,7 @@ impl Recording {
     async fn end_void_uploads(&self) {
         for (name, id) in &self.facts.void {
             if let Err(error) = self.context.store.abort_upload(&self.key(name), id).await {
-                tracing::warn!(name, %error, "an unfinished upload stays");
+                tracing::warn!(name, %error, "an unfinished upload may stay");
             }
         }
     }

@@ -158,7 +158,7 @@ async fn a_file_that_was_kept_just_before_a_crash_is_told() {
 async fn a_spool_that_is_away_for_a_moment_loses_nothing() {
     let stand = Stand::new();
     let (recording, told) = spooled(&stand, &[("p1-av-1.webm", Some(b"media"))]);
-    let [there, away] = ["abc", "away"].map(|name| stand.folder.path().join("spool").join(name));
+    let [there, away] = ["spool", "away"].map(|name| stand.folder.path().join(name));
     std::fs::rename(&there, &away).expect("goes");
     let delivered = tokio::spawn(recording.deliver());
     until("it is tried", async || stand.context.metrics.upload_failures() > 0).await;
@@ -166,6 +166,17 @@ async fn a_spool_that_is_away_for_a_moment_loses_nothing() {
     delivered.await.expect("ends");
     let segment = last(told).await.segment.expect("a segment");
     assert_eq!((segment.files.len(), segment.error), (1, None));
+}
+
+#[tokio::test]
+async fn a_recording_whose_folder_somebody_removed_ends() {
+    let stand = Stand::new();
+    let (recording, told) = spooled(&stand, &[("p1-av-1.webm", Some(b"media"))]);
+    std::fs::remove_dir_all(stand.folder.path().join("spool/abc")).expect("goes");
+    tokio::time::timeout(DEADLINE, recording.deliver()).await.expect("ends");
+    let status = last(told).await;
+    let error = status.segment.and_then(|segment| segment.error).expect("is told");
+    assert!(status.state == RecordingState::Ready && error.starts_with("p1-av-1.webm: "), "{error}");
 }
 
 #[tokio::test]
@@ -177,8 +188,16 @@ async fn a_recording_is_ready_before_storage_lists_its_uploads() {
     std::os::unix::fs::symlink(&uploads, &uploads).expect("made");
     let (recording, mut told) = spooled(&stand, &[]);
     let delivered = tokio::spawn(recording.deliver());
-    let ready = async { while told.recv().await.expect("a status").1.state != RecordingState::Ready {} };
-    tokio::time::timeout(DEADLINE, ready).await.expect("waits for nothing else");
+    let ready = async {
+        loop {
+            let (_, status) = told.recv().await.expect("a status");
+            if status.state == RecordingState::Ready {
+                return status;
+            }
+        }
+    };
+    let ready = tokio::time::timeout(DEADLINE, ready).await.expect("waits for nothing else");
+    assert_eq!(ready.segment, None, "what is not stored is not told");
     assert!(stand.folder.path().join("spool/abc").exists(), "it asks on");
     std::fs::remove_file(&uploads).expect("goes");
     delivered.await.expect("ends");

@@ -1,7 +1,7 @@
 //! The journal of a recording on disk: facts, one JSON object a line, only ever appended.
 //!
 //! A disk that lost something says so once, and never writes it again. A journal of which it said that is not safe until
-//! all of it was written anew, to another file that takes its place.
+//! all of it was written anew, to another file that takes its place: at once, while the system still has it in memory.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use session::journal::Fact;
 
-use super::sync_dir;
+use super::{LOCK, sync_dir};
 
 const NAME: &str = "journal.jsonl";
 /// One that is being written to take its place.
@@ -62,9 +62,11 @@ impl Journal {
         &self.0.folder
     }
 
-    /// Whether the folder is where it was: a disk that is away for a moment takes every file with it.
+    /// Whether the spool is where it was: a disk that is away for a moment takes its lock with it, and somebody who
+    /// removes the folder does not.
     pub fn is_there(&self) -> bool {
-        Self::path(self.folder()).exists()
+        let lock = self.folder().parent().map(|spool| spool.join(LOCK));
+        Self::path(self.folder()).exists() || lock.is_some_and(|lock| lock.exists())
     }
 
     /// Appends a fact and waits until the disk has it.
@@ -82,14 +84,15 @@ impl Journal {
     /// What the system says.
     pub fn sync(&self) -> io::Result<()> {
         let mut lost = lock(&self.0.lost);
-        let synced = if *lost {
-            self.write_anew()
-        } else {
+        if !*lost {
             let file = lock(&self.0.open).file.clone();
-            file.sync_data()
-        };
-        *lost = synced.is_err();
-        synced
+            let Err(error) = file.sync_data() else { return Ok(()) };
+            tracing::warn!(folder = %self.folder().display(), %error, "the disk did not take the journal");
+            *lost = true;
+        }
+        self.write_anew()?;
+        *lost = false;
+        Ok(())
     }
 
     /// Puts another file in the place of this one. The system still has what the disk has not.
@@ -195,6 +198,21 @@ mod tests {
         assert_ne!(first, second, "the old one may lack anything");
         assert_eq!(after, before.repeat(5));
         assert!(!folder.path().join(NEW).exists());
+    }
+
+    #[test]
+    fn what_the_disk_does_not_take_is_written_anew_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = Journal::open(folder.path()).expect("opens");
+        // Something that can be read, and that no disk ever takes.
+        let text = std::fs::read("/proc/version").expect("reads");
+        let file = File::open("/proc/version").expect("opens");
+        file.sync_data().expect_err("is on no disk");
+        lock(&journal.0.open).file = Arc::new(file);
+        journal.sync().expect("is safe");
+        journal.append(&Fact::Recovered).expect("and goes on");
+        let after = std::fs::read(Journal::path(folder.path())).expect("reads");
+        assert_eq!(after, [&text[..], b"{\"fact\":\"recovered\"}\n"].concat());
     }
 
     #[test]

@@ -14,12 +14,16 @@ use service::storage::{Body, Error, Object, Part, multipart_etag};
 use session::journal::{Fact, FileFacts, PartDigest};
 use signalling::recording::RecordedFile;
 
-use super::{DENIALS, Plan, Step, StepError, Upload, digest, sha256_parts};
+use super::{Plan, Step, StepError, Upload, digest, sha256_parts};
 
 const PART_SIZE: u64 = service::storage::PART_SIZE as u64;
 
 /// So often storage may refuse to complete what it lists as whole, before all of it is sent anew.
 const REFUSALS: u32 = 3;
+
+/// So often storage may deny a look at an object, before that is taken for its way to say that there is none: AWS does so
+/// when it does not let us list the bucket. Keys that expire are found again in that time.
+const DENIALS: u32 = 5;
 
 /// How long storage that is there may take to say something small.
 const ANSWER: Duration = Duration::from_secs(5);

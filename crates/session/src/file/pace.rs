@@ -34,7 +34,8 @@ impl File {
     /// A picture stands in the file at `at`.
     pub(super) fn handle_shown(&mut self, at: i64, now: i64) {
         self.last_video = at;
-        let steady = self.shown.replace(at).is_some_and(|shown| at - shown < STEADY_US);
+        // The first one of a file goes on from the file before.
+        let steady = self.shown.replace(at).is_none_or(|shown| at - shown < STEADY_US);
         self.steady = if steady { self.steady.saturating_add(1) } else { 0 };
         self.seen = now;
     }

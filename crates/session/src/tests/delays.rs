@@ -35,10 +35,12 @@ fn run(stand: &mut Stand, way: &mut Way, ms: u64, sound: bool, picture_every: u6
     }
 }
 
-/// Blocks of a track come at this distance from each other.
+/// Blocks of a track come at this distance from each other, over all files.
 fn check_spacing(stand: &Stand, video: bool, ms: std::ops::RangeInclusive<i64>) {
-    let blocks = stand.blocks(AV, video);
-    let odd: Vec<_> = blocks.windows(2).filter(|pair| !ms.contains(&(pair[1].0 - pair[0].0))).collect();
+    let files = stand.sink.opened.iter().map(|(name, _)| (name, stand.whole(name).start_ms.cast_signed()));
+    let blocks: Vec<_> =
+        files.flat_map(|(name, start)| stand.blocks(name, video).into_iter().map(move |(at, _)| start + at)).collect();
+    let odd: Vec<_> = blocks.windows(2).filter(|pair| !ms.contains(&(pair[1] - pair[0]))).collect();
     assert!(odd.is_empty(), "{odd:?}");
 }
 
@@ -77,19 +79,33 @@ fn a_delay_that_comes_and_goes_drops_no_sound() {
     check_nothing_lost(&mut stand);
 }
 
-#[test]
-fn a_file_that_follows_another_in_a_queue_drops_no_sound() {
+/// Pictures of another codec begin a second file while all that comes is 900 ms old.
+fn change_codec_in_a_queue(sound: bool) -> Stand {
     let (mut stand, mut way) = (Stand::new(), Way::new());
+    stand.mute("t1", !sound);
     let delay = |at: u64| if at < 1_000 { 0 } else { 900 };
-    run(&mut stand, &mut way, 3_000, true, 40, delay);
+    run(&mut stand, &mut way, 3_000, sound, 40, delay);
     // The key frame of another codec, and time passes before its next packet of sound.
     stand.camera = vp9();
     stand.key_at = Some(stand.now);
-    run(&mut stand, &mut way, 4_000, true, 40, delay);
+    run(&mut stand, &mut way, 4_000, sound, 40, delay);
     stand.finish();
+    stand
+}
+
+#[test]
+fn a_file_that_follows_another_in_a_queue_drops_no_sound() {
+    let stand = change_codec_in_a_queue(true);
     let files: Vec<_> = stand.sink.opened.iter().map(|(name, _)| stand.whole(name)).collect();
     let dropped: Vec<_> = files.iter().map(|file| (file.start_ms, file.figures.dropped)).collect();
     assert_eq!(dropped, [(0, 0), (3_000, 0)]);
+}
+
+#[test]
+fn a_file_that_follows_another_in_a_queue_keeps_its_pictures_apart() {
+    let stand = change_codec_in_a_queue(false);
+    assert_eq!(stand.sink.opened.len(), 2);
+    check_spacing(&stand, true, 38..=42);
 }
 
 #[test]

@@ -26,9 +26,6 @@ use crate::engine::{Format, Line, Output, Packet, Path, Protocol, Refusal, Repor
 const CHANNEL: &str = "tern";
 /// Text that may wait in a data channel; beyond, unreliable messages are dropped.
 const MAX_BUFFERED: usize = 256 * 1024;
-/// SRTP ends at this sequence number (RFC 3711, 3.3.1): what is beyond came from a number below 0, and only somebody
-/// hostile sends that.
-const SEQUENCE_END: u64 = 1 << 48;
 /// Payload of a packet that still fits a datagram with everything that is put around it.
 const MAX_PAYLOAD: usize = 1460;
 /// Packets kept for retransmission on each video slot: about 1 s of 5 Mbit/s.
@@ -367,7 +364,7 @@ impl Transport {
     }
 
     fn packet(&mut self, packet: RtpPacket) -> Option<Packet> {
-        if packet.payload.len() > MAX_PAYLOAD || *packet.seq_no >= SEQUENCE_END {
+        if packet.payload.len() > MAX_PAYLOAD || !rtp::is_sequence(*packet.seq_no) {
             return None;
         }
         let (mid, rid) = self.source(&packet)?;
@@ -375,10 +372,10 @@ impl Transport {
         let format = self.rtc.codec_config().params().iter().find(|p| p.pt() == pt).and_then(format)?;
         let timestamp = self.timestamps.extend(*packet.header.ssrc, packet.header.timestamp);
         let report = packet.last_sender_info.filter(|info| info.sender_packet_count > 0).map(|info| {
-            // The engine extends its time on its own; the distance of the low 32 bits is right.
-            let ahead = (info.rtp_time.numer() as u32).wrapping_sub(timestamp as u32).cast_signed();
+            // The engine extends its time on its own; the low 32 bits are right.
+            let timestamp = rtp::beside(timestamp, info.rtp_time.numer() as u32);
             let wall = info.ntp_time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-            Report { wall, timestamp: timestamp.cast_signed().saturating_add(ahead.into()) }
+            Report { wall, timestamp }
         });
         let extensions = packet.header.ext_vals;
         Some(Packet {

@@ -101,6 +101,8 @@ if docker info >/dev/null 2>&1 && timeout 60 docker pull -q debian:bookworm-slim
     build_ours
 else
     apt_install docker.io docker-compose debootstrap iptables iproute2 curl
+    # Bash remembers where it found another client before.
+    hash -r
     # To build, it needs the machine's network, and no bridge: nothing outside changes.
     start_engine dockerd --bridge=none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false
     make_base_images

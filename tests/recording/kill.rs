@@ -1,7 +1,7 @@
 //! A recorder that is killed (SIGKILL) at any moment loses at most two seconds, and nothing is written twice.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -70,6 +70,14 @@ fn spawn(stand: &Stand) -> RecorderProcess {
     RecorderProcess::spawn(&stand.recorder_file("a").expect("written")).expect("the binary is built")
 }
 
+/// When a recording was switched on: requests take their time where much is going on.
+async fn switched_on(stand: &Stand, id: &str) -> Instant {
+    let recording = stand.wait_until(id, "known", |_| true).await.expect("is known");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    let age = now - millis(&recording["started_ms"]) / 1000.0;
+    Instant::now().checked_sub(Duration::from_secs_f64(age)).expect("not long ago")
+}
+
 async fn kill(recorder: RecorderProcess) {
     recorder.kill().await.expect("SIGKILL");
 }
@@ -111,7 +119,7 @@ async fn a_storage_that_is_away_for_ten_minutes_loses_nothing_long() {
     let mut bot = Bot::join(stand.address(), "away", None, vec![microphone(), camera(15)]).await.expect("joins");
     bot.connected().await.expect("media flows");
     let id = stand.record("away").await.expect("records");
-    let on = Instant::now();
+    let on = switched_on(&stand, &id).await;
     tokio::time::sleep(ON).await;
     stand.proxy().go_away().await;
     stand.stop("away").await.expect("stops");
@@ -128,6 +136,8 @@ async fn a_storage_that_is_away_for_ten_minutes_loses_nothing_long() {
 
 /// A recording for each moment; `faults`: the seed of a storage that suffers meanwhile.
 async fn matrix(storage: Storage, moments: &[Moment], faults: Option<u64>) {
+    // Lanes share a task, and encoding takes its time: once, before they begin.
+    let feeds = &vec![microphone(), camera(15)];
     // Each lane has an installation of its own, because its storage goes away and comes back.
     let lane = |lane: usize| async move {
         let mut stand = Stand::start(storage).await.expect("starts");
@@ -136,7 +146,7 @@ async fn matrix(storage: Storage, moments: &[Moment], faults: Option<u64>) {
             if let Some(seed) = faults {
                 stand.proxy().order_random(seed + *n as u64, 4);
             }
-            killed_at(&mut stand, &format!("kill{n}"), **moment).await;
+            killed_at(&mut stand, &format!("kill{n}"), feeds.clone(), **moment).await;
             assert_eq!(stand.proxy().violations(), Vec::<String>::new());
         }
         // One or another has so few requests that each may have been spared.
@@ -208,13 +218,13 @@ async fn killed_at_each(storage: Storage, room: &str, feeds: Vec<Feed>, steps: &
     file["size"].as_u64().unwrap_or(0)
 }
 
-async fn killed_at(stand: &mut Stand, room: &str, moment: Moment) {
+async fn killed_at(stand: &mut Stand, room: &str, feeds: Vec<Feed>, moment: Moment) {
     println!("{room}: {moment:?}");
     let recorder = spawn(stand);
-    let mut bot = Bot::join(stand.address(), room, None, vec![microphone(), camera(15)]).await.expect("joins");
+    let mut bot = Bot::join(stand.address(), room, None, feeds).await.expect("joins");
     bot.connected().await.expect("media flows");
     let id = stand.record(room).await.expect("records");
-    let on = Instant::now();
+    let on = switched_on(stand, &id).await;
     let killed_after = match moment {
         Moment::Recording(after) => {
             tokio::time::sleep(after).await;
@@ -269,7 +279,7 @@ async fn a_recorder_killed_while_it_uploads_what_it_records_loses_two_seconds_at
     let mut bot = Bot::join(stand.address(), "parts", None, feeds).await.expect("joins");
     bot.connected().await.expect("media flows");
     let id = stand.record("parts").await.expect("records");
-    let on = Instant::now();
+    let on = switched_on(&stand, &id).await;
     let mut kills = Vec::new();
     for (operation, fault) in [
         (Operation::Create, Fault::HangAfter),

@@ -19,8 +19,8 @@ const MAX_SKEW: f64 = 40.0;
 /// So many beeps in a row are taken together: one whose first packet was lost for good begins late, and so does the decoder,
 /// for some packets. That is loss; skew is what all of them have.
 const WINDOW: usize = 10;
-/// How far the length of the sound may be from that of the call, seconds.
-const MAX_ERROR: f64 = 0.020;
+/// How far the length of the sound may be from that of the call, seconds, and what is lost in the difference of two numbers.
+const MAX_ERROR: f64 = 0.020 + 1e-9;
 /// An event belongs to a true moment this near, seconds. Those are a second apart, or two.
 const NEAR: f64 = 0.45;
 

@@ -39,7 +39,8 @@ fn each_transport_carries_one_participant_whole() {
     for (leg, whom) in legs.into_iter().zip(ids) {
         let client = &world.clients[leg];
         let (pictures, sounds) = (client.pictures(whom).len(), client.sounds(whom).len());
-        assert!(pictures >= 290 && sounds >= 490, "{pictures} pictures, {sounds} sounds of {whom}");
+        // A packet that is lost each time that it is sent costs the pictures of a second, until the next key frame.
+        assert!(pictures >= 260 && sounds >= 490, "{pictures} pictures, {sounds} sounds of {whom}");
         let all: usize = client.receptions.values().map(|r| r.pictures.len() + r.sounds.len()).sum();
         assert_eq!(all, pictures + sounds, "of nobody else");
         let reported = |p: &rtc_client::RtpPacket| p.report.is_some_and(|report| report.packets > 0);

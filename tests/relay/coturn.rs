@@ -29,7 +29,8 @@ fn serves(name: &str, login: &[&str], encrypted: bool) {
         ("TERN__RELAY__TLS_KEY", key.to_str().expect("UTF-8")),
         ("TERN__API__LISTEN", "127.0.0.1:0"),
     ];
-    let program = Program::start(&["--coturn", &sample(name)], &[&HERE[..], &certificate].concat());
+    let start = || Program::start(&["--coturn", &sample(name)], &[&HERE[..], &certificate].concat());
+    let program = start();
     let talk = [&["-n", "20", "-m", "2", "-l", "170", "-y", "-c"], login].concat();
     uclient(program.relay, &talk).assert_nothing_lost();
     let wrong = uclient(program.relay, &["-n", "1", "-y", "-c", "-u", "nobody", "-w", "wrong"]);
@@ -39,8 +40,14 @@ fn serves(name: &str, login: &[&str], encrypted: bool) {
         let mut client = TurnClient::tls(program.addresses[1], &pki, "", "");
         assert_eq!(client.binding(), client.local_addr());
     }
-    let plain = std::net::TcpStream::connect(program.relay);
-    assert_eq!(plain.is_ok(), name != "jitsi", "Jitsi's web server has the TCP port");
+    let has_tcp = |program: &Program| std::net::TcpStream::connect(program.relay).is_ok();
+    if name == "jitsi" {
+        // Somebody else may have the TCP port of that number, but not of three of them.
+        let is_closed = !has_tcp(&program) || (0..2).any(|_| !has_tcp(&start()));
+        assert!(is_closed, "Jitsi's web server has the TCP port");
+    } else {
+        assert!(has_tcp(&program));
+    }
 }
 
 #[test]

@@ -256,7 +256,7 @@ pub struct RelayConfig {
     pub tcp_relay: bool,
     /// Let an allocation follow its client to another address or transport (RFC 8016).
     pub mobility: bool,
-    /// Accept channel numbers up to 0x7FFE, as clients older than RFC 8656 choose them (coturn's tools up to 4.6 do).
+    /// Accept channel numbers up to 0x7FFF, as clients older than RFC 8656 choose them (coturn's tools up to 4.6 do).
     pub rfc5766_channels: bool,
     /// Answers a second (of each worker) to the sources of a /24 or /64 that have not shown a password, over UDP, where a
     /// source may be forged; 0: no limit.

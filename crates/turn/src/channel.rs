@@ -11,8 +11,9 @@ pub(crate) const LIFE: Duration = Duration::from_secs(600);
 pub(crate) const MAX: usize = 256;
 /// RFC 8656 section 12: numbers of channels.
 const NUMBERS: RangeInclusive<u16> = 0x4000..=0x4FFF;
-/// RFC 5766 section 11: clients of that time (coturn's up to 4.6 among them) choose among more.
-const RFC5766_NUMBERS: RangeInclusive<u16> = 0x4000..=0x7FFE;
+/// RFC 5766 section 11: clients of that time (coturn's up to 4.6 among them) choose among more. Its section 11.2 ends them at
+/// 0x7FFE, section 11 at 0x7FFF, as coturn's and pion's clients do: refused, it is one bind of coturn's in 16,384.
+const RFC5766_NUMBERS: RangeInclusive<u16> = 0x4000..=0x7FFF;
 
 /// The numbers that may be bound.
 pub(crate) fn numbers(rfc5766: bool) -> RangeInclusive<u16> {

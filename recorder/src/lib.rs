@@ -124,7 +124,7 @@ fn context(config: &Config) -> Result<Context, Error> {
     let target = Target::parse(&config.server).map_err(Error::Server)?;
     let (store, metrics) = (Store::open(&config.storage)?, Metrics::default());
     let lanes = Arc::default();
-    let pulse = pulse::Pulse::start();
+    let pulse = pulse::Pulse::start().map_err(io_error("a thread for the heartbeat"))?;
     Ok(Context { recorder, spool, store, target, metrics, lanes, pulse })
 }
 

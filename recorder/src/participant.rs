@@ -21,7 +21,7 @@ use signalling::recording::{Mode, RecordedFile};
 use tokio::sync::{mpsc, watch};
 
 use crate::metrics::Metrics;
-use crate::pulse::Pulse;
+use crate::pulse::Watch;
 use crate::spool::{Ledger, Syncer};
 use crate::upload::Progress;
 use writer::Writer;
@@ -100,8 +100,8 @@ pub(crate) enum Told {
     File(Box<RecordedFile>, watch::Receiver<Progress>),
     /// The disk does not take what is written: stop everything.
     DiskFailed(String),
-    /// This process stood still since then: what came meanwhile is not written.
-    StoodStill(Instant),
+    /// This process stood still: what came meanwhile is not written.
+    StoodStill,
 }
 
 /// Everything that a task starts with.
@@ -130,8 +130,8 @@ pub(crate) struct Seed {
     pub(crate) metrics: Metrics,
     /// Counters of this recording.
     pub(crate) tally: Arc<Tally>,
-    /// Whether this process stood still.
-    pub(crate) pulse: Pulse,
+    /// Whether this process stood still since the recording began.
+    pub(crate) watch: Watch,
 }
 
 /// What came for a recording, of all its participants.
@@ -217,38 +217,43 @@ pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Comman
     };
     let mut timer = std::pin::pin!(tokio::time::sleep(READ));
     let mut end: Option<Instant> = None;
-    let (standstills, mut turned) = (task.seed.pulse.standstills(), now);
+    let mut turned = now;
     loop {
         let now = Instant::now();
-        if end.is_none() && task.seed.pulse.standstills() != standstills {
+        if end.is_none() && task.seed.watch.stood_still().is_some() {
             // Somebody else has the room by now. What is in the socket would be in both files.
             task.session.handle_stop(turned);
             end = Some(turned);
-            let _ = task.seed.told.send(Told::StoodStill(turned));
+            let _ = task.seed.told.send(Told::StoodStill);
         }
         turned = now;
         if end.is_some_and(|end| now >= end + LINGER) {
             break;
         }
-        if task.seed.pulse.standstills() == standstills {
+        if task.seed.watch.stood_still().is_none() {
             task.receive(now);
         }
         task.turn(now);
         timer.as_mut().reset(task.wake(now, end).into());
-        tokio::select! {
+        let command = tokio::select! {
             biased;
-            command = commands.recv(), if end.is_none() => match command {
-                Some(Command::Stop(at)) => {
-                    task.session.handle_stop(at);
-                    end = Some(at);
-                }
-                Some(command) => task.handle_command(command, Instant::now()),
-                None => {
-                    // The recording's task is gone without a word: what is spooled is left to recovery.
-                    return;
-                }
-            },
-            () = &mut timer => {}
+            command = commands.recv(), if end.is_none() => command,
+            () = &mut timer => continue,
+        };
+        if task.seed.watch.stood_still().is_some() {
+            // Whoever sent it did not know, and names a time that is somebody else's.
+            continue;
+        }
+        match command {
+            Some(Command::Stop(at)) => {
+                task.session.handle_stop(at);
+                end = Some(at);
+            }
+            Some(command) => task.handle_command(command, Instant::now()),
+            None => {
+                // The recording's task is gone without a word: what is spooled is left to recovery.
+                return;
+            }
         }
     }
     if let Some(end) = end {

@@ -19,6 +19,7 @@ use super::timeline::Timeline;
 use super::{Order, Proof, Recording, Start, number};
 use crate::dial::Target;
 use crate::participant::{self, Command, Seed, Told};
+use crate::pulse::Watch;
 use crate::room::{Heard, Room, RoomError};
 use crate::upload::plan::MAX_LEN;
 
@@ -64,8 +65,8 @@ struct Stage<'a> {
     paused: bool,
     timeline: Timeline,
     reports: u64,
-    /// When the process was last known to run, if it stood still.
-    stood_still: Option<Instant>,
+    /// Whether this process stood still.
+    watch: Watch,
     /// The last sign of the room, while it is lost.
     lost: Option<Instant>,
 }
@@ -88,7 +89,7 @@ pub(super) async fn run(
 ) -> Result<(), (Code, String)> {
     let job = recording.facts.job.clone();
     let target = recording.context.target.clone();
-    let now = Instant::now();
+    let (now, watch) = (Instant::now(), recording.context.pulse.watch());
     // Nothing is written yet: files begin where the recording does.
     let fresh = job.run == 0;
     let zero = Zero { at: zero, wall: Duration::from_millis(job.started_ms) };
@@ -112,7 +113,7 @@ pub(super) async fn run(
         paused,
         timeline: Timeline::default(),
         reports: 0,
-        stood_still: None,
+        watch,
         lost: None,
     };
     if !stage.is_lit(welcome.room.recording.as_ref()) {
@@ -428,7 +429,7 @@ impl Stage<'_> {
             told: self.told.clone(),
             metrics: self.recording.context.metrics.clone(),
             tally: self.recording.tally.clone(),
-            pulse: self.recording.context.pulse.clone(),
+            watch: self.watch.clone(),
         };
         self.participants.start(id, |commands| participant::run(seed, commands));
     }
@@ -465,10 +466,7 @@ impl Stage<'_> {
                 tracing::error!(recording = %self.recording.id(), why, "the spool's disk does not take more");
                 return Turn::End("the disk is full or broken");
             }
-            Some(Told::StoodStill(since)) => {
-                self.stood_still = Some(since);
-                return Turn::End("this process stood still");
-            }
+            Some(Told::StoodStill) => return Turn::End("this process stood still"),
             None => {}
         }
         Turn::Go
@@ -496,7 +494,8 @@ impl Stage<'_> {
 
     /// Ends every file, leaves the room.
     async fn end(mut self, why: &str, hears: &mut mpsc::UnboundedReceiver<Told>) {
-        let now = self.stood_still.into_iter().chain(self.lost).min().unwrap_or_else(Instant::now);
+        // Whatever else is heard first after a standstill is no reason to name a later moment.
+        let now = self.watch.stood_still().into_iter().chain(self.lost).min().unwrap_or_else(Instant::now);
         tracing::info!(recording = %self.recording.id(), why, "recording ends");
         let at_ms = now.saturating_duration_since(self.zero.at).as_millis() as u64;
         self.participants.stop_all(now);

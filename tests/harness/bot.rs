@@ -49,6 +49,7 @@ enum Do {
 pub struct Bot {
     commands: mpsc::UnboundedSender<Do>,
     connected: watch::Receiver<Option<Instant>>,
+    sent: watch::Receiver<Option<Instant>>,
     task: tokio::task::JoinHandle<()>,
     /// Its welcome.
     pub welcome: Welcome,
@@ -75,9 +76,10 @@ impl Bot {
             Entered::through(tcp, room, token, feeds, udp.local_addr()?).await?;
         let (commands, todo) = mpsc::unbounded_channel();
         let (tell, connected) = watch::channel(None);
-        let player = Player { sender, udp, socket, next_id: 2, tell };
+        let (tell_sent, sent) = watch::channel(None);
+        let player = Player { sender, udp, socket, next_id: 2, tell, tell_sent };
         let task = tokio::spawn(player.run(todo));
-        Ok(Self { commands, connected, task, welcome, tracks })
+        Ok(Self { commands, connected, sent, task, welcome, tracks })
     }
 
     /// Waits until media flows; returns when its feeds began.
@@ -89,6 +91,11 @@ impl Bot {
         let began =
             tokio::time::timeout(TIMEOUT, connected).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
         began.ok_or_else(|| io::Error::other("it did not begin"))
+    }
+
+    /// Until when everything that was due has been sent: on a busy machine, not quite until now. `None`: nothing was yet.
+    pub fn sent_until(&self) -> Option<Instant> {
+        *self.sent.borrow()
     }
 
     /// The id of an own track.
@@ -237,7 +244,12 @@ impl Sender {
     /// When something is due next.
     pub(crate) fn wake(&mut self, now: Instant) -> Instant {
         let timer = self.transport.poll_timeout().unwrap_or(now + Duration::from_secs(1));
-        self.feeds.iter().filter_map(Playing::due).fold(timer, Instant::min)
+        self.due().map_or(timer, |due| due.min(timer))
+    }
+
+    /// When the next frame is due.
+    fn due(&self) -> Option<Instant> {
+        self.feeds.iter().filter_map(Playing::due).min()
     }
 
     /// Does what is due, and gives out datagrams; `true`: media flows from now on.
@@ -287,6 +299,7 @@ struct Player {
     socket: Socket,
     next_id: u64,
     tell: watch::Sender<Option<Instant>>,
+    tell_sent: watch::Sender<Option<Instant>>,
 }
 
 impl Player {
@@ -297,6 +310,7 @@ impl Player {
             if self.sender.turn(now, |to, bytes| drop(self.udp.try_send_to(bytes, to))) {
                 self.tell.send_replace(Some(now));
             }
+            self.tell_sent.send_replace(self.sender.due());
             let wake = self.sender.wake(now);
             tokio::select! {
                 received = self.udp.recv_from(&mut buffer) => if let Ok((len, from)) = received {

@@ -30,8 +30,8 @@ pub(crate) enum Linked {
     Up,
     /// No socket.
     Down,
-    /// The server said something.
-    Said(Box<ToRecorder>),
+    /// The server said something, at that moment: the manager may hear it later.
+    Said(Box<ToRecorder>, std::time::Instant),
 }
 
 /// Keeps the link until nobody listens; the returned receiver ends with it.
@@ -95,13 +95,15 @@ async fn talk(mut socket: Socket, tell: &mpsc::Sender<Linked>, say: &mut mpsc::R
     let mut greeted = false;
     loop {
         tokio::select! {
+            // What has come is heard before it is called silence.
+            biased;
             message = socket.next() => {
                 heard = Instant::now();
                 match message {
                     None => return "closed".into(),
                     Some(Err(error)) => return error.to_string(),
                     Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
-                        Ok(said) => if tell.send(Linked::Said(Box::new(said))).await.is_err() {
+                        Ok(said) => if tell.send(Linked::Said(Box::new(said), heard.into_std())).await.is_err() {
                             return "stopping".into();
                         },
                         Err(error) => tracing::debug!(%error, "not understood"),

@@ -193,7 +193,7 @@ impl Manager {
                 self.hello();
             }
             Linked::Down => self.context.metrics.set_linked(false),
-            Linked::Said(said) => self.handle_said(*said),
+            Linked::Said(said, at) => self.handle_said(*said, at),
         }
     }
 
@@ -213,7 +213,7 @@ impl Manager {
         all.into_iter().for_each(|status| self.say_status(status));
     }
 
-    fn handle_said(&mut self, said: ToRecorder) {
+    fn handle_said(&mut self, said: ToRecorder, at: Instant) {
         match said {
             ToRecorder::Welcome { v } => tracing::info!(v, "linked to the server"),
             ToRecorder::Job {
@@ -230,7 +230,7 @@ impl Manager {
                 options,
             } => {
                 let recorder = self.context.recorder.clone();
-                let zero = zero(started_ms, age_ms);
+                let zero = zero(started_ms, age_ms, at);
                 let run = if again { number(zero.elapsed()) } else { 0 };
                 let job =
                     Job { v: journal::VERSION, recorder, recording, room, room_id, folder, started_ms, run, options };
@@ -455,12 +455,12 @@ impl Manager {
     }
 }
 
-/// When a recording began that is so old now. A server that does not say so leaves only the wall clocks to compare.
-fn zero(started_ms: u64, age_ms: Option<u64>) -> Instant {
-    let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+/// When a recording began that was so old `at` this moment. A server that does not say so leaves only the wall clocks to
+/// compare.
+fn zero(started_ms: u64, age_ms: Option<u64>, at: Instant) -> Instant {
+    let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(at.elapsed());
     let age = age_ms.map_or_else(|| wall().saturating_sub(Duration::from_millis(started_ms)), Duration::from_millis);
-    let now = Instant::now();
-    now.checked_sub(age).unwrap_or(now)
+    at.checked_sub(age).unwrap_or(at)
 }
 
 /// Begins a recording, once the disk has a folder for it.

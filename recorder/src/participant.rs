@@ -269,6 +269,8 @@ pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Comman
 impl Task {
     /// Everything that is due now.
     fn turn(&mut self, now: Instant) {
+        // After a stall, what came in it has its place before the session fills that with silence.
+        self.drain(now);
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.session.handle_timeout(now);
@@ -384,7 +386,12 @@ impl Task {
             Command::TrackGone(id, at) => self.session.handle_track_gone(&id, at),
             Command::Mute(id, muted, at) => self.session.handle_mute(&id, muted, at),
             Command::Pause(at) => self.session.handle_pause(at),
-            Command::Resume => self.session.handle_resume(now),
+            Command::Resume => {
+                // What came while it was paused is not to be in the file.
+                self.receive(now);
+                self.drain(now);
+                self.session.handle_resume(now);
+            }
             Command::Answer { pc, sdp, slots } => self.handle_answer(&pc, &sdp, slots, now),
             Command::Refused(pc) => {
                 if let Some(leg) = self.leg.as_mut().filter(|leg| leg.pc == pc) {

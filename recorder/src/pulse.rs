@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 /// The server takes a link for lost after 3 s without a word, and gives the room away a second later.
 const STILL: Duration = Duration::from_secs(3);
 const BEAT: Duration = Duration::from_millis(100);
+/// A recording that says nothing for 20 s is given away, too: so long may a disk keep it.
+const HUNG: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
 struct Beats {
     last: Instant,
-    /// How often it stood still, and since when the last time.
-    stood_still: (u64, Instant),
+    /// Since when it stood still, each time.
+    stood_still: Vec<Instant>,
 }
 
 /// The heartbeat of this process; cheap to clone. It has a thread of its own: a disk that blocks the others is no reason
@@ -25,7 +27,9 @@ pub(crate) struct Pulse(Arc<Mutex<Beats>>);
 pub(crate) struct Watch {
     pulse: Pulse,
     /// How often it had before.
-    before: u64,
+    before: usize,
+    /// The last turn of whoever is watched besides, and since when it had none for too long.
+    turned: Arc<Mutex<(Instant, Option<Instant>)>>,
 }
 
 impl Pulse {
@@ -35,7 +39,7 @@ impl Pulse {
     /// If there can be no thread for it.
     pub(crate) fn start() -> std::io::Result<Self> {
         let now = Instant::now();
-        let pulse = Self(Arc::new(Mutex::new(Beats { last: now, stood_still: (0, now) })));
+        let pulse = Self(Arc::new(Mutex::new(Beats { last: now, stood_still: Vec::new() })));
         let beating = Arc::downgrade(&pulse.0);
         std::thread::Builder::new().name("pulse".into()).spawn(move || keep_beating(&beating))?;
         Ok(pulse)
@@ -43,7 +47,8 @@ impl Pulse {
 
     /// Watches from now on.
     pub(crate) fn watch(&self) -> Watch {
-        Watch { before: self.beat().stood_still.0, pulse: self.clone() }
+        let before = self.beat().stood_still.len();
+        Watch { pulse: self.clone(), before, turned: Arc::new(Mutex::new((Instant::now(), None))) }
     }
 
     /// Whoever runs first after a standstill may not be the thread that beats: so whoever asks beats, too.
@@ -53,18 +58,33 @@ impl Pulse {
 }
 
 impl Watch {
-    /// When the process was last known to run, if it stood still since [`Pulse::watch`].
+    /// When the process was last known to run, if it stood still since [`Pulse::watch`]; or up to when the recording may
+    /// have written, if it hung.
     pub(crate) fn stood_still(&self) -> Option<Instant> {
-        let (times, since) = self.pulse.beat().stood_still;
-        (times > self.before).then_some(since)
+        let hung = hung(&self.turned).1;
+        self.pulse.beat().stood_still.get(self.before).copied().into_iter().chain(hung).min()
     }
+
+    /// The recording does its work: what follows once it has hung on the disk is noticed all the same.
+    pub(crate) fn turn(&self) {
+        hung(&self.turned).0 = Instant::now();
+    }
+}
+
+fn hung(turned: &Mutex<(Instant, Option<Instant>)>) -> MutexGuard<'_, (Instant, Option<Instant>)> {
+    let mut turned = turned.lock().unwrap_or_else(PoisonError::into_inner);
+    if turned.1.is_none() && turned.0.elapsed() >= HUNG {
+        turned.1 = Some(turned.0 + HUNG);
+    }
+    turned
 }
 
 fn beat(beats: &Mutex<Beats>) -> MutexGuard<'_, Beats> {
     let mut beats = beats.lock().unwrap_or_else(PoisonError::into_inner);
     let now = Instant::now();
     if now.saturating_duration_since(beats.last) >= STILL {
-        beats.stood_still = (beats.stood_still.0 + 1, beats.last);
+        let since = beats.last;
+        beats.stood_still.push(since);
     }
     beats.last = now;
     beats
@@ -85,13 +105,31 @@ mod tests {
     #[test]
     fn whoever_asks_first_notices_a_standstill() {
         let now = Instant::now();
-        let pulse = Pulse(Arc::new(Mutex::new(Beats { last: now, stood_still: (0, now) })));
+        let pulse = Pulse(Arc::new(Mutex::new(Beats { last: now, stood_still: Vec::new() })));
         let watch = pulse.watch();
         assert_eq!(watch.stood_still(), None);
         let since = now.checked_sub(Duration::from_secs(5)).expect("an older machine");
         pulse.0.lock().expect("nobody panics").last = since;
         let late = pulse.watch();
         assert_eq!((watch.stood_still(), late.stood_still()), (Some(since), None));
-        assert_eq!(watch.stood_still(), Some(since), "it stays so");
+        pulse.0.lock().expect("nobody panics").last = since + Duration::from_secs(1);
+        assert_eq!(watch.stood_still(), Some(since), "the first one counts");
+    }
+
+    #[test]
+    fn a_recording_that_hung_is_noticed_by_whoever_asks_even_itself() {
+        let now = Instant::now();
+        let pulse = Pulse(Arc::new(Mutex::new(Beats { last: now, stood_still: Vec::new() })));
+        for asks_first in [true, false] {
+            let watch = pulse.watch();
+            watch.turn();
+            assert_eq!(watch.stood_still(), None);
+            let last = now.checked_sub(HUNG * 2).expect("an older machine");
+            watch.turned.lock().expect("nobody panics").0 = last;
+            if !asks_first {
+                watch.turn();
+            }
+            assert_eq!(watch.stood_still(), Some(last + HUNG));
+        }
     }
 }

@@ -23,6 +23,10 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(2400);
 /// Our pings.
 const PING: Duration = Duration::from_millis(800);
+/// The answer to a ping takes less, or anything else does.
+const ANSWER: Duration = SILENCE.saturating_sub(PING);
+/// Who wakes so late has stood still itself, and asks again.
+const LATE: Duration = Duration::from_millis(400);
 
 /// Why there is no connection to a room.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +72,8 @@ pub(crate) struct Room {
     next_id: u64,
     heard: Instant,
     next_ping: Instant,
+    /// When the first ping was sent that nothing came after.
+    asked: Option<Instant>,
     /// By which of our addresses the server is reached.
     pub(crate) local: IpAddr,
 }
@@ -86,6 +92,7 @@ impl Room {
             next_id: 1,
             heard: now,
             next_ping: now + PING,
+            asked: None,
             local: connection.local.ip(),
         };
         let join = Join {
@@ -140,18 +147,23 @@ impl Room {
     /// [`RoomError::Lost`].
     pub(crate) async fn next(&mut self) -> Result<Heard, RoomError> {
         loop {
-            let until = self.next_ping.min(self.heard + SILENCE);
-            let message = match timeout_at(until, self.socket.next()).await {
-                Ok(message) => message,
-                Err(_) if self.heard + SILENCE <= Instant::now() => return Err(RoomError::lost("silence")),
-                Err(_) => {
-                    self.next_ping = Instant::now() + PING;
-                    self.socket.send(Message::Ping(Vec::new().into())).await.map_err(RoomError::lost)?;
-                    continue;
+            let answer = self.asked.map(|asked| asked + ANSWER);
+            let until = answer.map_or(self.next_ping, |answer| answer.min(self.next_ping));
+            let Ok(message) = timeout_at(until, self.socket.next()).await else {
+                let now = Instant::now();
+                if answer.is_some_and(|answer| answer <= now) {
+                    if now < until + LATE {
+                        return Err(RoomError::lost("silence"));
+                    }
+                    self.asked = None;
                 }
+                self.asked.get_or_insert(now);
+                self.next_ping = now + PING;
+                self.socket.send(Message::Ping(Vec::new().into())).await.map_err(RoomError::lost)?;
+                continue;
             };
             let message = message.ok_or_else(|| RoomError::lost("closed"))?.map_err(RoomError::lost)?;
-            self.heard = Instant::now();
+            (self.heard, self.asked) = (Instant::now(), None);
             match message {
                 Message::Text(text) => {
                     if let Some(heard) = self.read(&text) {

@@ -43,7 +43,7 @@ use state::State;
 pub(crate) use view::{FileView, RecordingView, code_of};
 
 /// How often recordings are looked after when nothing happens.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(250);
 
 /// How long the answer of the storage to "are you there" is believed.
 const HEALTH_FOR: Duration = Duration::from_secs(10);
@@ -255,6 +255,6 @@ pub(crate) async fn drain(app: &App, deadline: Duration) {
     jobs::stop_all(app);
     let until = Instant::now() + deadline;
     while Instant::now() < until && app.recordings.is_busy() {
-        tokio::time::sleep(TICK / 5).await;
+        tokio::time::sleep(TICK / 2).await;
     }
 }

@@ -170,11 +170,13 @@ fn a_recording_is_as_old_as_the_server_says_whatever_the_wall_clock_does() {
     let minute = Duration::from_secs(60);
     // In 1970, and long after today.
     for started_ms in [5, u64::MAX] {
-        let age = zero(started_ms, Some(60_000)).elapsed();
+        let age = zero(started_ms, Some(60_000), Instant::now()).elapsed();
         assert!(age >= minute && age < 2 * minute, "{age:?}");
     }
+    let heard = Instant::now().checked_sub(minute).expect("an older machine");
+    assert!(zero(5, Some(60_000), heard).elapsed() >= 2 * minute, "it was so old when we heard of it");
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
-    let age = zero(now_ms - 60_000, None).elapsed();
+    let age = zero(now_ms - 60_000, None, Instant::now()).elapsed();
     assert!(age >= minute && age < 2 * minute, "{age:?}");
 }
 

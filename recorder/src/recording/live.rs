@@ -1,6 +1,8 @@
 //! The live part of a recording: in the room, a task for each participant, until somebody or something ends it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use session::Zero;
@@ -89,7 +91,7 @@ pub(super) async fn run(
 ) -> Result<(), (Code, String)> {
     let job = recording.facts.job.clone();
     let target = recording.context.target.clone();
-    let (now, watch) = (Instant::now(), recording.context.pulse.watch());
+    let watch = recording.context.pulse.watch();
     // Nothing is written yet: files begin where the recording does.
     let fresh = job.run == 0;
     let zero = Zero { at: zero, wall: Duration::from_millis(job.started_ms) };
@@ -97,6 +99,7 @@ pub(super) async fn run(
         joined = first_join(&target, &job.room, &token) => joined?,
         () = stop(&mut orders, &mut paused) => return Ok(()),
     };
+    watch.turn();
     let (told, mut hears) = mpsc::unbounded_channel();
     let mut stage = Stage {
         recording,
@@ -113,7 +116,7 @@ pub(super) async fn run(
         paused,
         timeline: Timeline::default(),
         reports: 0,
-        watch,
+        watch: watch.clone(),
         lost: None,
     };
     if !stage.is_lit(welcome.room.recording.as_ref()) {
@@ -122,38 +125,53 @@ pub(super) async fn run(
         return Ok(());
     }
     stage.recording.set_state(if paused { RecordingState::Paused } else { RecordingState::Recording });
-    let since = if fresh { zero.at } else { now };
+    // Whoever had the room before may have written until now.
+    let since = if fresh { zero.at } else { Instant::now() };
     stage.note(since, paused.then_some(Happening::Pause));
     stage.enter(welcome.peers, since);
     let mut report = tokio::time::interval(REPORT);
     let mut limit = std::pin::pin!(tokio::time::sleep(ends_in.unwrap_or(Duration::MAX / 4)));
     let mut refused = None;
     let why = loop {
-        let turn = tokio::select! {
-            why = proven(&mut proof) => {
-                (proof, refused) = (None, why);
-                stage.recording.proven = refused.is_none();
-                if refused.is_some() { Turn::End("storage refuses") } else { Turn::Go }
-            }
-            order = orders.recv() => stage.handle_order(order),
-            heard = hear(&mut stage.link) => stage.handle_heard(heard),
-            told = hears.recv() => stage.handle_told(told).await,
-            broken = stage.participants.broken() => stage.handle_broken(broken),
-            fact = stage.recording.heard.recv() => {
-                if let Some(fact) = fact {
-                    stage.recording.facts.apply(fact);
+        let next = async {
+            tokio::select! {
+                why = proven(&mut proof) => {
+                    (proof, refused) = (None, why);
+                    stage.recording.proven = refused.is_none();
+                    if refused.is_some() { Turn::End("storage refuses") } else { Turn::Go }
                 }
-                Turn::Go
+                order = orders.recv() => stage.handle_order(order),
+                heard = hear(&mut stage.link) => stage.handle_heard(heard),
+                told = hears.recv() => stage.handle_told(told).await,
+                broken = stage.participants.broken() => stage.handle_broken(broken),
+                fact = stage.recording.heard.recv() => {
+                    if let Some(fact) = fact {
+                        stage.recording.facts.apply(fact);
+                    }
+                    Turn::Go
+                }
+                _ = report.tick() => stage.report(Instant::now()),
+                () = &mut limit => Turn::End("max_duration_s is over"),
             }
-            _ = report.tick() => stage.report(Instant::now()),
-            () = &mut limit => Turn::End("max_duration_s is over"),
         };
+        let turn = tokio::select! {
+            biased;
+            // Nothing that waited is heard after a standstill: it is about a time that is somebody else's.
+            () = standstill(&watch) => Turn::End("this process stood still"),
+            turn = next => turn,
+        };
+        watch.turn();
         if let Turn::End(why) = turn {
             break why;
         }
     };
     stage.end(why, &mut hears).await;
     refused.map_or(Ok(()), |why| Err((Code::RecordingFailed, why)))
+}
+
+/// Ends when this process has stood still; it is asked whenever anything wakes the recording.
+fn standstill(watch: &Watch) -> impl Future<Output = ()> {
+    poll_fn(|_| if watch.stood_still().is_some() { Poll::Ready(()) } else { Poll::Pending })
 }
 
 /// What storage has shown, once it has.

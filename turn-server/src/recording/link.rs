@@ -26,6 +26,8 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 
 /// Silence after which the recorder is lost.
 const SILENCE: Duration = Duration::from_secs(3);
+/// Who wakes so late has stood still itself, and asks again.
+const LATE: Duration = Duration::from_millis(400);
 
 /// How long one message may take to be written.
 const WRITE_WITHIN: Duration = Duration::from_secs(3);
@@ -112,6 +114,8 @@ async fn talk(
     let mut heard = Instant::now();
     loop {
         let out = tokio::select! {
+            // What has come is heard before it is called silence.
+            biased;
             message = socket.recv() => match message {
                 Some(Ok(Message::Text(text))) => {
                     heard = Instant::now();
@@ -133,7 +137,14 @@ async fn talk(
                 None => return "replaced by a newer link",
             },
             _ = ping.tick() => Message::Ping(bytes::Bytes::new()),
-            () = tokio::time::sleep_until(heard + SILENCE) => return "silent",
+            () = tokio::time::sleep_until(heard + SILENCE) => {
+                let now = Instant::now();
+                if now < heard + SILENCE + LATE {
+                    return "silent";
+                }
+                heard = now;
+                Message::Ping(bytes::Bytes::new())
+            }
         };
         if !matches!(timeout(WRITE_WITHIN, socket.send(out)).await, Ok(Ok(()))) {
             return "broken";

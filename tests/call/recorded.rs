@@ -13,8 +13,12 @@ use tests::stack::Stack;
 const LENGTH: Duration = Duration::from_secs(10);
 /// How much a file's duration may differ from what was recorded.
 const TOLERANCE: f64 = 0.5;
-/// How long a picture of a moving camera may stand still in a file, its start and end included.
-const LONGEST_STILL: f64 = 1.0;
+/// How long a picture of a moving camera may stand still in a file, its end included: a busy browser stalls.
+const LONGEST_STILL: f64 = 2.5;
+/// So many pictures a second show that they flow; how many more a browser encodes depends on the machine.
+const FLOWING: f64 = 5.0;
+/// The API's moments are whole milliseconds.
+const ROUNDING: Duration = Duration::from_millis(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relayed_call_is_recorded_stored_and_played() {
@@ -45,35 +49,48 @@ async fn the_call(protocol: &str) {
 
     let recording = stored(&stack, &ada).await;
     let recorded = Duration::from_millis(recording.ended_ms - recording.started_ms);
-    let between = pressed.abs_diff(recorded);
-    assert!(between < Duration::from_secs(1), "pressed for {pressed:?}, {recorded:?} by the API");
+    assert!(recorded + ROUNDING >= pressed.at_least, "{pressed:?}, {recorded:?} by the API");
+    assert!(recorded <= pressed.at_most + ROUNDING, "{pressed:?}, {recorded:?} by the API");
     let files = recording.files;
     assert_eq!(files.len(), 2, "one file a person: {files:?}");
     let folder = tempfile::TempDir::with_prefix("tern-call-").expect("a folder");
     for (number, file) in files.iter().enumerate() {
         let path = folder.path().join(format!("{number}.webm"));
         std::fs::write(&path, fetch(&file.url).await).expect("written");
-        check(&path, recorded);
+        check(&path, recorded, pressed.lit_within);
     }
     plays_and_seeks(&ada.page, &files[0]).await;
     ada.page.close().await.expect("no errors");
     bob.page.close().await.expect("no errors");
 }
 
-/// Presses the page's button twice; both sides see red meanwhile. Returns how long it was on.
-async fn record(ada: &Guest, bob: &Guest) -> Duration {
+/// What is known from outside of how long a recording was on.
+#[derive(Debug)]
+struct Pressed {
+    at_least: Duration,
+    at_most: Duration,
+    /// How long after it was switched on everybody saw that, at most.
+    lit_within: Duration,
+}
+
+/// Presses the page's button twice; both sides see red meanwhile.
+async fn record(ada: &Guest, bob: &Guest) -> Pressed {
     const RED: &str = "document.body.matches('.recording-live') && !document.querySelector('#recording').hidden
         && document.querySelector('#recording-text').textContent === 'Recording'";
+    let begin = Instant::now();
     ada.page.click("#record").await.expect("a click");
-    let on = ada.until(RED).await.map(|()| Instant::now()).expect("Ada sees red");
-    bob.until(RED).await.expect("Bob sees red");
+    for guest in [ada, bob] {
+        guest.until(RED).await.expect("red");
+    }
+    let on = Instant::now();
     ada.stays(LENGTH).await.expect("ten seconds pass");
+    let end = Instant::now();
     ada.page.click("#record").await.expect("a click");
-    let recorded = on.elapsed();
     for guest in [ada, bob] {
         guest.until("!document.body.matches('.recording-live')").await.expect("the red is gone");
     }
-    recorded
+    // It was switched on between the first two, and off after the third.
+    Pressed { at_least: end - on, at_most: begin.elapsed(), lit_within: on - begin }
 }
 
 /// Packets that a browser received: each came through the relay.
@@ -111,7 +128,7 @@ async fn fetch(url: &str) -> Vec<u8> {
     response.bytes().await.expect("bytes").to_vec()
 }
 
-fn check(file: &Path, recorded: Duration) {
+fn check(file: &Path, recorded: Duration, lit_within: Duration) {
     let probe = media_check::probe(file).expect("ffprobe reads it");
     let codec = |kind| probe.stream(kind).map(|stream| stream.codec.clone());
     assert_eq!(codec("video").as_deref(), Some("vp8"));
@@ -122,8 +139,11 @@ fn check(file: &Path, recorded: Duration) {
 
     let decoded = media_check::decode(file).expect("every frame decodes");
     assert_eq!(decoded.pictures.len() as u64, decoded.video_packets, "a picture for each packet");
-    assert!(decoded.pictures.len() as f64 > wanted * 15.0, "{} pictures", decoded.pictures.len());
-    let times: Vec<f64> = std::iter::once(0.0).chain(decoded.pictures.iter().map(|p| p.at)).chain([duration]).collect();
+    let first = decoded.pictures.first().expect("a picture").at;
+    assert!(first <= lit_within.as_secs_f64() + LONGEST_STILL, "no picture for {first} s, lit within {lit_within:?}");
+    let pictures = decoded.pictures.len();
+    assert!(pictures as f64 > (duration - first) * FLOWING, "{pictures} pictures from {first} s to {duration} s");
+    let times: Vec<f64> = decoded.pictures.iter().map(|picture| picture.at).chain([duration]).collect();
     let still = times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
     assert!(still <= LONGEST_STILL, "the picture stands still for {still} s");
     assert!((decoded.sound_seconds() - wanted).abs() <= TOLERANCE, "{} s of sound", decoded.sound_seconds());

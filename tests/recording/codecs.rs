@@ -172,14 +172,21 @@ async fn what_chromium_publishes_is_recorded() {
     let on = seconds_on(&recording);
     for ((codec, probed), can) in codecs.into_iter().zip(encodes) {
         let files: Vec<_> = files(&recording).iter().filter(|file| file["participant_name"] == codec).collect();
-        let [file] = files[..] else { panic!("one file of {codec}: {recording}") };
-        let path = stand.download(file).await.expect("downloads");
-        check_media(&path, on);
-        let (found, width, _) = picture(&path);
-        assert_eq!(found, if can { probed } else { "vp8" }, "{file}");
-        assert!(width.is_some_and(|width| width >= 160), "{file}");
-        assert_eq!(media_check::check_seek(&path, on / 2.0), Ok(()));
-        check_players(&path, on).await;
+        // On a busy machine Chromium sends smaller pictures for a while: with H264, whose head declares them, a file each.
+        assert!(files.len() == 1 || codec == "H264" && can, "one file of {codec}: {recording}");
+        let mut sum = 0.0;
+        for file in files {
+            let seconds = (millis(&file["end_ms"]) - millis(&file["start_ms"])) / 1000.0;
+            sum += seconds;
+            let path = stand.download(file).await.expect("downloads");
+            check_media(&path, seconds);
+            let (found, width, _) = picture(&path);
+            assert_eq!(found, if can { probed } else { "vp8" }, "{file}");
+            assert!(width.is_some_and(|width| width >= 160), "{file}");
+            assert_eq!(media_check::check_seek(&path, seconds / 2.0), Ok(()));
+            check_players(&path, seconds).await;
+        }
+        assert!((sum - on).abs() < 0.5, "{sum} s of {codec} in {on} s: {recording}");
     }
     drop(browser);
     recorder.stop();

@@ -10,7 +10,7 @@ use tests::media_check;
 use tests::recorder_process::RecorderProcess;
 use tests::recording::{Stand, Storage};
 
-use super::{camera, check_media, files, microphone, millis, noisy_camera, spans};
+use super::{camera, check_media, files, microphone, millis, noisy_camera, spans, written};
 
 /// Records until the disk of the first recorder is full; the second one, with space, has to go on.
 /// `true`: a crash was needed to end what did not fit.
@@ -51,7 +51,7 @@ async fn fills(room: &str, megabytes: u32, min_free_mb: u64) -> bool {
     let mut bot = Bot::join(stand.address(), "next", None, vec![microphone(), camera(15)]).await.expect("joins");
     bot.connected().await.expect("media flows");
     let id = stand.record("next").await.expect("the first recorder has space again");
-    stand.wait(&id, &["recording"]).await.expect("records");
+    written(&stand, &id).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     stand.stop("next").await.expect("stops");
     let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
@@ -99,7 +99,7 @@ async fn what_nobody_knows_is_kept_and_told() {
     let mut bot = Bot::join(stand.address(), "lost", None, vec![microphone(), camera(15)]).await.expect("joins");
     bot.connected().await.expect("media flows");
     let id = stand.record("lost").await.expect("records");
-    stand.wait(&id, &["recording"]).await.expect("records");
+    written(&stand, &id).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     recorder.kill().await.expect("SIGKILL");
     let file = media(&stand.spool("a")).pop().expect("a file");
@@ -130,7 +130,7 @@ async fn a_power_cut_costs_what_was_not_synced() {
     let mut bot = Bot::join(stand.address(), "cut", None, vec![microphone(), camera(15)]).await.expect("joins");
     bot.connected().await.expect("media flows");
     let id = stand.record("cut").await.expect("records");
-    stand.wait(&id, &["recording"]).await.expect("records");
+    written(&stand, &id).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     recorder.kill().await.expect("SIGKILL");
     let file = media(&stand.spool("a")).pop().expect("a file");

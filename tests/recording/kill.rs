@@ -1,7 +1,7 @@
 //! A recorder that is killed (SIGKILL) at any moment loses at most two seconds, and nothing is written twice.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -15,7 +15,7 @@ use tests::media_check;
 use tests::recorder_process::RecorderProcess;
 use tests::recording::{Stand, Storage};
 
-use super::{camera, check_media, files, microphone, millis, noisy_camera, spans};
+use super::{beside, camera, check_media, files, microphone, millis, noisy_camera, spans, switched_on};
 
 /// What a crash may cost, milliseconds.
 const MAY_MISS: f64 = 2_000.0;
@@ -68,14 +68,6 @@ enum Moment {
 
 fn spawn(stand: &Stand) -> RecorderProcess {
     RecorderProcess::spawn(&stand.recorder_file("a").expect("written")).expect("the binary is built")
-}
-
-/// When a recording was switched on: requests take their time where much is going on.
-async fn switched_on(stand: &Stand, id: &str) -> Instant {
-    let recording = stand.wait_until(id, "known", |_| true).await.expect("is known");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
-    let age = now - millis(&recording["started_ms"]) / 1000.0;
-    Instant::now().checked_sub(Duration::from_secs_f64(age)).expect("not long ago")
 }
 
 async fn kill(recorder: RecorderProcess) {
@@ -382,8 +374,7 @@ async fn check_stored(stand: &Stand, recording: &Value) {
         let kept = kept.iter().find(|kept| file["name"] == kept.name.as_str()).expect("is in the manifest");
         let sha256 = kept.sha256_parts.clone();
         // Lanes share a task, and decoders take their time: the others' kills must not wait for that.
-        let checked = tokio::task::spawn_blocking(move || check_file(&path, seconds, &sha256)).await;
-        checked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        beside(move || check_file(&path, seconds, &sha256)).await;
     }
     assert_eq!(store.list_uploads("").await.expect("lists"), [], "an upload is left over");
 }

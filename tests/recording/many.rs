@@ -1,15 +1,17 @@
 //! Several recorders: they share the work, take over from each other, and never record the same time twice.
 
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::bot::Bot;
 use tests::cable::Cable;
+use tests::media_check;
 use tests::recorder_process::RecorderProcess;
 use tests::recording::{Stand, Storage};
 
-use super::{camera, check_media, files, microphone, millis, spans};
+use super::{camera, check_media, files, microphone, millis, spans, written};
 
 /// What a lost recorder may cost, milliseconds.
 const LOST: f64 = 5_000.0;
@@ -116,6 +118,39 @@ async fn a_frozen_recorder_is_replaced_and_writes_nothing_twice() {
     assert!(gap <= LOST, "{gap} ms");
 }
 
+/// For less than it takes until somebody else gets its room: what its sockets held meanwhile is recorded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorder_that_is_frozen_for_a_moment_loses_nothing() {
+    let stand = Stand::start(Storage::Disk).await.expect("starts");
+    let recorder = spawn(&stand, "a");
+    let bot = join(&stand, "moment").await;
+    for tries in 0..10 {
+        let id = stand.record("moment").await.expect("records");
+        written(&stand, &id).await;
+        let frozen = Instant::now();
+        recorder.signal(Signal::STOP).expect("SIGSTOP");
+        tokio::time::sleep(Duration::from_millis(2_200)).await;
+        recorder.signal(Signal::CONT).expect("SIGCONT");
+        let frozen = frozen.elapsed();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        stand.stop("moment").await.expect("stops");
+        let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
+        if frozen > Duration::from_millis(2_500) && tries < 9 {
+            continue;
+        }
+        let [file] = files(&recording) else { panic!("frozen for {frozen:?}: {recording}") };
+        let on = (millis(&recording["ended_ms"]) - millis(&recording["started_ms"])) / 1000.0;
+        let path = stand.download(file).await.expect("downloads");
+        check_media(&path, on);
+        let video = media_check::probe(&path).expect("ffprobe reads").stream("video").map_or(0, |video| video.packets);
+        assert!(video as f64 > (on - 1.0) * 30.0, "{video} pictures in {on} s");
+        break;
+    }
+    recorder.kill().await.expect("it still ran");
+    bot.leave().await;
+    stand.end().await;
+}
+
 /// Neither it nor the server is told; media still comes, until the server puts it out of the room.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recorder_that_is_cut_off_is_replaced_and_writes_nothing_twice() {
@@ -137,15 +172,30 @@ async fn a_recorder_that_is_cut_off_is_replaced_and_writes_nothing_twice() {
     assert!(gap <= LOST, "{gap} ms");
 }
 
+/// A recorder that took this room before it knew that it is too busy, which it does a second after its start. On a
+/// machine that takes longer to ask it, the next one may be in time.
+async fn taken_in_time(stand: &Stand, config: &Path, room: &str) -> (RecorderProcess, String) {
+    for _ in 0..10 {
+        let recorder = RecorderProcess::spawn(config).expect("the binary is built");
+        stand.wait_for_recorders(|ready| ready["recorders"] == 1).await.expect("it is there");
+        let (status, answer) = stand.ask_to_record(room, &json!({})).await.expect("answers");
+        if let Some(id) = answer["id"].as_str() {
+            return (recorder, id.to_owned());
+        }
+        assert_eq!((status, &answer["code"]), (503, &Value::from("no_recorder")), "{answer}");
+        recorder.kill().await.expect("it still ran");
+        stand.wait_for_recorders(|ready| ready["recorders"] == 0).await.expect("it is gone");
+    }
+    panic!("none was asked within a second");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_recorder_goes_on_with_its_room_and_takes_no_other() {
     let stand = Stand::start(Storage::Disk).await.expect("starts");
     let bots = [join(&stand, "one").await, join(&stand, "two").await];
     // Whatever it does is too much.
     let config = stand.recorder_file_with("a", |config| config.recorder.max_load = 0.0001).expect("written");
-    let recorder = RecorderProcess::spawn(&config).expect("the binary is built");
-    // Its load is not known in the first second.
-    let id = stand.record("one").await.expect("records");
+    let (recorder, id) = taken_in_time(&stand, &config, "one").await;
     stand.wait(&id, &["recording"]).await.expect("records");
     stand.wait_for_recorders(|ready| ready["capacity"] == 0).await.expect("it is busy");
     for _ in 0..3 {

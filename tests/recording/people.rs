@@ -14,7 +14,7 @@ use tests::media_source::{Picture, Sound, Video};
 use tests::recorder_process::RecorderProcess;
 use tests::recording::{Stand, Storage};
 
-use super::{camera, check_media, files, microphone, millis, spans};
+use super::{camera, check_media, files, microphone, millis, spans, switched_on, written};
 
 /// Where in its second a bot flashes and beeps.
 const FIRST: Duration = Duration::from_millis(500);
@@ -23,6 +23,8 @@ const SECONDS: f64 = 60.0;
 /// How far apart the same moment may be in two files: a picture, and less than an ear hears.
 const FLASHES_MS: f64 = 33.0;
 const BEEPS_MS: f64 = 20.0;
+/// A second recorder is told how old the recording is, and hears it so much later on a busy machine.
+const WAY_MS: f64 = 50.0;
 
 /// Every fourth second of a bot is dark, so that nobody takes one second for another.
 const DARK: u32 = 4;
@@ -67,8 +69,8 @@ async fn everybody_is_in_one_clock_on_both_recorders_of_a_hand_over() {
     let first = spawn("a");
     let feeds = flashes_and_beeps();
     let (ada, ada_started) = join(&stand, "clock", feeds.clone()).await;
-    let on = Instant::now();
     let id = stand.record("clock").await.expect("records");
+    let on = switched_on(&stand, &id).await;
     stand.wait(&id, &["recording"]).await.expect("records");
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (bob, bob_started) = join(&stand, "clock", feeds).await;
@@ -88,7 +90,7 @@ async fn everybody_is_in_one_clock_on_both_recorders_of_a_hand_over() {
             id if *id == *bob.welcome.me.as_str() => bob_started,
             id => panic!("nobody else was there: {id}"),
         };
-        // The recording's clock begins while the server answers; all files are as late as that.
+        // Before the recording was switched on, or after.
         started.saturating_duration_since(on).as_secs_f64() * 1000.0
             - on.saturating_duration_since(started).as_secs_f64() * 1000.0
     };
@@ -109,9 +111,13 @@ async fn everybody_is_in_one_clock_on_both_recorders_of_a_hand_over() {
     }
     println!("{late:?}");
     assert_eq!(late.len(), 4, "two people on two recorders: {late:?}");
-    for (flashes, beeps, _) in &late {
-        assert!((flashes - late[0].0).abs() <= FLASHES_MS, "{late:?}");
-        assert!((beeps - late[0].1).abs() <= BEEPS_MS, "{late:?}");
+    let is_first = |name: &Value| name.as_str().is_some_and(|name| name.ends_with("-1.webm"));
+    for (flashes, beeps, name) in &late {
+        let own = late.iter().find(|other| is_first(&other.2) == is_first(name)).expect("at least itself");
+        for (other, more) in [(own, 0.0), (&late[0], WAY_MS)] {
+            assert!((flashes - other.0).abs() <= FLASHES_MS + more, "{late:?}");
+            assert!((beeps - other.1).abs() <= BEEPS_MS + more, "{late:?}");
+        }
     }
     second.kill().await.expect("SIGKILL");
     ada.leave().await;
@@ -127,11 +133,13 @@ async fn who_leaves_and_comes_back_has_two_files_in_order() {
     let feeds = vec![microphone(), camera(15)];
     let (bot, _) = join(&stand, "back", feeds.clone()).await;
     let id = stand.record("back").await.expect("records");
-    stand.wait(&id, &["recording"]).await.expect("records");
+    written(&stand, &id).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
+    let leaves = Instant::now();
     bot.leave().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (bot, _) = join(&stand, "back", feeds).await;
+    let away = leaves.elapsed().as_secs_f64() * 1000.0;
     tokio::time::sleep(Duration::from_secs(2)).await;
     stand.stop("back").await.expect("stops");
     let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
@@ -142,7 +150,8 @@ async fn who_leaves_and_comes_back_has_two_files_in_order() {
     }
     let spans = spans(&recording);
     let apart = spans[1].0 - spans[0].1;
-    assert!((500.0..2_500.0).contains(&apart), "{apart} ms apart: {spans:?}");
+    // The second file begins when the recorder hears that somebody publishes again.
+    assert!((500.0..=away + 500.0).contains(&apart), "{apart} ms apart, away for {away} ms: {spans:?}");
     let manifest = stand.manifest(&recording).await.expect("a manifest");
     let people: Vec<_> = manifest
         .timeline

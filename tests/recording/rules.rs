@@ -15,7 +15,7 @@ use tests::recording::{Stand, Storage};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{camera, check_media, files, microphone, millis, noisy_camera};
+use super::{beside, camera, check_media, files, microphone, millis, noisy_camera, written};
 
 /// Starts and stops that race.
 const RACES: u64 = 20;
@@ -47,24 +47,31 @@ fn sources(recording: &Value) -> Vec<String> {
 }
 
 /// The gap is where the pause was, without a picture in it, and the file is as long as the recording was on.
-async fn pauses(stand: &Stand) {
-    let bot = join(stand, "pauses", vec![microphone(), camera(15)]).await;
+async fn pauses(stand: &Stand, feeds: Vec<Feed>) {
+    let bot = join(stand, "pauses", feeds).await;
     let id = stand.record("pauses").await.expect("records");
-    stand.wait(&id, &["recording"]).await.expect("records");
+    written(stand, &id).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
+    let pause_asked = Instant::now();
     stand.pause("pauses").await.expect("pauses");
     stand.wait(&id, &["paused"]).await.expect("pauses");
-    let paused = Instant::now();
+    let paused_seen = Instant::now();
     tokio::time::sleep(Duration::from_secs(3)).await;
+    let shortest = paused_seen.elapsed().as_secs_f64() * 1000.0;
     stand.resume("pauses").await.expect("goes on");
-    let length = paused.elapsed().as_secs_f64() * 1000.0;
+    let longest = pause_asked.elapsed().as_secs_f64() * 1000.0;
     stand.wait(&id, &["recording"]).await.expect("goes on");
     tokio::time::sleep(Duration::from_secs(2)).await;
     stand.stop("pauses").await.expect("stops");
     let (recording, manifest) = ready(stand, &id).await;
     let [file] = files(&recording) else { panic!("one file: {recording}") };
     let path = stand.download(file).await.expect("downloads");
-    check_media(&path, (millis(&recording["ended_ms"]) - millis(&recording["started_ms"])) / 1000.0);
+    let on = (millis(&recording["ended_ms"]) - millis(&recording["started_ms"])) / 1000.0;
+    let layout = beside(move || {
+        check_media(&path, on);
+        media_check::layout(&std::fs::read(&path).expect("a file")).expect("a layout")
+    })
+    .await;
     let of = |source: Source| {
         let mut gaps = manifest.files().flat_map(|file| &file.gaps);
         let gap = gaps.find(|gap| gap.cause == "pause" && gap.source == Some(source));
@@ -73,12 +80,13 @@ async fn pauses(stand: &Stand) {
     };
     for source in [Source::Mic, Source::Camera] {
         let (_, ms) = of(source);
-        // A picture that can be begun with is asked for and comes a little later.
-        assert!((length - 300.0..length + 1500.0).contains(&ms), "{source:?}: {ms} ms of {length}");
+        // What comes first may have been captured a little before; a picture that can be begun with comes a little
+        // later.
+        let within = shortest - 300.0..longest + 1500.0;
+        assert!(within.contains(&ms), "{source:?}: {ms} ms, not {within:?}");
     }
     let (t, ms) = of(Source::Camera);
     let from = t - millis(&file["start_ms"]);
-    let layout = media_check::layout(&std::fs::read(&path).expect("a file")).expect("a layout");
     let pictures: Vec<_> = layout.blocks_of(1).map(|block| block.at as f64).collect();
     assert!(pictures.iter().any(|at| *at < from) && pictures.iter().any(|at| *at >= from + ms - 1.0), "on both sides");
     let within: Vec<_> = pictures.iter().filter(|at| (from + 50.0..from + ms - 50.0).contains(*at)).collect();
@@ -89,15 +97,14 @@ async fn pauses(stand: &Stand) {
     bot.leave().await;
 }
 
-async fn modes(stand: &Stand) {
-    let feeds = || vec![microphone(), camera(15), screen()];
-    let (tracks, audio) = (join(stand, "tracks", feeds()).await, join(stand, "audio", feeds()).await);
+async fn modes(stand: &Stand, feeds: Vec<Feed>) {
+    let (tracks, audio) = (join(stand, "tracks", feeds.clone()).await, join(stand, "audio", feeds).await);
     let ids = [
         stand.record_with("tracks", json!({ "mode": "track" })).await.expect("records"),
         stand.record_with("audio", json!({ "mode": "audio" })).await.expect("records"),
     ];
     for id in &ids {
-        stand.wait(id, &["recording"]).await.expect("records");
+        written(stand, id).await;
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
     stand.stop("tracks").await.expect("stops");
@@ -108,8 +115,11 @@ async fn modes(stand: &Stand) {
     assert_eq!(sources(&of_audio), [r#"["mic"]"#], "{of_audio}");
     for file in files(&of_tracks).iter().chain(files(&of_audio)) {
         let path = stand.download(file).await.expect("downloads");
-        media_check::check_all(&path).unwrap_or_else(|wrong| panic!("{}: {wrong}", path.display()));
-        let probe = media_check::probe(&path).expect("ffprobe reads");
+        let probe = beside(move || {
+            media_check::check_all(&path).unwrap_or_else(|wrong| panic!("{}: {wrong}", path.display()));
+            media_check::probe(&path).expect("ffprobe reads")
+        })
+        .await;
         let has = (probe.stream("audio").is_some(), probe.stream("video").is_some());
         let is_sound = file["sources"] == json!(["mic"]);
         assert_eq!(has, (is_sound, !is_sound), "{file}");
@@ -118,13 +128,18 @@ async fn modes(stand: &Stand) {
     audio.leave().await;
 }
 
-/// A recording that is as large as it may be ends by itself, three seconds' worth later at most.
-async fn size(stand: &Stand) {
-    let bot = join(stand, "size", vec![microphone(), noisy_camera()]).await;
+/// A recording that is as large as it may be ends by itself, and soon: its size is looked at once a second, and a busy
+/// machine may take a few more.
+async fn size(stand: &Stand, feeds: Vec<Feed>) {
+    // A round takes a second.
+    let noise = feeds.iter().find(|feed| feed.source == Source::Camera).expect("pictures");
+    let second: usize = noise.media.iter().map(|frame| frame.data.len()).sum();
+    let bot = join(stand, "size", feeds).await;
     let id = stand.record_with("size", json!({ "max_size_mb": 2 })).await.expect("records");
     let (recording, _) = ready(stand, &id).await;
     let size = recording["size"].as_u64().expect("a size");
-    assert!((2_000_000..10_000_000).contains(&size), "{size}");
+    let most = 2_000_000 + 5 * second as u64;
+    assert!((2_000_000..most).contains(&size), "{size} bytes of at most {most}");
     bot.leave().await;
 }
 
@@ -132,7 +147,12 @@ async fn size(stand: &Stand) {
 async fn modes_pauses_and_sizes_are_as_asked_for() {
     let stand = Stand::start(Storage::Disk).await.expect("starts");
     let recorder = recorder::start(stand.recorder_config("a")).await.expect("starts");
-    tokio::join!(pauses(&stand), modes(&stand), size(&stand));
+    // They share a task, and encoding takes its time: once, before they begin.
+    let (sound, picture, noise) = (microphone(), camera(15), noisy_camera());
+    let both = vec![sound.clone(), picture.clone()];
+    let all = vec![sound.clone(), picture, screen()];
+    let large = vec![sound, noise];
+    tokio::join!(pauses(&stand, both), modes(&stand, all), size(&stand, large));
     stand.wait_for_empty_spool("a").await.expect("nothing is left");
     recorder.stop();
     recorder.wait().await.expect("ends well");
@@ -154,7 +174,7 @@ async fn a_stop_that_races_its_start_leaves_nothing_behind() {
             tokio::time::sleep(Duration::from_millis(n * 25)).await;
             if n + 1 == RACES {
                 // One holds something, however slow the machine is.
-                stand.wait_until(&id, "written", |recording| !files(recording).is_empty()).await.expect("records");
+                written(stand, &id).await;
             }
             stand.stop(&room).await.expect("stops");
             let recording = stand.wait(&id, &["ready", "failed"]).await.expect("ends");
@@ -249,7 +269,7 @@ async fn without_a_light_nothing_is_recorded() {
     let bot = join(&stand, "dark", vec![microphone(), camera(15)]).await;
     let again = join(&restarted, "dark", vec![microphone(), camera(15)]).await;
     let id = stand.record("dark").await.expect("records");
-    let recording = stand.wait(&id, &["recording"]).await.expect("records");
+    let recording = written(&stand, &id).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     leads.send_replace(restarted.address());
     // It comes back to the room, sees no light, and delivers what it has.

@@ -192,8 +192,8 @@ async fn a_drain_ends_at_its_deadline_too() {
     let server = Server::start().await;
     let mut orders = server.running.orders().expect("the first one gets it");
     let _clients = clients(&server, "alice", 1).await;
-    assert_eq!(server.ask("POST", "/v1/admin/drain", Some(json!({ "deadline_s": 1 }))).await.status, 202);
     let begin = Instant::now();
+    assert_eq!(server.ask("POST", "/v1/admin/drain", Some(json!({ "deadline_s": 1 }))).await.status, 202);
     let order = tokio::time::timeout(Duration::from_secs(10), orders.recv()).await.expect("in time");
     assert!(matches!(order, Some(Order::Stop)) && begin.elapsed() > Duration::from_millis(900), "{order:?}");
     let begin = Instant::now();

@@ -54,8 +54,8 @@ fn a_call_over_a_perfect_network_loses_nothing() {
 fn two_percent_loss_costs_no_picture() {
     let got = call(2, lossy(0.02));
     assert!(got.pictures >= 290, "{} pictures, gaps {:?}", got.pictures, got.gaps);
-    // Sound is not repaired on the way in: about its 500 packets' two percent is missing.
-    assert!(got.sounds >= 475 && got.lost <= 20, "{} sounds, {} lost", got.sounds, got.lost);
+    // Sound is not repaired on the way in: about its 500 packets' two percent is missing, seldom three times as many.
+    assert!(got.sounds >= 465 && got.lost <= 30, "{} sounds, {} lost", got.sounds, got.lost);
 }
 
 #[test]

@@ -30,9 +30,11 @@ fn a_path_that_is_only_bad_is_kept() {
         let index = world.join(browser(&[]), &CALL, &[]);
         world.connect();
         world.network.set_default(Link { loss, delay, jitter, ..Link::default() });
-        world.run(Duration::from_secs(300));
+        // Not for long: twelve checks in a row that fail give a path up, and where one in three fails, that comes by
+        // chance some day.
+        world.run(Duration::from_secs(30));
         assert_eq!(world.clients[index].lost.map(|lost| lost - world.epoch), None, "{loss} {delay:?}");
         // It lasts for the signalling of a call, and media flows.
-        assert!(world.worker.counters().packets_in > 10_000);
+        assert!(world.worker.counters().packets_in > 1000);
     }
 }

@@ -42,7 +42,8 @@ fn each_transport_carries_one_participant_whole() {
         // Of the very first packet nobody knows that it is lost: a picture then begins with the next key frame, a second later.
         // And one of 100,000 lost packets is asked for five times in vain, which makes one gap.
         for (frames, least, what) in [(&pictures, 260, "pictures"), (&sounds, 480, "sounds")] {
-            let numbers: Vec<u32> = BTreeSet::from_iter(frames.iter().map(|(_, stamp)| stamp.number)).into_iter().collect();
+            let numbers: Vec<u32> =
+                BTreeSet::from_iter(frames.iter().map(|(_, stamp)| stamp.number)).into_iter().collect();
             let gaps = numbers.windows(2).filter(|pair| pair[1] - pair[0] > 1).count();
             assert!(numbers.len() >= least && gaps <= 1, "{} {what} of {whom}, {gaps} gaps", numbers.len());
         }

@@ -238,7 +238,7 @@ impl World {
 
     /// All of them are connected.
     pub(crate) fn connect(&mut self) {
-        self.run_until(Duration::from_secs(5), "all connected", |world| {
+        self.run_until(Duration::from_secs(30), "all connected", |world| {
             world.clients.iter().filter(|c| c.alive).all(|client| client.connected.is_some())
         });
     }

@@ -156,7 +156,7 @@ fn an_operators_service_knows_users_that_we_do_not() {
     let service = AuthService::start(Box::new(carols_password));
     let (relay, address, mut config) = start_with(|config| {
         config.auth_hook_url = service.url();
-        config.auth_hook_timeout_ms = 700;
+        config.auth_hook_timeout_ms = 5000;
     });
     for way in [TurnClient::udp, TurnClient::tcp] {
         let mut carol = way(address, "carol", "from elsewhere");

@@ -175,7 +175,7 @@ while True:
         near.sendto(bytes(seen), client)
         continue
     far.sendto(data, (sys.argv[1], int(sys.argv[2])))
-    far.settimeout(0.5)
+    far.settimeout(5)
     try:
         data, mark, _ = receive(far)
         seen.append(mark)

@@ -33,9 +33,9 @@ fn secure(address: SocketAddr, pki: &Pki) -> StreamOwned<ClientConnection, TcpSt
     StreamOwned::new(tls, stream)
 }
 
-/// Reads until the other side ends it; gives the seconds that this took.
-fn until_closed(mut stream: impl std::io::Read + Send + 'static) -> JoinHandle<u64> {
-    let begun = Instant::now();
+/// Reads until the other side ends it; gives the seconds since `begun`, which is before it was connected: the server's
+/// clock may run long before a busy machine comes here.
+fn until_closed(begun: Instant, mut stream: impl std::io::Read + Send + 'static) -> JoinHandle<u64> {
     spawn(move || {
         let mut bytes = [0; 64];
         while !matches!(stream.read(&mut bytes), Ok(0) | Err(_)) {}
@@ -53,29 +53,35 @@ fn nobody_is_held_open_without_becoming_a_client() {
         config.tls_listen.clear();
     });
     // A message that is too long for anybody without an allocation is not waited for.
+    let begun = Instant::now();
     let mut stream = connect(address);
     stream.write_all(&TOO_LONG).expect("sent");
-    assert!(until_closed(stream).join().expect("read") < 5);
+    assert!(until_closed(begun, stream).join().expect("read") < 5);
+    let begun = Instant::now();
     let mut stream = secure(address, &pki);
     stream.write_all(&TOO_LONG).expect("sent");
-    assert!(until_closed(stream).join().expect("read") < 5);
+    assert!(until_closed(begun, stream).join().expect("read") < 5);
     assert_eq!(relay.stats().connections_refused, 2);
 
     let mut waiting = Vec::new();
     // Ten seconds for what comes before the first message.
+    let begun = Instant::now();
     let mut half_a_handshake = connect(address);
     half_a_handshake.write_all(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03").expect("sent");
-    waiting.push(("half a handshake", 10, until_closed(half_a_handshake)));
+    waiting.push(("half a handshake", 10, until_closed(begun, half_a_handshake)));
     // Thirty for a message.
-    waiting.push(("silent", 30, until_closed(connect(address))));
-    waiting.push(("silent after a handshake", 30, until_closed(secure(address, &pki))));
+    waiting.push(("silent", 30, until_closed(Instant::now(), connect(address))));
+    waiting.push(("silent after a handshake", 30, until_closed(Instant::now(), secure(address, &pki))));
+    let begun = Instant::now();
     let mut half_a_message = connect(address);
     half_a_message.write_all(&LONG[..11]).expect("sent");
-    waiting.push(("half a message", 30, until_closed(half_a_message)));
+    waiting.push(("half a message", 30, until_closed(begun, half_a_message)));
+    let begun = Instant::now();
     let mut half_in_tls = secure(address, &pki);
     half_in_tls.write_all(&LONG).expect("sent");
-    waiting.push(("half a message in TLS", 30, until_closed(half_in_tls)));
+    waiting.push(("half a message in TLS", 30, until_closed(begun, half_in_tls)));
     // A byte now and then keeps nothing open, as it completes nothing.
+    let begun = Instant::now();
     let mut dripping = connect(address);
     let reader = dripping.try_clone().expect("a descriptor");
     let drops = spawn(move || {
@@ -87,7 +93,7 @@ fn nobody_is_held_open_without_becoming_a_client() {
             std::thread::sleep(Duration::from_millis(200));
         }
     });
-    waiting.push(("dripping", 30, until_closed(reader)));
+    waiting.push(("dripping", 30, until_closed(begun, reader)));
     // A client has an allocation, and stays.
     let mut client = TurnClient::tls(address, &pki, USER.0, USER.1);
     client.allocate().expect("an allocation");

@@ -136,7 +136,10 @@ mod tests {
         let wanted = "another program (perhaps another turn-server) has this port";
         assert_eq!(taken, format!("cannot listen on UDP {}: {wanted}", addresses[0]));
 
-        let tcp_only = std::net::TcpListener::bind(loopback).unwrap();
+        // Its port of UDP must be free: it is tried first.
+        let tcp_ports = std::iter::repeat_with(|| std::net::TcpListener::bind(loopback).unwrap());
+        let is_free = |tcp: &std::net::TcpListener| std::net::UdpSocket::bind(tcp.local_addr().unwrap()).is_ok();
+        let tcp_only = tcp_ports.take(100).find(is_free).unwrap();
         let address = tcp_only.local_addr().unwrap();
         let taken = bind(&[both(address)], 1).err().unwrap().to_string();
         assert_eq!(taken, format!("cannot listen on TCP {address}: {wanted}"));

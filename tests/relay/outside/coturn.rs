@@ -99,7 +99,8 @@ fn ports_come_back_when_clients_leave() {
         let (relay, server) = start(|_| {});
         let run = |more: &[&str]| uclient_as_user(server, &[&["-n", "20", "-m", "2", "-y", "-c"], more].concat());
         if mode.contains(&"-B") {
-            // It breaks off when it has sent more than five packets at a time, as it does with `-z 0`, and loses what is under way.
+            // It breaks off when it has sent more than five packets at a time, as it does with `-z 0`, and loses what is
+            // under way.
             let broken_off = run(&[mode, &["-z", "0"]].concat());
             let lost = !broken_off.output.contains("Total lost packets 0 ");
             assert!(broken_off.success && lost, "{}", broken_off.output);

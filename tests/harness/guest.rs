@@ -25,8 +25,6 @@ pub struct Connection {
     pub concealed: u64,
     pub packets_received: u64,
     pub packets_sent: u64,
-    /// RIDs of the simulcast layers that are sent.
-    pub layers: Vec<String>,
 }
 
 /// A participant that uses the page.

@@ -269,10 +269,10 @@ pub(crate) async fn run(seed: Seed, mut commands: mpsc::UnboundedReceiver<Comman
 impl Task {
     /// Everything that is due now.
     fn turn(&mut self, now: Instant) {
-        // After a stall, what came in it has its place before the session fills that with silence.
-        self.drain(now);
         if now >= self.next_tick {
             self.next_tick = now + TICK;
+            // After a stall, what came in it has its place before the session fills that with silence.
+            self.drain(now);
             self.session.handle_timeout(now);
             self.writer.look_at_disk();
             self.count();
